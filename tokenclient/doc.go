@@ -1,0 +1,2 @@
+// Package tokenclient attaches access tokens to HTTP requests and refreshes them.
+package tokenclient

@@ -1,0 +1,197 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// What callers branch on. All of them work with [errors.Is] through the
+// [*url.Error] that an [http.Client] returns, except after http.Client.Timeout,
+// which replaces the error by text: give requests a context with a deadline
+// instead.
+var (
+	// ErrLoginRequired says that there is no token and none can be had without
+	// a new login: nobody logged in, somebody logged out, or the refresh token
+	// was refused.
+	ErrLoginRequired = errors.New("tokenclient: login required")
+
+	// ErrLoggedOut is returned to those who were waiting when Logout ran. It is
+	// ErrLoginRequired too.
+	ErrLoggedOut error = &kindError{"tokenclient: logged out", ErrLoginRequired}
+
+	// ErrClosed is returned by a Session, and by requests through its
+	// Transport, after Close.
+	ErrClosed = errors.New("tokenclient: session closed")
+
+	// ErrReentrant is returned to a Refresher or a Store that calls back into
+	// the session, with the context it was given, for a token that only its own
+	// return can bring.
+	ErrReentrant = errors.New("tokenclient: called from inside its own refresh")
+
+	// ErrStoreUnavailable says that a Store is locked, full, read-only or cannot
+	// be reached. It says nothing about whether there is a token.
+	ErrStoreUnavailable = errors.New("tokenclient: store locked or unavailable")
+
+	// ErrStoreCorrupt says that what a Store holds cannot be understood. It is
+	// not overwritten but by a login.
+	ErrStoreCorrupt = errors.New("tokenclient: stored token corrupt")
+)
+
+// What passes between a [Store] and those who use one. A Session never returns
+// these.
+var (
+	// ErrNoToken says that a record is absent or a tombstone.
+	ErrNoToken = errors.New("tokenclient: no token stored")
+
+	// ErrRefused is returned by the fn of [Store.Refresh] for a refresh token
+	// that the server refused for good. It is ErrLoginRequired too.
+	ErrRefused error = &kindError{"tokenclient: refresh token refused", ErrLoginRequired}
+
+	// ErrNotPresented says that the refresh token was certainly not sent.
+	ErrNotPresented = errors.New("tokenclient: refresh token not presented")
+
+	// ErrReplaced says that another login or logout is stored: a new token that
+	// was made from the old one should be revoked.
+	ErrReplaced = errors.New("tokenclient: replaced by another login or logout")
+
+	// ErrOvertaken says that a later token of the same login is stored: a new
+	// token should be dropped, but not revoked.
+	ErrOvertaken = errors.New("tokenclient: overtaken by another refresh")
+)
+
+// kindError is a sentinel that is another one too.
+type kindError struct {
+	text string
+	kind error
+}
+
+func (e *kindError) Error() string { return e.text }
+func (e *kindError) Unwrap() error { return e.kind }
+
+// A TokenError is a refresh, a login or a revocation that failed at the token
+// endpoint or on the way to it. Its message names the endpoint and the cause and
+// holds no secret.
+type TokenError struct {
+	// Endpoint is the host and path that was asked, without the query. It is
+	// empty if the [Refresher] did not say.
+	Endpoint string
+
+	// StatusCode is the status of the answer, 0 if there was no complete answer.
+	StatusCode int
+
+	// Code and Description are the "error" and "error_description" of the answer
+	// (RFC 6749, section 5.2), shortened, and without the tokens that were sent.
+	Code, Description string
+
+	// RetryAfter is how long the server asked to wait, 0 if it did not.
+	RetryAfter time.Duration
+
+	// Err is the cause: it is ErrLoginRequired if only a login helps, and
+	// ErrNotPresented if nothing was sent. It may be nil.
+	Err error
+}
+
+// Error names the endpoint, the status and the cause.
+func (e *TokenError) Error() string {
+	msg := "tokenclient: token endpoint"
+	if e.Endpoint != "" {
+		msg += " " + e.Endpoint
+	}
+	if e.StatusCode != 0 {
+		msg += fmt.Sprintf(": status %d", e.StatusCode)
+	}
+	if e.Code != "" {
+		msg += ": " + e.Code
+	}
+	if e.Description != "" {
+		msg += fmt.Sprintf(" (%s)", e.Description)
+	}
+	if e.Err != nil {
+		msg += ": " + e.Err.Error()
+	}
+	return msg
+}
+
+// Unwrap returns Err.
+func (e *TokenError) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same call may succeed later: there was no answer
+// or an unusable one, or its status was 408, 425, 429 or 5xx. It is false for a
+// refusal that needs a login, and for what only a change of configuration mends.
+func (e *TokenError) Temporary() bool {
+	if errors.Is(e.Err, ErrLoginRequired) {
+		return false
+	}
+	switch s := e.StatusCode; {
+	case s == 408, s == 425, s == 429:
+		return true
+	default:
+		return s < 300 || s >= 500
+	}
+}
+
+// Timeout reports whether there was no answer in time. It is here because
+// [*url.Error] asks only the error that it holds.
+func (e *TokenError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(e.Err, context.DeadlineExceeded) || errors.As(e.Err, &t) && t.Timeout()
+}
+
+var _ net.Error = (*TokenError)(nil)
+
+// A NotSavedError says that a refresh succeeded and its result is not stored.
+// The old refresh token is spent: use Token, never the stored one. A Session
+// that gets one uses the token, tries to save it again with backoff, and makes a
+// last attempt in [Session.Close], which returns the error if that fails.
+//
+// It shows no secret when printed.
+type NotSavedError struct {
+	Key   string // whose token it is
+	Token *Token // the token that is not stored
+	Err   error  // why
+
+	slot  chan struct{} // holds one element while a save runs; guards again and done
+	again func(context.Context) error
+	done  error
+}
+
+// NewNotSavedError is for implementations of [Store.Refresh]. again tries to save
+// t once more; it is never called twice at the same time, nor after it returned
+// nil or an error that is ErrReplaced or ErrOvertaken.
+func NewNotSavedError(key string, t *Token, err error, again func(context.Context) error) *NotSavedError {
+	return &NotSavedError{Key: key, Token: t, Err: err, slot: make(chan struct{}, 1), again: again}
+}
+
+// Save tries again to store Token. It returns nil once the token is stored, an
+// error that is ErrReplaced or ErrOvertaken if it need not be stored any more,
+// and otherwise why it could not be stored. It is safe for concurrent use.
+func (e *NotSavedError) Save(ctx context.Context) error {
+	if e.slot == nil {
+		return e
+	}
+	select {
+	case e.slot <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-e.slot }()
+	if e.again == nil {
+		return e.done
+	}
+	err := e.again(ctx)
+	if err == nil || errors.Is(err, ErrReplaced) || errors.Is(err, ErrOvertaken) {
+		e.again, e.done = nil, err
+	}
+	return err
+}
+
+// Error names the key and the cause.
+func (e *NotSavedError) Error() string {
+	return fmt.Sprintf("tokenclient: refreshed token of key %q not saved: %v", e.Key, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *NotSavedError) Unwrap() error { return e.Err }

@@ -1,0 +1,122 @@
+package tokenclient
+
+import (
+	"context"
+	"time"
+)
+
+// A Store keeps one [Record] for each key beyond the life of the process, and
+// lets exactly one process at a time exchange a refresh token. Package store has
+// implementations; to keep tokens elsewhere, implement store.KV, which is two
+// methods over bytes, and get a Store for it.
+//
+// A Store is safe for concurrent use. Records that it returns belong to the
+// caller; it keeps no reference to a [Token] passed in. A key is any string.
+//
+// Three failures are told apart: a record that is absent ([ErrNoToken]), a store
+// that is locked or cannot be reached ([ErrStoreUnavailable]), and a record that
+// cannot be understood ([ErrStoreCorrupt]). Only the first means "logged out".
+type Store interface {
+	// Load returns the record of key. If the record is absent or a tombstone it
+	// returns an error that is ErrNoToken, along with a Record whose State tells
+	// which. It never waits for a refresh in progress, and reads the newest
+	// write, never a replica's.
+	Load(ctx context.Context, key string) (Record, error)
+
+	// Replace writes a login (a token) or a logout (nil) over whatever is
+	// stored, without waiting for a refresh in progress, and begins a new era.
+	// It is done at most once, even if replies are lost. It returns what is
+	// stored now and what was there before, whose refresh token a logout
+	// revokes. If a later login or logout overtook this one, now is that.
+	//
+	// A corrupt record is replaced by a login only, and kept aside where the
+	// store can; a record of a newer format never is.
+	Replace(ctx context.Context, key string, t *Token) (now, was Record, err error)
+
+	// Refresh lets exactly one process at a time exchange the token that follows
+	// seen.
+	//
+	// If the stored record is not seen any more (another era or a higher
+	// number), Refresh returns it without calling fn; it looks before, while and
+	// after it waits, so most waiters never hold the key. If the record is
+	// absent or a tombstone, the error is ErrNoToken and the Record tells which.
+	// If the stored number is lower than seen's in the same era, the store was
+	// rolled back and seen is written again first.
+	//
+	// Otherwise it waits, as long as ctx allows, until this caller holds the
+	// key, writes down that the token is about to be presented, and calls fn at
+	// most once, with the record that it has just written: its Token is the one
+	// to present, its Announced counts this presentation too.
+	//
+	// timeout is the longest that fn may run. fn's context ends after timeout,
+	// not with ctx, and not when the hold is lost, because an answer must not be
+	// thrown away; it carries ctx's values. fn makes one presentation; for a
+	// second one, call Refresh again. fn must not call the store for the same
+	// key: with the context it was given, that returns ErrReentrant at once.
+	//
+	// What fn returns decides:
+	//
+	//   - A token is saved as the next number, even if the hold was lost, unless
+	//     another era or a higher number is stored; then that record is returned
+	//     with ErrReplaced (another era: revoke the new token) or ErrOvertaken (a
+	//     higher number: drop it).
+	//   - An error that is ErrRefused makes the record a tombstone, if it still
+	//     holds the token that was refused; the tombstone and fn's error are
+	//     returned. If it holds a newer token, that is returned with a nil error.
+	//   - An error that is ErrNotPresented, or a [*TokenError] with a complete
+	//     answer of status 4xx other than 408, takes the announcement back.
+	//   - Any other error, and a panic, counts as "may have been spent": the
+	//     announcement stays. A panic value becomes part of the error.
+	//
+	// fn's error is returned as it is. If the save fails, Refresh tries again for
+	// a few seconds and then returns a [*NotSavedError]. The end of ctx after fn
+	// was called does not stop the save: Refresh returns late rather than lose a
+	// pair.
+	Refresh(ctx context.Context, key string, seen Record, timeout time.Duration,
+		fn func(ctx context.Context, current Record) (*Token, error)) (Record, error)
+}
+
+// A Record is what a [Store] holds for one key.
+type Record struct {
+	// Token is nil unless State is Active.
+	Token *Token
+
+	// Era identifies the login or logout that began this. It is zero in an
+	// absent record.
+	Era [16]byte
+
+	// Number is 1 at login and goes up by one with each refresh of the era.
+	Number uint64
+
+	// Announced counts the presentations of this token's refresh token that
+	// were written down so far, less those that were taken back. It stops at 255.
+	Announced int
+
+	// State says whether there is a token and, if not, why.
+	State State
+}
+
+// State says what a [Record] is.
+type State uint8
+
+const (
+	Absent    State = iota // never written
+	Active                 // holds a token
+	LoggedOut              // tombstone of a logout
+	Refused                // tombstone of a refresh token that the server refused
+)
+
+// String returns the state's name in lower case.
+func (s State) String() string {
+	switch s {
+	case Absent:
+		return "absent"
+	case Active:
+		return "active"
+	case LoggedOut:
+		return "logged out"
+	case Refused:
+		return "refused"
+	}
+	return "invalid state"
+}
