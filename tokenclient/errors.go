@@ -40,8 +40,7 @@ var (
 	ErrStoreCorrupt = errors.New("tokenclient: stored token corrupt")
 )
 
-// What passes between a [Store] and those who use one. A Session never returns
-// these.
+// What passes between a [Store] and those who use one.
 var (
 	// ErrNoToken says that a record is absent or a tombstone.
 	ErrNoToken = errors.New("tokenclient: no token stored")

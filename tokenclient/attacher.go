@@ -1,0 +1,104 @@
+package tokenclient
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// An Attacher puts a token on a request. The default, a nil Attacher, is the
+// Authorization header of RFC 6750, section 2.1.
+//
+// An Attacher is safe for concurrent use.
+type Attacher interface {
+	// HeaderName is the header that Attach sets. A request on which the caller
+	// set it already is sent untouched. "": Attach sets none.
+	HeaderName() string
+
+	// Attach changes req, which is a copy that belongs to it with a header map
+	// of its own, and must not change t. An error fails the request.
+	Attach(req *http.Request, t *Token) error
+}
+
+// bearer is the default Attacher.
+type bearer struct{}
+
+func (bearer) HeaderName() string { return "Authorization" }
+
+func (b bearer) Attach(req *http.Request, t *Token) error { return setHeader(req, b, t) }
+
+func (bearer) headerValue(t *Token) (string, error) {
+	// Servers that answer "bearer" in lower case are many, and so are servers
+	// that accept only "Bearer".
+	if t.TokenType == "" || strings.EqualFold(t.TokenType, "Bearer") {
+		return "Bearer " + t.AccessToken, nil
+	}
+	if !isHeaderName(t.TokenType) {
+		return "", errors.New("tokenclient: token type is not a valid authentication scheme")
+	}
+	return t.TokenType + " " + t.AccessToken, nil
+}
+
+// A HeaderAttacher is an [Attacher] that puts the bare access token into the
+// header it names, such as HeaderAttacher("X-Auth-Token").
+type HeaderAttacher string
+
+// HeaderName returns the name in canonical form.
+func (h HeaderAttacher) HeaderName() string { return textproto.CanonicalMIMEHeaderKey(string(h)) }
+
+// Attach sets the header.
+func (h HeaderAttacher) Attach(req *http.Request, t *Token) error { return setHeader(req, h, t) }
+
+func (h HeaderAttacher) headerValue(t *Token) (string, error) { return t.AccessToken, nil }
+
+// valueAttacher is an Attacher that sets one header, whose value depends on the
+// token alone, so that a session makes it once per token.
+type valueAttacher interface {
+	Attacher
+	headerValue(t *Token) (string, error)
+}
+
+func setHeader(req *http.Request, a valueAttacher, t *Token) error {
+	v, err := a.headerValue(t)
+	if err == nil {
+		req.Header.Set(a.HeaderName(), v)
+	}
+	return err
+}
+
+// checkAttacher reports what is wrong with an Attacher of a Config.
+func checkAttacher(a Attacher) error {
+	name := a.HeaderName()
+	if h, ok := a.(HeaderAttacher); ok && name == "" {
+		return fmt.Errorf("tokenclient: Config.Attacher: HeaderAttacher(%q) names no header", string(h))
+	}
+	if name != "" && !isHeaderName(name) {
+		return fmt.Errorf("tokenclient: Config.Attacher: %q is not a header name", name)
+	}
+	return nil
+}
+
+// isHeaderName reports whether s is a token of RFC 9110, section 5.6.2.
+func isHeaderName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// withHeader returns a copy of h in which name has value. Its size is given
+// beforehand, since a map that grows is allocated twice; the values are shared,
+// which is legal because nobody below a RoundTripper may change them.
+func withHeader(h http.Header, name string, value []string) http.Header {
+	c := make(http.Header, len(h)+1)
+	for k, v := range h {
+		c[k] = v
+	}
+	c[name] = value
+	return c
+}

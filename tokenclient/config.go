@@ -1,0 +1,169 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"time"
+)
+
+// Config is what [New] makes a [Session] from. Refresher and Origins (or
+// AnyOrigin) are required.
+type Config struct {
+	// Refresher exchanges the refresh token.
+	Refresher Refresher
+
+	// Store keeps the token beyond the life of the process, and lets several
+	// processes share it. Nil: the token lives in memory only.
+	Store Store
+
+	// Key says whose token in the Store this is: an account name, for example.
+	// Required with a Store, and only used with one. It is not a secret: it is
+	// in logs and errors.
+	Key string
+
+	// Attacher puts the token on requests. Nil: "Authorization: Bearer" (RFC
+	// 6750, section 2.1).
+	Attacher Attacher
+
+	// Origins lists where the token may go, each like "https://api.example.com"
+	// or "http://localhost:8080": scheme, host and port must match, and there
+	// are no wildcards. Requests to other origins are sent without a token, as
+	// are those that a redirect led to if any step of it was elsewhere.
+	Origins []string
+
+	// AnyOrigin lets the token go wherever the program sends a request, and
+	// Origins must be empty then. Even so it does not follow a redirect to
+	// another origin.
+	AnyOrigin bool
+
+	// InsecureHTTP allows plain http beyond this machine, where everybody on
+	// the way can read the token. Refreshers and logins have a field of their
+	// own for it.
+	InsecureHTTP bool
+
+	// RefreshBefore is how long before expiry a token is refreshed in the
+	// background, at most half its lifetime. 0: a fifth of the lifetime, at most
+	// 5 minutes. It is jittered by a quarter each way. Negative: never early.
+	//
+	// Unless it is negative, requests wait for a refresh during the last
+	// twentieth of the lifetime, at most 10 seconds, so that a token does not
+	// expire on its way.
+	RefreshBefore time.Duration
+
+	// RefreshTimeout bounds one call of the Refresher. 0: 20 seconds. It should
+	// be at least as long as the server works on a request whose client has
+	// left. Waiting for the Store is bounded by the contexts of those who wait.
+	RefreshTimeout time.Duration
+
+	// Heartbeat makes KeepFresh refresh at least this often. 0: by expiry only.
+	Heartbeat time.Duration
+
+	// Rejected reports whether the server refused the token. It must not read
+	// the body. Nil: the status is 401.
+	Rejected func(*http.Response) bool
+
+	// Hooks are told what happens. Nil: nobody is. The struct is copied.
+	Hooks *Hooks
+
+	// Logger gets refreshes at level Debug, failures at Warn, and failures to
+	// save at Error, without any secret. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+const defaultRefreshTimeout = 20 * time.Second
+
+// New makes a Session. It does no I/O: the token is loaded from the Store with
+// the first request. An error says which field of the Config is wrong.
+func New(c Config) (*Session, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	s := &Session{
+		refresher:     c.Refresher,
+		endpoints:     endpointsOf(c.Refresher),
+		store:         c.Store,
+		key:           c.Key,
+		anyOrigin:     c.AnyOrigin,
+		insecureHTTP:  c.InsecureHTTP,
+		refreshBefore: c.RefreshBefore,
+		timeout:       c.RefreshTimeout,
+		heartbeat:     c.Heartbeat,
+		attacher:      c.Attacher,
+		rejected:      c.Rejected,
+		log:           c.Logger,
+		control:       make(chan struct{}, 1),
+		idle:          make(chan struct{}),
+	}
+	for _, entry := range c.Origins {
+		o, err := parseOrigin(entry, c.InsecureHTTP)
+		if err != nil {
+			return nil, err
+		}
+		s.origins = append(s.origins, o)
+	}
+	if s.store == nil {
+		s.store = new(soloStore)
+	}
+	if s.timeout == 0 {
+		s.timeout = defaultRefreshTimeout
+	}
+	if s.attacher == nil {
+		s.attacher = bearer{}
+	}
+	if err := checkAttacher(s.attacher); err != nil {
+		return nil, err
+	}
+	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
+	if s.rejected == nil {
+		s.rejected = func(resp *http.Response) bool { return resp.StatusCode == http.StatusUnauthorized }
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if c.Hooks != nil {
+		s.hooks = *c.Hooks
+	}
+	s.lifetime, s.end = context.WithCancel(context.WithValue(context.Background(), insideKey{s}, true))
+	s.held.Store(&held{})
+	return s, nil
+}
+
+func (c *Config) check() error {
+	switch {
+	case isNil(c.Refresher):
+		return errors.New("tokenclient: Config.Refresher is nil; use a *JSONRefresher or an *OAuth2Refresher, for example")
+	case c.Store != nil && isNil(c.Store):
+		return errors.New("tokenclient: Config.Store holds a nil pointer")
+	case c.Store != nil && c.Key == "":
+		return errors.New("tokenclient: Config.Key is empty; with a Store it says whose token this is")
+	case c.Store == nil && c.Key != "":
+		return errors.New("tokenclient: Config.Key is set without a Store")
+	case c.Attacher != nil && isNil(c.Attacher):
+		return errors.New("tokenclient: Config.Attacher holds a nil pointer")
+	case c.AnyOrigin && len(c.Origins) > 0:
+		return errors.New("tokenclient: Config has both Origins and AnyOrigin")
+	case !c.AnyOrigin && len(c.Origins) == 0:
+		return errors.New(`tokenclient: Config.Origins is empty; list where the token may go, like Origins: []string{"https://api.example.com"}`)
+	case c.RefreshTimeout < 0:
+		return fmt.Errorf("tokenclient: Config.RefreshTimeout is negative: %v", c.RefreshTimeout)
+	case c.Heartbeat < 0:
+		return fmt.Errorf("tokenclient: Config.Heartbeat is negative: %v", c.Heartbeat)
+	}
+	return nil
+}
+
+// isNil finds nil pointers in interfaces, which would panic at the first refresh.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map:
+		return r.IsNil()
+	}
+	return false
+}

@@ -1,0 +1,117 @@
+package tokenclient
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	// maxPeek is the longest access token that is looked into.
+	maxPeek = 16 << 10
+
+	// maxLifetime bounds what a server may claim, so that no sum of it overflows.
+	maxLifetime = 100 * 365 * 24 * time.Hour
+
+	// millisecondsFrom is where a number of seconds since 1970 is read as
+	// milliseconds: as seconds it would be the year 5138, as milliseconds it is
+	// 1973.
+	millisecondsFrom = 1e11
+
+	// maxUnix is the last second of the year 9999, the last that RFC 3339 can
+	// write and package time can marshal.
+	maxUnix = 253402300799
+)
+
+// jwtExpiry returns what the claims of accessToken say about its lifetime, if it
+// is a JWT (RFC 7519, sections 4.1.4 and 4.1.6). Zero times mean unknown; there
+// are no errors.
+//
+// The signature is not verified, and could not be: an access token is opaque to a
+// client, which has no key for it. What it claims decides only when to refresh;
+// whether it is accepted is the resource server's business. A lie costs a refresh
+// too early or a rejected request, both of which the issuer can cause anyway.
+//
+// With issued, the expiry is issued plus exp minus iat, so that a clock that
+// differs from the server's does no harm; without iat it is exp, unless that is
+// not after issued. With issued zero it is exp as it stands.
+func jwtExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
+	claims := jwtClaims(accessToken)
+	iat = unixClaim(claims["iat"])
+	exp := unixClaim(claims["exp"])
+	if exp.IsZero() || issued.IsZero() {
+		return exp, iat
+	}
+	lifetime := exp.Sub(issued)
+	if !iat.IsZero() && exp.After(iat) {
+		lifetime = exp.Sub(iat)
+	}
+	return addLifetime(issued, lifetime), iat
+}
+
+// addLifetime returns when what was issued then ends; zero if lifetime makes no
+// sense.
+func addLifetime(issued time.Time, lifetime time.Duration) time.Time {
+	if lifetime <= 0 {
+		return time.Time{}
+	}
+	t := issued.Round(0).Add(min(lifetime, maxLifetime))
+	if t.Unix() > maxUnix {
+		return time.Time{}
+	}
+	return t
+}
+
+// jwtClaims returns the claims of a signed JWT, nil if token is none.
+func jwtClaims(token string) map[string]json.RawMessage {
+	if len(token) > maxPeek || strings.Count(token, ".") != 2 {
+		return nil
+	}
+	// RFC 7515 forbids padding; some servers pad all the same.
+	part := strings.TrimRight(strings.Split(token, ".")[1], "=")
+	payload, err := jwt.NewParser(jwt.WithPaddingAllowed()).DecodeSegment(part)
+	if err != nil {
+		return nil
+	}
+	var claims map[string]json.RawMessage
+	if json.Unmarshal(payload, &claims) != nil {
+		return nil
+	}
+	return claims
+}
+
+// unixClaim reads a NumericDate (RFC 7519, section 2), or what servers send in
+// its place: a string, or milliseconds. It returns zero if that is not within the
+// years 1970 to 9999.
+func unixClaim(raw json.RawMessage) time.Time {
+	text := string(raw)
+	if strings.HasPrefix(text, `"`) && json.Unmarshal(raw, &text) != nil {
+		return time.Time{}
+	}
+	f, ok := parseNumber(text)
+	if !ok {
+		return time.Time{}
+	}
+	if f >= millisecondsFrom {
+		f /= 1000
+	}
+	if f < 1 || f > maxUnix {
+		return time.Time{}
+	}
+	return time.Unix(int64(f), 0)
+}
+
+// parseNumber reads a decimal number. It refuses what package strconv reads
+// beyond JSON's numbers: hexadecimal, "inf", "nan", underscores.
+func parseNumber(s string) (float64, bool) {
+	s = strings.TrimSpace(s)
+	if s == "" || strings.Trim(s, "0123456789+-.eE") != "" {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return f, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
+}

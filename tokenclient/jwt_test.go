@@ -1,0 +1,150 @@
+package tokenclient_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// testJWT is a JWT with these claims and a signature that nothing looks at.
+func testJWT(claims string) string {
+	enc := base64.RawURLEncoding.EncodeToString
+	return enc([]byte(`{"alg":"HS256"}`)) + "." + enc([]byte(claims)) + ".c2ln"
+}
+
+func TestJWTExpiry(t *testing.T) {
+	const now = 1772366400
+	issued := time.Unix(now, 0)
+	for _, c := range []struct {
+		name, claims string
+		relative     int64 // seconds after issued; 0: unknown
+		absolute     int64 // Unix; 0: unknown
+		iat          int64
+	}{
+		{"seconds", fmt.Sprintf(`{"iat":%d,"exp":%d}`, now, now+900), 900, now + 900, now},
+		{"milliseconds", fmt.Sprintf(`{"iat":%d,"exp":%d}`, now*1000, (now+900)*1000), 900, now + 900, now},
+		{"milliseconds, exp only", fmt.Sprintf(`{"iat":%d,"exp":%d}`, now, (now+900)*1000), 900, now + 900, now},
+		{"floats", fmt.Sprintf(`{"iat":%d.25,"exp":%d.75}`, now, now+900), 900, now + 900, now},
+		{"exponents", `{"iat":1.7723664e9,"exp":1.7723673e9}`, 900, now + 900, now},
+		{"strings", fmt.Sprintf(`{"iat":"%d","exp":"%d"}`, now, now+900), 900, now + 900, now},
+		{"server one hour ahead", fmt.Sprintf(`{"iat":%d,"exp":%d}`, now+3600, now+4500), 900, now + 4500, now + 3600},
+		{"server one hour behind", fmt.Sprintf(`{"iat":%d,"exp":%d}`, now-3600, now-2700), 900, now - 2700, now - 3600},
+		{"no iat", fmt.Sprintf(`{"exp":%d}`, now+900), 900, now + 900, 0},
+		{"no iat, over", fmt.Sprintf(`{"exp":%d}`, now-1), 0, now - 1, 0},
+		{"no iat, over just now", fmt.Sprintf(`{"exp":%d}`, now), 0, now, 0},
+		{"iat after exp", fmt.Sprintf(`{"iat":%d,"exp":%d}`, now+9000, now+900), 900, now + 900, now + 9000},
+		{"iat is nonsense", fmt.Sprintf(`{"iat":"today","exp":%d}`, now+900), 900, now + 900, 0},
+		{"ten years", fmt.Sprintf(`{"iat":%d,"exp":%d}`, now, now+315360000), 315360000, now + 315360000, now},
+		{"year 9999", fmt.Sprintf(`{"iat":%d,"exp":253402300799}`, now), int64(8e9), 253402300, now}, // read as milliseconds
+		{"no exp", fmt.Sprintf(`{"iat":%d}`, now), 0, 0, now},
+		{"exp zero", `{"exp":0}`, 0, 0, 0},
+		{"exp negative", `{"exp":-5}`, 0, 0, 0},
+		{"exp null", `{"exp":null}`, 0, 0, 0},
+		{"exp too large", `{"exp":1e300}`, 0, 0, 0},
+		{"exp overflows", `{"exp":1e999}`, 0, 0, 0},
+		{"exp true", `{"exp":true}`, 0, 0, 0},
+		{"exp object", `{"exp":{}}`, 0, 0, 0},
+		{"exp of another name", fmt.Sprintf(`{"EXP":%d}`, now+900), 0, 0, 0},
+		{"not an object", `[1]`, 0, 0, 0},
+		{"not JSON", `exp`, 0, 0, 0},
+		{"empty", ``, 0, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.name == "year 9999" {
+				c.relative = 0 // 1978 is long over, and iat is after it
+			}
+			token := testJWT(c.claims)
+			expiry, iat := tokenclient.JWTExpiry(token, issued)
+			checkLifetime(t, "relative", expiry, issued, int(c.relative))
+			checkUnix(t, "iat", iat, c.iat)
+			expiry, iat = tokenclient.JWTExpiry(token, time.Time{})
+			checkUnix(t, "absolute", expiry, c.absolute)
+			checkUnix(t, "iat", iat, c.iat)
+		})
+	}
+}
+
+func checkUnix(t *testing.T, name string, at time.Time, want int64) {
+	t.Helper()
+	if at.IsZero() != (want == 0) || want != 0 && at.Unix() != want {
+		t.Errorf("%s = %v, want %v", name, at, time.Unix(want, 0))
+	}
+}
+
+// TestJWTExpiryOfOtherTokens: what is not a JWT that can be read is no error.
+func TestJWTExpiryOfOtherTokens(t *testing.T) {
+	claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"x":"`, parseSent.Unix(), parseSent.Unix()+900)
+	fits := testJWT(claims + strings.Repeat("x", tokenclient.MaxPeek*3/4-100) + `"}`)
+	if len(fits) > tokenclient.MaxPeek {
+		t.Fatalf("the token that should fit has %d bytes", len(fits))
+	}
+	if expiry, _ := tokenclient.JWTExpiry(fits, parseSent); expiry.IsZero() {
+		t.Error("a token of almost 16 KiB is not read")
+	}
+	part := strings.Split(testJWT(claims+`"}`), ".")
+	for name, token := range map[string]string{
+		"too long":        testJWT(claims + strings.Repeat("x", tokenclient.MaxPeek) + `"}`),
+		"opaque":          "d41d8cd98f00b204e9800998ecf8427e",
+		"two parts":       part[0] + "." + part[1],
+		"encrypted":       part[0] + "." + part[1] + ".c.d.e",
+		"dots":            strings.Repeat(".", 10000),
+		"not base64":      part[0] + ".%%%." + part[2],
+		"standard base64": part[0] + ".+/+/." + part[2],
+		"empty":           "",
+	} {
+		if expiry, iat := tokenclient.JWTExpiry(token, parseSent); !expiry.IsZero() || !iat.IsZero() {
+			t.Errorf("%s: %v, %v, want zero", name, expiry, iat)
+		}
+	}
+	for _, payload := range []string{`{"exp":1772367300}`, `{"exp":1772367300 }`, `{"exp":1772367300  }`} {
+		padded := "e30=." + base64.URLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
+		expiry, _ := tokenclient.JWTExpiry(padded, time.Time{})
+		checkUnix(t, "padded", expiry, 1772367300)
+	}
+}
+
+// TestJWTExpiryOfSignedToken reads what the usual library makes.
+func TestJWTExpiryOfSignedToken(t *testing.T) {
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
+		Issuer:    "test",
+		IssuedAt:  jwt.NewNumericDate(parseSent.Add(time.Hour)),
+		ExpiresAt: jwt.NewNumericDate(parseSent.Add(time.Hour + time.Minute)),
+	}).SignedString([]byte("a key that no client has"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expiry, _ := tokenclient.JWTExpiry(token, parseSent)
+	checkLifetime(t, "Expiry", expiry, parseSent, 60)
+}
+
+func FuzzJWTClaims(f *testing.F) {
+	for _, claims := range []string{
+		`{"iat":1772366400,"exp":1772367300}`, `{"exp":"1772367300000"}`, `{"exp":1.7e9}`, `{"iat":1e11,"exp":1e14}`,
+		`{"exp":1e300}`, `{"exp":-1,"iat":-1}`, `{"exp":null}`, `[]`, ``,
+	} {
+		f.Add([]byte(claims), int64(1772366400))
+	}
+	f.Fuzz(func(t *testing.T, claims []byte, issuedUnix int64) {
+		issued := time.Unix(issuedUnix%1e11, 0)
+		for _, issued := range []time.Time{issued, {}} {
+			expiry, iat := tokenclient.JWTExpiry(testJWT(string(claims)), issued)
+			for _, at := range []time.Time{expiry, iat} {
+				if at.IsZero() {
+					continue
+				}
+				if _, err := at.UTC().MarshalJSON(); err != nil {
+					t.Fatalf("%v cannot be stored: %v", at, err)
+				}
+			}
+			if !issued.IsZero() && !expiry.IsZero() && !expiry.After(issued) {
+				t.Fatalf("expiry %v is not after %v", expiry, issued)
+			}
+		}
+	})
+}

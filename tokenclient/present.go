@@ -1,0 +1,240 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// refresherGrace is how much longer than its context a Refresher may take before
+// those who wait are answered without it. Stores hold a key longer than that.
+const refresherGrace = 500 * time.Millisecond
+
+// errBroken marks what a Refresher or Store did against its contract: a second
+// try of the same is no use.
+var errBroken = errors.New("tokenclient: contract broken")
+
+// present shows old's refresh token to the server, once, and returns the token to
+// store. Every error is a *TokenError that holds neither of old's secrets; if the
+// refresh token was refused it is ErrRefused.
+//
+// A Refresher that does not return when ctx ends is left behind; if it brings a
+// token in the end, that is saved and used all the same.
+func (s *Session) present(ctx context.Context, current Record) (*Token, error) {
+	old := current.Token
+	sent := time.Now().Round(0)
+	var t *Token
+	answered := s.start("Refresher.Refresh", func() (err error) {
+		t, err = s.refresher.Refresh(ctx, old.Clone())
+		return err
+	})
+	err, ok := receive(ctx, answered)
+	if !ok {
+		s.awaitLate(answered, current, func() (*Token, error) { return s.complete(t, old, sent) })
+		err = fmt.Errorf("%w: Refresher.Refresh did not return when its context ended: %w", errBroken, context.DeadlineExceeded)
+		return nil, asTokenError(err, old)
+	}
+	if err == nil {
+		t, err = s.complete(t, old, sent)
+	}
+	if err != nil {
+		return nil, asTokenError(err, old)
+	}
+	return t, nil
+}
+
+// receive waits for an answer until a little after ctx ends.
+func receive(ctx context.Context, answered <-chan error) (err error, ok bool) {
+	select {
+	case err = <-answered:
+		return err, true
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(refresherGrace)
+	defer grace.Stop()
+	select {
+	case err = <-answered:
+		return err, true
+	case <-grace.C:
+		return nil, false
+	}
+}
+
+// awaitLate saves what a Refresher brings that was left behind. By its contract
+// it ends; until then Close waits for it.
+func (s *Session) awaitLate(answered <-chan error, current Record, result func() (*Token, error)) {
+	if !s.begin() {
+		return
+	}
+	go func() {
+		defer s.finish()
+		if err := <-answered; err != nil {
+			return
+		}
+		t, err := result()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		epoch, began := s.epoch, time.Now()
+		s.mu.Unlock()
+		var made *Token
+		r, err := s.exchange(s.lifetime, current, func(context.Context, Record) (*Token, error) {
+			made = t
+			return t, nil
+		})
+		_, _ = s.settle(epoch, began, current, r, err, made)
+	}()
+}
+
+// complete checks what a Refresher returned and fills in what it left out.
+func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
+	if t == nil {
+		return nil, fmt.Errorf("%w: Refresher.Refresh returned neither a token nor an error", errBroken)
+	}
+	t = t.Clone()
+	if err := t.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if t.RefreshToken == "" { // RFC 6749, section 6: the old one stays
+		t.RefreshToken = old.RefreshToken
+		if t.RefreshExpiry.IsZero() {
+			t.RefreshExpiry = old.RefreshExpiry
+		}
+	}
+	if t.TokenType == "" {
+		t.TokenType = old.TokenType
+	}
+	if t.Scope == "" { // section 5.1: as before
+		t.Scope = old.Scope
+	}
+	if !t.Issued.After(old.Issued) {
+		t.Issued = sent // also if the same token came back
+	}
+	if t.Expiry.IsZero() {
+		t.Expiry, _ = jwtExpiry(t.AccessToken, t.Issued)
+	}
+	if !t.Expiry.After(time.Now()) {
+		// The server would not issue a token that is dead: a clock is wrong, or
+		// the expiry. Without this every request would refresh.
+		t.Expiry = time.Time{}
+	}
+	t.stripMonotonic()
+	return t, nil
+}
+
+// check reports why t cannot be held, without showing it.
+func (t *Token) check() error {
+	switch {
+	case t.AccessToken == "":
+		return errors.New("token has no access token")
+	case !printable(t.AccessToken):
+		return errors.New("access token has a character in it that cannot be sent in a header")
+	case !printable(t.RefreshToken):
+		return errors.New("refresh token has a character in it that RFC 6749 does not allow")
+	case t.TokenType != "" && !isHeaderName(t.TokenType):
+		return errors.New("token type is not a valid authentication scheme")
+	}
+	return nil
+}
+
+// printable reports whether s consists of the characters that RFC 6749, appendix
+// A.12 and A.17, allows in tokens.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// stripMonotonic leaves wall clock readings alone: the monotonic clock stops
+// while a machine sleeps, and means nothing in another process.
+func (t *Token) stripMonotonic() {
+	t.Expiry, t.RefreshExpiry, t.Issued = t.Expiry.Round(0), t.RefreshExpiry.Round(0), t.Issued.Round(0)
+}
+
+// asTokenError makes what went wrong in a Refresher a *TokenError that is the
+// outermost error, shows neither secret of the token that was presented, and is
+// ErrRefused if only a login helps.
+func asTokenError(err error, old *Token) *TokenError {
+	te, ok := err.(*TokenError)
+	if !ok {
+		te = &TokenError{Err: err}
+		var inner *TokenError
+		if errors.As(err, &inner) { // its facts, without saying it all twice
+			te = &TokenError{StatusCode: inner.StatusCode, RetryAfter: inner.RetryAfter, Err: err}
+		}
+	}
+	if text := te.Error(); contains(text, old.AccessToken) || contains(text, old.RefreshToken) {
+		text = redact(redact(errorText(te), old.AccessToken), old.RefreshToken)
+		te = &TokenError{StatusCode: te.StatusCode, RetryAfter: te.RetryAfter, Err: &markedError{text, te.Err}}
+	}
+	if errors.Is(te, ErrLoginRequired) && !errors.Is(te, ErrNotPresented) && !errors.Is(te, ErrRefused) {
+		c := *te
+		c.Err = &refusedError{c.Err}
+		te = &c
+	}
+	return te
+}
+
+func errorText(te *TokenError) string {
+	parts := []string{te.Code, te.Description}
+	if te.Err != nil {
+		parts = append(parts, te.Err.Error())
+	}
+	return strings.Join(parts, " ")
+}
+
+func contains(text, secret string) bool { return secret != "" && strings.Contains(text, secret) }
+
+func redact(text, secret string) string {
+	if secret == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, secret, "[redacted]")
+}
+
+// markedError says text in the place of err.
+type markedError struct {
+	text string
+	err  error
+}
+
+func (e *markedError) Error() string { return e.text }
+func (e *markedError) Unwrap() error { return e.err }
+
+// refusedError is ErrRefused in addition to what it holds.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string        { return e.err.Error() }
+func (e *refusedError) Unwrap() error        { return e.err }
+func (e *refusedError) Is(target error) bool { return target == ErrRefused }
+
+// contain runs f and returns its error. A panic or a Goexit in f is an error too:
+// inside a flight the one would end the process and the other leave everybody
+// waiting for ever.
+func (s *Session) contain(name string, f func() error) error { return <-s.start(name, f) }
+
+// start runs f, which calls name, on a goroutine of its own and delivers its
+// error once.
+func (s *Session) start(name string, f func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		err := fmt.Errorf("%w: %s called runtime.Goexit", errBroken, name)
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("%w: %s panicked: %v", errBroken, name, v)
+				// The arguments in a stack are addresses; the value may be a secret.
+				s.log.Error("tokenclient: panic contained", "key", s.key, "in", name, "stack", string(debug.Stack()))
+			}
+			done <- err
+		}()
+		err = f()
+	}()
+	return done
+}

@@ -1,0 +1,384 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// A Session is the life of one identity's token: empty until a login, active,
+// ended by a logout or by a refresh token that the server refused. It holds the
+// current token in memory, refreshes it, and keeps it in its Store.
+//
+// A Session is safe for concurrent use. Make it with [New], hand it a first token
+// with [Session.SetToken] unless the Store has one, wrap an [http.Client] with
+// [Session.Wrap], and end it with [Session.Close].
+type Session struct {
+	refresher     Refresher
+	endpoints     []*url.URL // where refresher posts to
+	store         Store
+	key           string
+	origins       []origin
+	anyOrigin     bool
+	insecureHTTP  bool
+	refreshBefore time.Duration
+	timeout       time.Duration
+	heartbeat     time.Duration
+	attacher      Attacher
+	header        string // the header that attacher sets, canonical; "": none
+	rejected      func(*http.Response) bool
+	hooks         Hooks
+	log           *slog.Logger
+
+	// lifetime is the context of what the session does by itself; end ends it.
+	// It is not any caller's, whose values and end would reach everybody else.
+	lifetime context.Context
+	end      context.CancelFunc
+
+	held    atomic.Pointer[held] // never nil; written with mu held
+	flights singleflight.Group   // "refresh" and "look"
+	waiting atomic.Int32         // callers that cannot go on without a refresh
+	early   atomic.Bool          // an early refresh is under way
+	events  events
+
+	control chan struct{} // holds one element while a login or logout writes to the store
+
+	mu       sync.Mutex // guards all below; not held during I/O or while waiting
+	epoch    uint64     // goes up with each login and logout; a refresh begun before cannot adopt
+	turned   chan struct{}
+	left     leaving
+	lookAt   time.Time // when an empty or ended session may look at the store again
+	lookErr  error     // what the last look ended with
+	backoff  backoff
+	storm    stormGuard
+	unsaved  map[*NotSavedError]struct{}
+	closed   bool
+	running  int           // goroutines of the session's own that Close waits for
+	idle     chan struct{} // closed when closed and running is 0
+	idleOnce sync.Once
+}
+
+// held is one generation: what the session holds between one adoption and the
+// next. It does not change, but for accepted.
+type held struct {
+	generation uint64
+	record     Record   // its Token is nil if the session is empty, ended or closed
+	value      []string // of the header that carries the token; nil if it is made for each request
+	soft, hard time.Time
+	accepted   atomic.Bool // the server has taken this token at least once
+}
+
+// usable reports whether requests may go out with h at all.
+func (h *held) usable() bool { return h.record.Token != nil }
+
+// expired reports whether the local clock says that the server will refuse h.
+func (h *held) expired(now time.Time) bool {
+	return !h.hard.IsZero() && !now.Before(h.record.Token.Expiry)
+}
+
+// overdue reports whether nothing should be sent with h any more.
+func (h *held) overdue(now time.Time) bool { return !h.hard.IsZero() && !now.Before(h.hard) }
+
+// leaving remembers what an ended session held, so that it does not come back.
+type leaving struct {
+	reason error // nil: the session did not end
+	record Record
+	// unstored says that a logout of this session is not in the store.
+	unstored bool
+}
+
+// allows reports whether a record found in the store may revive the session. A
+// login begins another era. The same era with a higher number is the rescue of a
+// refresh whose answer somebody else brought home after this session had been
+// refused, but no way round a logout.
+func (l leaving) allows(r Record) bool {
+	switch {
+	case l.reason == nil:
+		return true
+	case l.unstored:
+		return false
+	case r.Era != l.record.Era:
+		return true
+	}
+	return !errors.Is(l.reason, ErrLoggedOut) && r.Number > l.record.Number
+}
+
+// insideKey marks the contexts that a session hands to its Refresher and Store.
+type insideKey struct{ s *Session }
+
+func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s}) != nil }
+
+// Transport returns a RoundTripper whose requests carry s's token. base nil means
+// [http.DefaultTransport]. Most programs want [Session.Wrap] or [Session.Client].
+func (s *Session) Transport(base http.RoundTripper) *Transport {
+	return &Transport{Base: base, Session: s}
+}
+
+// Client returns a new client over [http.DefaultTransport] whose requests carry
+// s's token.
+func (s *Session) Client() *http.Client { return s.Wrap(nil) }
+
+// Wrap returns a copy of c whose requests carry s's token: Jar, Timeout and
+// CheckRedirect are c's, and its Transport becomes the [Transport.Base]. A nil c
+// is like a zero one.
+//
+// To bound a request, give it a context with a deadline rather than setting
+// Timeout, which costs each request a goroutine and hides the errors of this
+// package behind text.
+func (s *Session) Wrap(c *http.Client) *http.Client {
+	wrapped := new(http.Client)
+	if c != nil {
+		*wrapped = *c
+	}
+	wrapped.Transport = s.Transport(wrapped.Transport)
+	return wrapped
+}
+
+// Token returns a copy of a token that is good to be sent now, after loading or
+// refreshing it if necessary. Errors are those of a request: ErrLoginRequired,
+// a [*TokenError], ErrStoreUnavailable, ErrStoreCorrupt, ErrClosed, ErrReentrant,
+// or ctx's.
+func (s *Session) Token(ctx context.Context) (*Token, error) {
+	h, err := s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.record.Token.Clone(), nil
+}
+
+// Peek returns a copy of the token as it is, expired or not, after loading it if
+// necessary, and never refreshes it. If there is none the error is
+// ErrLoginRequired.
+func (s *Session) Peek(ctx context.Context) (*Token, error) {
+	h, err := s.asItIs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.record.Token.Clone(), nil
+}
+
+// asItIs returns what the session holds, after a look at the store if that is
+// nothing.
+func (s *Session) asItIs(ctx context.Context) (*held, error) {
+	for {
+		if h := s.held.Load(); h.usable() {
+			return h, nil
+		}
+		if err := s.look(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// current returns the generation to send a request with. With a token that is
+// not about to expire it takes no lock and does no I/O.
+func (s *Session) current(ctx context.Context) (*held, error) {
+	h, err := s.asItIs(ctx)
+	if err != nil || h.soft.IsZero() {
+		return h, err
+	}
+	now := time.Now()
+	if now.Before(h.soft) {
+		return h, nil
+	}
+	if !h.overdue(now) {
+		s.refreshEarly(h)
+		return h, nil
+	}
+	next, err := s.refreshed(ctx, h, false)
+	if err != nil && ctx.Err() == nil && s.held.Load() == h && !h.expired(time.Now()) {
+		return h, nil // a token that the server still takes is better than an error
+	}
+	return next, err
+}
+
+// lookInterval is how often a session without a token looks at its store.
+const lookInterval = time.Second
+
+// look makes a session without a token look whether its store has one by now:
+// a login in another process, or the first request of this one. Everybody looks
+// together, at most once per lookInterval. A nil error means that held changed.
+func (s *Session) look(ctx context.Context) error {
+	s.mu.Lock()
+	switch {
+	case s.held.Load().usable():
+		s.mu.Unlock()
+		return nil
+	case s.closed:
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	err, wait := s.lookErr, s.lookAt.Sub(time.Now())
+	turned := s.turnedLocked()
+	s.mu.Unlock()
+	if err != nil && wait > 0 && wait <= lookInterval {
+		return err
+	}
+	if s.inside(ctx) {
+		return ErrReentrant
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done := s.flights.DoChan("look", func() (any, error) { return nil, s.loadShared() })
+	select {
+	case r := <-done:
+		return r.Err
+	case <-turned:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// loadShared is the one look of everybody.
+func (s *Session) loadShared() error {
+	if !s.begin() {
+		return ErrClosed
+	}
+	defer s.finish()
+	s.mu.Lock()
+	epoch := s.epoch
+	s.mu.Unlock()
+
+	r, err := s.load()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return ErrClosed
+	case s.epoch != epoch || s.held.Load().usable():
+		return nil // a login or logout came first; look again at what it left
+	case errors.Is(err, ErrNoToken), err == nil && !s.left.allows(r):
+		err = s.endedErrLocked()
+	case err == nil:
+		s.adoptLocked(r, s.left.reason != nil)
+		return nil
+	}
+	s.lookErr, s.lookAt = err, time.Now().Round(0).Add(lookInterval)
+	return err
+}
+
+// load reads the store, whatever it does.
+func (s *Session) load() (r Record, err error) {
+	err = s.contain("Store.Load", func() (err error) {
+		r, err = s.store.Load(s.lifetime, s.key)
+		return err
+	})
+	if err == nil && (r.State != Active || r.Token == nil) {
+		err = ErrNoToken
+	}
+	switch {
+	case errors.Is(err, errBroken):
+		err = fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	case err != nil && !errors.Is(err, ErrNoToken):
+		err = fmt.Errorf("tokenclient: load token: %w", err)
+	}
+	return r, err
+}
+
+// endedErrLocked is why there is no token.
+func (s *Session) endedErrLocked() error {
+	if s.left.reason != nil {
+		return s.left.reason
+	}
+	return ErrLoginRequired
+}
+
+// adoptLocked makes r, which holds a token, the next generation.
+func (s *Session) adoptLocked(r Record, announce bool) *held {
+	old := s.held.Load()
+	h := &held{generation: old.generation + 1, record: r}
+	if a, ok := s.attacher.(valueAttacher); ok {
+		if v, err := a.headerValue(r.Token); err == nil {
+			h.value = []string{v}
+		}
+	}
+	issued := r.Token.Issued
+	if now := time.Now(); issued.IsZero() && now.Before(r.Token.Expiry) {
+		issued = now // what is left is all that is known of the lifetime
+	}
+	h.soft, h.hard = windows(issued, r.Token.Expiry, s.refreshBefore)
+	s.left, s.lookErr, s.backoff = leaving{}, nil, backoff{}
+	s.held.Store(h)
+	if announce && s.hooks.Adopted != nil {
+		info := s.infoLocked()
+		s.events.post(func() { s.hooks.Adopted(info) })
+	}
+	return h
+}
+
+// endLocked ends an active session for a reason that is ErrLoginRequired.
+func (s *Session) endLocked(reason error, unstored bool) {
+	old := s.held.Load()
+	s.left = leaving{reason: reason, record: old.record, unstored: unstored}
+	s.lookErr, s.lookAt = reason, time.Now().Round(0).Add(lookInterval)
+	s.backoff = backoff{}
+	s.held.Store(&held{generation: old.generation + 1})
+	if old.usable() && !s.closed {
+		s.log.Info("tokenclient: session ended", "key", s.key, "err", reason)
+		if s.hooks.SessionEnded != nil {
+			s.events.post(func() { s.hooks.SessionEnded(reason) })
+		}
+	}
+}
+
+func (s *Session) infoLocked() RefreshInfo {
+	h := s.held.Load()
+	info := RefreshInfo{Key: s.key, Generation: h.generation, Waiters: int(s.waiting.Load())}
+	if h.usable() {
+		info.Expiry = h.record.Token.Expiry
+	}
+	return info
+}
+
+// turnedLocked returns a channel that is closed by the next login or logout.
+func (s *Session) turnedLocked() <-chan struct{} {
+	if s.turned == nil {
+		s.turned = make(chan struct{})
+	}
+	return s.turned
+}
+
+// turnLocked lets go of everybody who waits for something that a login or logout
+// has made pointless.
+func (s *Session) turnLocked() {
+	if s.turned != nil {
+		close(s.turned)
+		s.turned = nil
+	}
+}
+
+// begin notes that a goroutine of the session's own runs, unless the session is
+// closed. finish follows it.
+func (s *Session) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.running++
+	return true
+}
+
+func (s *Session) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	s.idleLocked()
+}
+
+func (s *Session) idleLocked() {
+	if s.closed && s.running == 0 {
+		s.idleOnce.Do(func() { close(s.idle) })
+	}
+}

@@ -1,0 +1,65 @@
+package tokenclient
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+)
+
+// soloStore is the Store of a session without one: it holds the record of this
+// session alone, so that there is one way to refresh and not two. Nobody else
+// holds the key, hence nothing to wait for or to announce. Package store cannot
+// be used here: it imports this one.
+type soloStore struct {
+	mu     sync.Mutex // guards record
+	record Record
+}
+
+func (s *soloStore) load() (Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.record.State != Active {
+		return s.record, ErrNoToken
+	}
+	return s.record, nil
+}
+
+func (s *soloStore) Load(context.Context, string) (Record, error) { return s.load() }
+
+func (s *soloStore) Replace(_ context.Context, _ string, t *Token) (now, was Record, err error) {
+	now = Record{State: LoggedOut}
+	if t != nil {
+		now = Record{State: Active, Token: t.Clone(), Number: 1}
+	}
+	_, _ = rand.Read(now.Era[:]) // never fails: it ends the process instead
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was, s.record = s.record, now
+	return now, was, nil
+}
+
+func (s *soloStore) Refresh(ctx context.Context, _ string, seen Record, timeout time.Duration,
+	fn func(context.Context, Record) (*Token, error)) (Record, error) {
+	current, err := s.load()
+	if err != nil || current.Era != seen.Era || current.Number > seen.Number {
+		return current, err
+	}
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	current.Announced = 1
+	t, err := fn(call, current)
+	if err != nil {
+		return current, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.record.Era != seen.Era:
+		return s.record, ErrReplaced
+	case s.record.Number > seen.Number:
+		return s.record, ErrOvertaken
+	}
+	s.record = Record{State: Active, Token: t, Era: seen.Era, Number: seen.Number + 1}
+	return s.record, nil
+}

@@ -1,0 +1,122 @@
+package tokentest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// serveAPI is everything under /api/.
+func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.counters.Requests++
+	if id := r.Header.Get("X-Request-Id"); id != "" {
+		if s.requestIDs[id] {
+			s.counters.Replays++
+		}
+		s.requestIDs[id] = true
+	}
+	var user, refused string
+	token := s.accessTokenLocked(r)
+	fault := s.apiFaults.take()
+	switch {
+	case fault != nil:
+	case token == "":
+		refused = "no access token"
+	default:
+		user, refused = s.judgeLocked(token)
+	}
+	if refused != "" || fault != nil && !fault.Cut && fault.status() == http.StatusUnauthorized {
+		s.counters.Unauthorized++
+	}
+	holds := slices.Clone(s.holds)
+	s.mu.Unlock()
+
+	for _, hold := range holds {
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+	switch {
+	case fault != nil:
+		if fault.AfterCommit {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+		fault.serve(w)
+	case refused != "":
+		challenge := fmt.Sprintf("Bearer error=%q, error_description=%q", "invalid_token", refused)
+		if token == "" { // no error code then: RFC 6750, section 3.1
+			challenge = `Bearer realm="tokentest"`
+		}
+		a := refusal(http.StatusUnauthorized, "invalid_token", refused)
+		a.challenge = challenge
+		a.write(w)
+	default:
+		echo(w, r, user)
+	}
+}
+
+// accessTokenLocked returns the access token of a request, "" if there is none.
+func (s *Server) accessTokenLocked(r *http.Request) string {
+	if s.options.Header != "" {
+		return r.Header.Get(s.options.Header)
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// echo reads a request and tells the client what it read.
+func echo(w http.ResponseWriter, r *http.Request, user string) {
+	var kept bytes.Buffer
+	sum := sha256.New()
+	to := io.Writer(sum)
+	back := r.URL.Query().Get("echo") == "1"
+	if back {
+		to = &kept
+	}
+	length, err := io.Copy(to, r.Body)
+	switch {
+	case err != nil:
+		refusal(http.StatusBadRequest, "invalid_request", "the body broke off").write(w)
+	case back:
+		if t := r.Header.Get("Content-Type"); t != "" {
+			w.Header().Set("Content-Type", t)
+		}
+		_, _ = kept.WriteTo(w)
+	default:
+		writeJSON(w, http.StatusOK, map[string]any{
+			"method": r.Method, "path": r.URL.Path, "subject": user,
+			"length": length, "sha256": hex.EncodeToString(sum.Sum(nil)),
+		})
+	}
+}
+
+// Hold keeps back the answers of the API from now on, until release is called.
+// Whether the token is accepted is decided before, so that a 401 can come late:
+// hold, send the request, revoke or refresh, release. The request's body is read
+// after. An answer waits for every Hold that was in place when its request
+// arrived, and for no later one. release may be called more than once, by any
+// goroutine; Close cuts what still waits.
+func (s *Server) Hold() (release func()) {
+	hold := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds = append(s.holds, hold)
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.holds = slices.DeleteFunc(s.holds, func(c chan struct{}) bool { return c == hold })
+		close(hold)
+	})
+}

@@ -1,0 +1,190 @@
+package tokentest
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// An answer is what a token endpoint says.
+type answer struct {
+	status    int
+	challenge string // WWW-Authenticate; empty: none
+	body      map[string]any
+}
+
+// refusal is an error answer (RFC 6749, section 5.2).
+func refusal(status int, code, description string) answer {
+	return answer{status: status, body: map[string]any{"error": code, "error_description": description}}
+}
+
+func (a answer) write(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store") // RFC 6749, section 5.1
+	if a.challenge != "" {
+		w.Header().Set("WWW-Authenticate", a.challenge)
+	}
+	if a.body == nil {
+		w.WriteHeader(a.status)
+		return
+	}
+	writeJSON(w, a.status, a.body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}
+
+// maxRequest bounds the body of a call to a token endpoint.
+const maxRequest = 1 << 20
+
+// serveLogin is POST /login.
+func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) {
+	var in struct{ Username, Password string }
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&in)
+	s.mu.Lock()
+	s.counters.Logins++
+	s.mu.Unlock()
+	s.delay(r)
+	if err != nil || in.Username == "" {
+		refusal(http.StatusBadRequest, "invalid_request", "username or password missing").write(w)
+		return
+	}
+	s.login(in.Username, in.Password).write(w)
+}
+
+// serveJSONRefresh is POST /token/refresh. Members other than the refresh token,
+// such as the old access token, are ignored.
+func (s *Server) serveJSONRefresh(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&in)
+	s.refresh(w, r, func() answer {
+		if err != nil || in.RefreshToken == "" {
+			return refusal(http.StatusBadRequest, "invalid_request", "refresh_token missing")
+		}
+		return s.exchange(in.RefreshToken, http.StatusUnauthorized)
+	})
+}
+
+// serveOAuthToken is POST /oauth/token.
+func (s *Server) serveOAuthToken(w http.ResponseWriter, r *http.Request) {
+	form, bad := s.readForm(w, r)
+	grant := form.Get("grant_type")
+	if grant != "refresh_token" {
+		s.delay(r)
+		switch {
+		case bad != nil:
+		case grant == "":
+			bad = new(refusal(http.StatusBadRequest, "invalid_request", "grant_type missing"))
+		default:
+			bad = new(refusal(http.StatusBadRequest, "unsupported_grant_type", "only refresh_token"))
+		}
+		bad.write(w)
+		return
+	}
+	s.refresh(w, r, func() answer {
+		switch token := form.Get("refresh_token"); {
+		case bad != nil:
+			return *bad
+		case token == "":
+			return refusal(http.StatusBadRequest, "invalid_request", "refresh_token missing")
+		default:
+			return s.exchange(token, http.StatusBadRequest)
+		}
+	})
+}
+
+// serveOAuthRevoke is POST /oauth/revoke.
+func (s *Server) serveOAuthRevoke(w http.ResponseWriter, r *http.Request) {
+	form, bad := s.readForm(w, r)
+	s.mu.Lock()
+	s.counters.Revocations++
+	s.mu.Unlock()
+	s.delay(r)
+	token := form.Get("token")
+	switch {
+	case bad != nil:
+		bad.write(w)
+	case token == "":
+		refusal(http.StatusBadRequest, "invalid_request", "token missing").write(w)
+	default:
+		s.revoke(token)
+		answer{status: http.StatusOK}.write(w) // unknown tokens too: RFC 7009, section 2.2
+	}
+}
+
+// refresh is what both protocols have in common once it is known that a call
+// asks for a refresh: commit makes it take effect.
+func (s *Server) refresh(w http.ResponseWriter, r *http.Request, commit func() answer) {
+	s.mu.Lock()
+	s.counters.Refreshes++
+	fault := s.refreshFaults.take()
+	s.mu.Unlock()
+	s.delay(r)
+	if fault != nil && !fault.AfterCommit {
+		fault.serve(w)
+		return
+	}
+	a := commit()
+	if fault != nil {
+		fault.serve(w)
+		return
+	}
+	a.write(w)
+}
+
+// delay waits for Options.Latency. It does not return if the client leaves, or
+// the server is closed, in the meantime.
+func (s *Server) delay(r *http.Request) {
+	s.mu.Lock()
+	latency := s.options.Latency
+	s.mu.Unlock()
+	if latency <= 0 {
+		return
+	}
+	timer := time.NewTimer(latency)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// readForm returns the form of a call by an OAuth client, and what to answer if
+// it cannot be understood or the client did not prove who it is. Parameters in
+// the URL do not count (RFC 6749, section 2.3.1).
+func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (url.Values, *answer) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+	if err := r.ParseForm(); err != nil {
+		return r.PostForm, new(refusal(http.StatusBadRequest, "invalid_request", "malformed form"))
+	}
+	form := r.PostForm
+	for name, values := range form {
+		if len(values) > 1 { // RFC 6749, section 3.2
+			return form, new(refusal(http.StatusBadRequest, "invalid_request", name+" is given twice"))
+		}
+	}
+	_, secret, basic := r.BasicAuth()
+	if basic && form.Has("client_secret") { // RFC 6749, section 2.3
+		return form, new(refusal(http.StatusBadRequest, "invalid_request", "two kinds of client authentication"))
+	}
+	if basic {
+		secret, _ = url.QueryUnescape(secret) // RFC 6749, section 2.3.1
+	} else {
+		secret = form.Get("client_secret")
+	}
+	s.mu.Lock()
+	want := s.options.ClientSecret
+	s.mu.Unlock()
+	if want != "" && secret != want {
+		a := refusal(http.StatusUnauthorized, "invalid_client", "wrong or missing client secret")
+		a.challenge = `Basic realm="tokentest"`
+		return form, &a
+	}
+	return form, nil
+}

@@ -1,0 +1,129 @@
+package tokentest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+)
+
+// A Server is a running authorization server and API. All its methods are safe
+// for concurrent use.
+type Server struct {
+	// URL is the server's base, such as "http://127.0.0.1:43127", without a
+	// slash at the end. It must not be changed.
+	URL string
+
+	key       []byte // signs JWTs
+	http      *http.Server
+	transport *http.Transport
+	stop      context.CancelFunc // ends every request's context
+	running   sync.WaitGroup     // the accept loop and every connection
+
+	mu            sync.Mutex // guards the rest; never held while waiting
+	options       Options
+	passwords     map[string]string // by user
+	grants        map[string]*grant // by jti, or by an opaque token's text
+	refreshFaults faultQueue
+	apiFaults     faultQueue
+	holds         []chan struct{}
+	counters      Counters
+	requestIDs    map[string]bool
+}
+
+// NewServer starts a server that closes itself when the test ends. A nil o is
+// the zero Options. If no port is to be had the test fails.
+func NewServer(tb testing.TB, o *Options) *Server {
+	tb.Helper()
+	s, err := Start(nil, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// Start starts a server that listens on l, for programs and examples that have
+// no testing.TB. The caller closes the server, which closes l. If l is nil Start
+// opens a listener: a loopback port, or the network in memory that
+// Options.InMemory asks for. A nil o is the zero Options.
+//
+// It fails if no port is to be had, or if there is an l and Options.InMemory.
+func Start(l net.Listener, o *Options) (*Server, error) {
+	var options Options
+	if o != nil {
+		options = *o
+	}
+	switch {
+	case l != nil && options.InMemory:
+		return nil, errors.New("tokentest: a listener and Options.InMemory exclude each other")
+	case options.InMemory:
+		l = newMemoryNetwork()
+	case l == nil:
+		var err error
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("tokentest: %w", err)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Server{
+		URL:        baseURL(l),
+		key:        make([]byte, 32),
+		transport:  newTransport(l),
+		stop:       stop,
+		options:    options,
+		passwords:  map[string]string{},
+		grants:     map[string]*grant{},
+		requestIDs: map[string]bool{},
+	}
+	_, _ = rand.Read(s.key) // never fails
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", s.serveLogin)
+	mux.HandleFunc("POST /token/refresh", s.serveJSONRefresh)
+	mux.HandleFunc("POST /oauth/token", s.serveOAuthToken)
+	mux.HandleFunc("POST /oauth/revoke", s.serveOAuthRevoke)
+	mux.HandleFunc("/api/", s.serveAPI)
+	s.http = &http.Server{
+		Handler:     mux,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				s.running.Add(1)
+			case http.StateClosed:
+				s.running.Done()
+			}
+		},
+	}
+	s.running.Go(func() { _ = s.http.Serve(l) }) // always ends with an error: Close
+	return s, nil
+}
+
+// Client returns a client that reaches the server on either network. Each call
+// returns another http.Client, whose fields may be set; all share one
+// *[http.Transport], which may be cloned.
+func (s *Server) Client() *http.Client { return &http.Client{Transport: s.transport} }
+
+// AddUser lets name log in with password. A second call for a name replaces the
+// password and leaves the tokens alone.
+func (s *Server) AddUser(name, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passwords[name] = password
+}
+
+// Close stops the server, cuts its connections, held answers included, and
+// returns when all its goroutines have ended. Where a request was just answered
+// before its body was read, net/http makes that take half a second. Close may be
+// called more than once.
+func (s *Server) Close() {
+	s.stop()
+	_ = s.http.Close() // its error is the listener's, which is of no use now
+	s.transport.CloseIdleConnections()
+	s.running.Wait()
+}

@@ -1,0 +1,199 @@
+package tokenclient
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// A Transport is an [http.RoundTripper] that sends requests with the current
+// token of its Session. If a server refuses the token, the Transport has the
+// Session refresh it and sends the request again, once. [Session.Wrap] is the
+// usual way to one; make one by hand to set its fields.
+//
+// Requests to origins that are not allowed, requests on which the caller has set
+// the token's header already, and those with [WithoutToken] go to Base as they
+// are.
+//
+// A request waits for a refresh only if its token has expired or was refused, and
+// only as long as its context lasts. What it then gets:
+//
+//   - the second answer, whatever that is, after a refresh that succeeded;
+//   - the first answer, a 401, untouched, if a new token would not help
+//     (insufficient scope, step-up authentication), if the body cannot be sent
+//     again, if NoReplay says so, or if refreshed tokens have been refused too
+//     often of late; unless a new token would not help, the token is refreshed
+//     in the background for the requests that follow;
+//   - otherwise an error and not the 401, which programs take for a logout:
+//     ErrLoginRequired if only a login helps, a [*TokenError], ErrStoreUnavailable
+//     or ErrStoreCorrupt if trying later may, and the context's error if it ended.
+//
+// A RoundTripper should not interpret responses, nor return an error once it has
+// one. This one does both, knowingly, because only here is the request still at
+// hand. It keeps the rest of the contract: the request is not changed, its body
+// is always closed, and the response's Request is the caller's.
+//
+// Cookies that come with the refused answer are lost.
+//
+// A Transport is safe for concurrent use. Its fields must not change after the
+// first request.
+type Transport struct {
+	// Base makes the requests. Nil: [http.DefaultTransport].
+	Base http.RoundTripper
+
+	// Session has the token. Required; without one every request is an error.
+	Session *Session
+
+	// MaxReplayBody is how many bytes of a request body are kept while it is
+	// sent, in case it must be sent again, if the request has no GetBody. 0: 1
+	// MiB. Negative: none. What a server did not take before it refused the
+	// token need not be kept.
+	MaxReplayBody int64
+
+	// NoReplay reports whether a request must not be sent twice. For such a
+	// request the token is refreshed and the 401 returned. Nil: every request
+	// may be; a server that refuses the token has done nothing.
+	NoReplay func(*http.Request) bool
+}
+
+var _ http.RoundTripper = (*Transport)(nil)
+
+const defaultMaxReplayBody = 1 << 20
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	s := t.Session
+	if s == nil {
+		return nil, refuse(req, errors.New("tokenclient: Transport.Session is nil; use Session.Transport or Session.Wrap"))
+	}
+	attach, err := s.mayAttach(req)
+	if err != nil {
+		return nil, refuse(req, err)
+	}
+	if !attach {
+		return t.base().RoundTrip(req)
+	}
+	h, err := s.current(req.Context())
+	if err != nil {
+		return nil, refuse(req, err)
+	}
+	body := t.firstBody(req)
+	resp, err := t.send(req, h, body.reader())
+	if err != nil || !s.rejected(resp) {
+		body.handOver()
+		return resp, err
+	}
+	return t.rejected(req, h, body, resp)
+}
+
+// rejected goes on with a request whose token, h, the server refused with resp.
+func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *http.Response) (*http.Response, error) {
+	s := t.Session
+	if !challengeAllowsRefresh(resp) {
+		body.handOver()
+		return resp, nil
+	}
+	if _, ok := s.mayRenew(h); !ok {
+		body.handOver()
+		return resp, nil
+	}
+	var again io.ReadCloser
+	ok := t.NoReplay == nil || !t.NoReplay(req)
+	if ok {
+		again, ok = body.takeBack(req.Context())
+	}
+	if !ok {
+		body.handOver()
+		s.refreshInBackground(h)
+		return resp, nil
+	}
+	// Before the refresh: it may need this connection.
+	discard(resp.Body)
+	h, err := s.renewed(req.Context(), h)
+	if err != nil {
+		if again != nil {
+			_ = again.Close()
+		}
+		return nil, err
+	}
+	s.replayed(req)
+	return t.send(req, h, again)
+}
+
+// send sends a copy of req with h's token and body.
+func (t *Transport) send(req *http.Request, h *held, body io.ReadCloser) (*http.Response, error) {
+	s := t.Session
+	r := req.WithContext(req.Context())
+	r.Body = body
+	if h.value != nil {
+		r.Header = withHeader(req.Header, s.header, h.value)
+	} else {
+		r.Header = req.Header.Clone()
+		if r.Header == nil {
+			r.Header = make(http.Header)
+		}
+		if err := s.attacher.Attach(r, h.record.Token); err != nil {
+			return nil, refuse(r, err)
+		}
+	}
+	resp, err := t.base().RoundTrip(r)
+	if resp == nil {
+		return resp, err
+	}
+	resp.Request = req // the copy shows the token
+	if resp.StatusCode < 400 && !h.accepted.Load() {
+		h.accepted.Store(true)
+	}
+	return resp, err
+}
+
+func (t *Transport) base() http.RoundTripper {
+	if t.Base != nil {
+		return t.Base
+	}
+	return http.DefaultTransport
+}
+
+// CloseIdleConnections closes those of Base, as [http.Client.CloseIdleConnections]
+// asks for.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// refuse closes the body of a request that is not sent and returns err.
+func refuse(req *http.Request, err error) error {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return err
+}
+
+const (
+	discardBytes = 64 << 10
+	discardTime  = 250 * time.Millisecond
+)
+
+// discard reads what is left of a refused answer, so that its connection can be
+// used again, unless that is much or takes long.
+func discard(body io.ReadCloser) {
+	if body == nil {
+		return
+	}
+	stop := time.AfterFunc(discardTime, func() { _ = body.Close() })
+	defer stop.Stop()
+	_, _ = io.CopyN(io.Discard, body, discardBytes)
+	_ = body.Close()
+}
+
+// replayed tells the hook that req is sent again.
+func (s *Session) replayed(req *http.Request) {
+	o := originOf(req.URL).String()
+	s.log.Debug("tokenclient: request sent again", "key", s.key, "method", req.Method, "origin", o)
+	if s.hooks.Replayed != nil {
+		method := req.Method
+		s.events.post(func() { s.hooks.Replayed(method, o) })
+	}
+}
