@@ -3,8 +3,9 @@ module github.com/seed-fbfaa0ec/silentrefresh
 go 1.26.0
 
 require (
-	github.com/gofrs/flock v0.13.1 // indirect
-	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
-	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.47.0 // indirect
+	github.com/gofrs/flock v0.13.1
+	github.com/golang-jwt/jwt/v5 v5.3.1
+	golang.org/x/sync v0.24.0
 )
+
+require golang.org/x/sys v0.47.0 // indirect

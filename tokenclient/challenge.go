@@ -195,13 +195,15 @@ func (p *challengeParser) quoted() (value string, ok bool) {
 	return "", false
 }
 
-// skip drops what is no list element up to the next separator.
+// skip drops what is no list element, up to the next comma that is not in quotes.
 func (p *challengeParser) skip() {
-	if p.s[0] == '"' {
-		p.quoted()
-		return
+	for p.s != "" && p.s[0] != ',' {
+		if p.s[0] == '"' {
+			p.quoted()
+		} else {
+			p.s = p.s[1:]
+		}
 	}
-	p.s = p.s[1:]
 }
 
 // hasControl reports whether s holds a control character, which a field value

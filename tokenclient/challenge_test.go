@@ -57,7 +57,7 @@ func TestChallenges(t *testing.T) {
 		{"parameter without scheme", []string{`realm="x", Bearer error=y`}, []ch{{"Bearer", params{"error": "y"}}}},
 		{"parameter of the field before", []string{`Bearer error=x`, `realm="x"`}, []ch{{"Bearer", params{"error": "x"}}}},
 		{"lone quote", []string{`"Bearer", Basic realm=x`}, []ch{{"Basic", params{"realm": "x"}}}},
-		{"junk", []string{`()[]{}, =x, Bearer error=y`}, []ch{{"x", nil}, {"Bearer", params{"error": "y"}}}},
+		{"junk", []string{`()[]{}, =x, "a,b" c, Bearer error=y`}, []ch{{"Bearer", params{"error": "y"}}}},
 		{"control character", []string{"Bearer realm=\"a\x00b\", error=y"}, []ch{{"Bearer", params{"error": "y"}}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 )
@@ -88,7 +87,5 @@ func (a *clientAuth) Authenticate(_ context.Context, _ string, form url.Values, 
 }
 
 func (a *clientAuth) String() string               { return a.text }
-func (a *clientAuth) GoString() string             { return a.text }
 func (a *clientAuth) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, a.text) }
-func (a *clientAuth) LogValue() slog.Value         { return slog.StringValue(a.text) }
 func (a *clientAuth) MarshalJSON() ([]byte, error) { return json.Marshal(a.text) }

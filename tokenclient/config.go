@@ -70,7 +70,8 @@ type Config struct {
 	Hooks *Hooks
 
 	// Logger gets refreshes at level Debug, failures at Warn, and failures to
-	// save at Error, without any secret. Nil: nothing is logged.
+	// save at Error, without any secret. It is called as Hooks are. Nil: nothing
+	// is logged.
 	Logger *slog.Logger
 }
 
@@ -96,6 +97,7 @@ func New(c Config) (*Session, error) {
 		rejected:      c.Rejected,
 		log:           c.Logger,
 		control:       make(chan struct{}, 1),
+		closing:       make(chan struct{}),
 		idle:          make(chan struct{}),
 	}
 	for _, entry := range c.Origins {
@@ -120,9 +122,6 @@ func New(c Config) (*Session, error) {
 	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
 	if s.rejected == nil {
 		s.rejected = func(resp *http.Response) bool { return resp.StatusCode == http.StatusUnauthorized }
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
 	}
 	if c.Hooks != nil {
 		s.hooks = *c.Hooks

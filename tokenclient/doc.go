@@ -1,2 +1,58 @@
-// Package tokenclient attaches access tokens to HTTP requests and refreshes them.
+// Package tokenclient makes expired access tokens invisible: wrap an
+// [http.Client], and each request leaves with the current token, tokens are
+// refreshed before they expire, and a request that a server refuses with 401 is
+// sent again after one refresh, however many requests were refused. When the
+// refresh token itself is refused, the program is told once, clearly, that a
+// login is needed.
+//
+// Most programs need two names: [New] makes a [Session] from a [Config], and
+// [Session.Wrap] makes a client from a client.
+//
+//	session, err := tokenclient.New(tokenclient.Config{
+//		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+//		Store:     files, Key: "alice", // from package store; without them, in memory
+//		Origins:   []string{"https://api.example.com"},
+//	})
+//	...
+//	defer session.Close(ctx) // and look at its error
+//	client := session.Wrap(http.DefaultClient)
+//
+// A first token comes from a login, such as [PasswordLogin] or the flows of
+// golang.org/x/oauth2, by way of [Session.SetToken], or from the Store.
+//
+// # One refresh
+//
+// Within a process, all requests of a Session wait for the same refresh. It runs
+// on a context of its own: a request whose context ends leaves, and the refresh
+// goes on. Between processes that share a [Store], one exchanges the refresh token
+// and the others take what it stored. The new pair is stored before anybody uses
+// it, and if it cannot be stored it is used all the same, stored as soon as
+// possible, and reported (see [Hooks] and [Session.Close]).
+//
+// No protocol can save a session whose process dies after the server has rotated
+// the refresh token and before the answer is stored, if the server is strict about
+// reuse. What is promised instead: a refresh token is presented again only after
+// an answer was lost, and never by two processes at the same time.
+//
+// # Where tokens go
+//
+// Only to the origins in the Config, over https or within this machine, and not
+// to where a redirect leads. A request on which the caller set the header already
+// is left alone. Nothing in this package prints a token: not its types with any
+// verb of package fmt, nor its errors, nor its log lines.
+//
+// # Errors
+//
+// A request fails with [ErrLoginRequired] if only a login helps, with a
+// [*TokenError] if the token endpoint failed, with [ErrStoreUnavailable] or
+// [ErrStoreCorrupt] if the store did, and with the context's error if that ended.
+// All of them work with [errors.Is] and [errors.As] through [*url.Error]. They are
+// lost, however, behind http.Client.Timeout: prefer contexts with a deadline.
+//
+// # Time
+//
+// Lifetimes are measured from when a token was asked for, wherever the server
+// states them relative to that, so that the difference between two clocks does
+// not matter. A clock that is wrong costs at most one refused request per token,
+// which the caller does not see.
 package tokenclient

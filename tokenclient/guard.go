@@ -18,46 +18,59 @@ const (
 // they are new: a wrong audience, an endpoint that answers 401 to everybody, a
 // server that lost its keys. Session.mu guards it.
 type stormGuard struct {
-	granted  uint64 // the last generation that may be refreshed because of a 401
-	left     int
-	since    time.Time // when left was last counted up; zero: never used
-	interval time.Duration
+	granted uint64 // the last generation that may be refreshed because of a 401
+	left    int
+	since   time.Time // when left was last counted up; zero: never used
+	judged  uint64    // the last generation with which a replay was refused
+	strikes int       // refused replays in a row, one for each generation
 }
 
-// allow reports whether generation g, which the server refused, may be refreshed.
-// accepted says that some answer showed that the server had taken it before. All
-// requests that were refused under one generation count once.
-func (g *stormGuard) allow(generation uint64, accepted bool, now time.Time) bool {
+// allow reports whether generation, which the server refused, may be refreshed.
+// All requests that were refused under one generation count once.
+func (g *stormGuard) allow(generation uint64, now time.Time) bool {
 	if generation <= g.granted {
 		return true
 	}
 	if g.since.IsZero() {
-		g.left, g.since, g.interval = stormBurst, now, stormInterval
+		g.left, g.since = stormBurst, now
 	}
-	if accepted {
-		g.interval = stormInterval
-	}
-	elapsed := now.Sub(g.since)
+	elapsed, interval := now.Sub(g.since), g.interval()
 	if elapsed < 0 { // the clock was set back
 		g.since, elapsed = now, 0
 	}
-	if n := int64(elapsed / g.interval); n > 0 {
+	if n := int64(elapsed / interval); n > 0 {
 		g.left = int(min(stormBurst, int64(g.left)+n))
-		g.since = g.since.Add(time.Duration(n) * g.interval)
+		g.since = g.since.Add(time.Duration(n) * interval)
+	}
+	if g.strikes >= stormBurst {
+		g.left = min(g.left, 1)
 	}
 	if g.left == 0 {
 		return false
 	}
 	g.left--
-	if g.left == 0 && !accepted {
-		g.interval = min(2*g.interval, stormMaxInterval)
-	}
 	g.granted = generation
 	return true
 }
 
+// judge notes how a replay went. Whether the server takes a token elsewhere says
+// nothing: an endpoint that always refuses may stand beside others.
+func (g *stormGuard) judge(generation uint64, refused bool) {
+	switch {
+	case !refused:
+		g.strikes = 0
+	case generation > g.judged:
+		g.judged = generation
+		g.strikes++
+	}
+}
+
+func (g *stormGuard) interval() time.Duration {
+	return min(stormInterval<<min(max(g.strikes-stormBurst, 0), 10), stormMaxInterval)
+}
+
 // next is when allow may say yes again after it said no.
-func (g *stormGuard) next() time.Time { return g.since.Add(g.interval) }
+func (g *stormGuard) next() time.Time { return g.since.Add(g.interval()) }
 
 const (
 	backoffFirst = time.Second
@@ -79,7 +92,7 @@ func (b *backoff) failed(err error, announced int, retryAfter time.Duration, now
 	b.failures++
 	wait := backoffFirst << min(max(b.failures, announced)-1, 10)
 	wait = rand.N(min(wait, backoffMax))
-	b.err, b.until = err, now.Add(max(wait, retryAfter))
+	b.err, b.until = err, now.Add(max(wait, min(retryAfter, maxRetryAfter)))
 }
 
 // pending returns the error of the last failure while it is too early to try
@@ -96,12 +109,15 @@ func (b *backoff) pending(now time.Time) error {
 // that a token of ten seconds is not refreshed all the time, and soft is jittered
 // by a quarter each way, so that many clients do not refresh together.
 //
-// before is Config.RefreshBefore. An expiry that is unknown, or that says that
-// the token was dead when it was issued, gives zero times: never.
+// before is Config.RefreshBefore. An expiry that is unknown gives zero times:
+// never. One that is not after issued has no lifetime to scale with.
 func windows(issued, expiry time.Time, before time.Duration) (soft, hard time.Time) {
-	lifetime := expiry.Sub(issued)
-	if expiry.IsZero() || lifetime <= 0 {
+	if expiry.IsZero() {
 		return time.Time{}, time.Time{}
+	}
+	lifetime := expiry.Sub(issued)
+	if lifetime <= 0 {
+		return expiry, expiry
 	}
 	if before < 0 {
 		return expiry, expiry

@@ -72,8 +72,7 @@ func jwtClaims(token string) map[string]json.RawMessage {
 		return nil
 	}
 	// RFC 7515 forbids padding; some servers pad all the same.
-	part := strings.TrimRight(strings.Split(token, ".")[1], "=")
-	payload, err := jwt.NewParser(jwt.WithPaddingAllowed()).DecodeSegment(part)
+	payload, err := jwt.NewParser(jwt.WithPaddingAllowed()).DecodeSegment(strings.Split(token, ".")[1])
 	if err != nil {
 		return nil
 	}

@@ -19,6 +19,9 @@ const keepFreshStep = 30 * time.Second
 // is an error at once.
 func (s *Session) KeepFresh(ctx context.Context) error {
 	for {
+		s.mu.Lock()
+		turned := s.turnedLocked()
+		s.mu.Unlock()
 		h, err := s.asItIs(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -35,6 +38,8 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 		timer := time.NewTimer(min(wait, keepFreshStep))
 		select {
 		case <-timer.C:
+		case <-turned: // a login or the end
+			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
@@ -57,7 +62,11 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) time.Duration {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(0, s.backoff.until.Sub(now))
+	until := s.backoff.until
+	if !h.overdue(now) && s.earlier.until.After(until) {
+		until = s.earlier.until
+	}
+	return max(0, until.Sub(now))
 }
 
 // due returns when h is to be refreshed.

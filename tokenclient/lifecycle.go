@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 )
@@ -75,9 +76,10 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 // that it gets is revoked too.
 //
 // An error means that the store or the server does not know. If it is
-// ErrStoreUnavailable or ErrStoreCorrupt the stored token is still there, and
-// another process may use it; call Logout again. The session itself does not take
-// it up again.
+// ErrStoreUnavailable, ErrStoreCorrupt or ctx's, the stored token is still there,
+// and another process may use it; call Logout again. The session itself does not
+// take it up again. The server is told once: if that fails, its side of the login
+// lives on until it expires.
 func (s *Session) Logout(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closed {
@@ -87,7 +89,6 @@ func (s *Session) Logout(ctx context.Context) error {
 	s.epoch++
 	epoch, mine := s.epoch, s.held.Load().record
 	s.endLocked(ErrLoggedOut, true)
-	s.turnLocked()
 	s.mu.Unlock()
 
 	was, err := s.storeLogout(ctx, epoch)
@@ -123,7 +124,12 @@ func (s *Session) storeLogout(ctx context.Context, epoch uint64) (Record, error)
 
 // Logins and logouts write to the store one after another, so that it ends with
 // the one that memory ended with.
+//
+// A Store that calls one from within another would wait for itself.
 func (s *Session) takeControl(ctx context.Context) error {
+	if ctx.Value(controlKey{s}) != nil {
+		return ErrReentrant
+	}
 	select {
 	case s.control <- struct{}{}:
 		return nil
@@ -134,9 +140,12 @@ func (s *Session) takeControl(ctx context.Context) error {
 
 func (s *Session) leaveControl() { <-s.control }
 
+// controlKey marks the contexts that Store.Replace gets.
+type controlKey struct{ s *Session }
+
 // replace is Store.Replace, whatever the Store does.
 func (s *Session) replace(ctx context.Context, t *Token) (now, was Record, err error) {
-	ctx = context.WithValue(ctx, insideKey{s}, true)
+	ctx = context.WithValue(context.WithValue(ctx, insideKey{s}, true), controlKey{s}, true)
 	err = s.contain("Store.Replace", func() (err error) {
 		now, was, err = s.store.Replace(ctx, s.key, t)
 		return err
@@ -162,18 +171,29 @@ func (s *Session) keepTrying(e *NotSavedError) {
 	go func() {
 		defer s.finish()
 		for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
-			timer := time.NewTimer(wait/2 + rand.N(wait/2))
-			select {
-			case <-timer.C:
-			case <-s.lifetime.Done():
-				timer.Stop()
-				return
-			}
-			if s.save(s.lifetime, e) == nil {
+			s.pause(wait)
+			// Close makes the last attempt.
+			if !s.isOpen() || s.save(s.lifetime, e) == nil {
 				return
 			}
 		}
 	}()
+}
+
+// pause waits for a time between half of d and d, or until the session is closed.
+func (s *Session) pause(d time.Duration) {
+	timer := time.NewTimer(d/2 + rand.N(d/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.closing:
+	}
+}
+
+func (s *Session) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.closed
 }
 
 // save tries once more to store a token. A nil error means that there is nothing
@@ -195,11 +215,16 @@ func (s *Session) save(ctx context.Context, e *NotSavedError) error {
 
 func (s *Session) saveFailedLocked(e *NotSavedError) {
 	info := s.infoLocked()
-	s.log.Error("tokenclient: refreshed token not saved", "key", s.key, "generation", info.Generation, "err", e.Err)
+	s.note(slog.LevelError, "refreshed token not saved", "generation", info.Generation, "err", e.Err)
 	if s.hooks.SaveFailed != nil {
 		s.events.post(func() { s.hooks.SaveFailed(info, e) })
 	}
 }
+
+// closePatience is how long Close waits for a refresh that has not got hold of the
+// stored token yet. It is long enough for one that has just begun, and ends the
+// wait for another process.
+const closePatience = time.Second
 
 // Close ends the session: it waits for a refresh that is under way and for its
 // result to be saved, but not for another process that holds the key. Requests
@@ -214,17 +239,22 @@ func (s *Session) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
-		s.held.Store(&held{generation: s.held.Load().generation + 1})
+		old := s.held.Load()
+		s.held.Store(&held{generation: old.generation + 1, logouts: old.logouts})
 		s.turnLocked()
-		s.end()
+		close(s.closing)
 	}
 	s.idleLocked()
 	s.mu.Unlock()
 
+	patience := time.AfterFunc(closePatience, s.end)
+	defer patience.Stop()
+	defer s.end()
 	select {
 	case <-s.idle:
 	case <-ctx.Done():
-		return errors.Join(append(s.saveAll(ctx), fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err()))...)
+		err := fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
+		return errors.Join(append(s.saveAll(ctx), err)...)
 	}
 	return errors.Join(s.saveAll(ctx)...)
 }

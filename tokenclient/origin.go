@@ -62,12 +62,13 @@ func parseOrigin(s string, insecureHTTP bool) (origin, error) {
 	bad := func(why string) (origin, error) {
 		return origin{}, fmt.Errorf("tokenclient: Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
 	}
+	if strings.Contains(s, "@") { // a password, perhaps: not to be repeated
+		return origin{}, errors.New("tokenclient: Config.Origins: an entry has user information in it")
+	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
 		return bad("is not a URL")
-	case u.User != nil:
-		return origin{}, errors.New("tokenclient: Config.Origins: an entry has user information in it")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return bad("does not begin with https:// or http://")
 	case u.Hostname() == "" || u.Opaque != "":

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -21,11 +23,13 @@ var errBroken = errors.New("tokenclient: contract broken")
 // store. Every error is a *TokenError that holds neither of old's secrets; if the
 // refresh token was refused it is ErrRefused.
 //
-// A Refresher that does not return when ctx ends is left behind; if it brings a
-// token in the end, that is saved and used all the same.
-func (s *Session) present(ctx context.Context, current Record) (*Token, error) {
+// A Refresher that does not return when its context ends is left behind; if it
+// brings a token in the end, that is saved and used all the same.
+func (s *Session) present(ctx context.Context, epoch uint64, current Record) (*Token, error) {
 	old := current.Token
 	sent := time.Now().Round(0)
+	ctx, cancel := withRunningTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
 	var t *Token
 	answered := s.start("Refresher.Refresh", func() (err error) {
 		t, err = s.refresher.Refresh(ctx, old.Clone())
@@ -33,7 +37,7 @@ func (s *Session) present(ctx context.Context, current Record) (*Token, error) {
 	})
 	err, ok := receive(ctx, answered)
 	if !ok {
-		s.awaitLate(answered, current, func() (*Token, error) { return s.complete(t, old, sent) })
+		s.awaitLate(answered, epoch, current, func() (*Token, error) { return s.complete(t, old, sent) })
 		err = fmt.Errorf("%w: Refresher.Refresh did not return when its context ended: %w", errBroken, context.DeadlineExceeded)
 		return nil, asTokenError(err, old)
 	}
@@ -63,9 +67,9 @@ func receive(ctx context.Context, answered <-chan error) (err error, ok bool) {
 	}
 }
 
-// awaitLate saves what a Refresher brings that was left behind. By its contract
-// it ends; until then Close waits for it.
-func (s *Session) awaitLate(answered <-chan error, current Record, result func() (*Token, error)) {
+// awaitLate saves what a Refresher brings that was left behind, unless a logout has
+// come since epoch. By its contract the Refresher ends; until then Close waits.
+func (s *Session) awaitLate(answered <-chan error, epoch uint64, current Record, result func() (*Token, error)) {
 	if !s.begin() {
 		return
 	}
@@ -79,15 +83,37 @@ func (s *Session) awaitLate(answered <-chan error, current Record, result func()
 			return
 		}
 		s.mu.Lock()
-		epoch, began := s.epoch, time.Now()
+		gone, began := s.epoch != epoch && !s.held.Load().usable(), time.Now()
 		s.mu.Unlock()
-		var made *Token
-		r, err := s.exchange(s.lifetime, current, func(context.Context, Record) (*Token, error) {
+		if gone {
+			s.revokeOrphan(t)
+			return
+		}
+		r, made, err := s.saveLate(t, current)
+		if made == nil && (errors.Is(err, ErrNoToken) || err == nil && r.Era != current.Era) {
+			s.revokeOrphan(t)
+		}
+		_, _ = s.settle(epoch, began, current, r, err, made)
+	}()
+}
+
+// saveLate stores t as the token that follows current, by way of a refresh that
+// presents nothing. made is t if it came so far. Until it does, the pair exists
+// nowhere else, so it is tried as long as the session lives and once after that.
+func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err error) {
+	for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
+		open := s.isOpen()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.lifetime), s.timeout)
+		r, err = s.exchange(ctx, current, func(context.Context, Record) (*Token, error) {
 			made = t
 			return t, nil
 		})
-		_, _ = s.settle(epoch, began, current, r, err, made)
-	}()
+		cancel()
+		if made != nil || err == nil || errors.Is(err, ErrNoToken) || !open {
+			return r, made, err
+		}
+		s.pause(wait)
+	}
 }
 
 // complete checks what a Refresher returned and fills in what it left out.
@@ -228,9 +254,14 @@ func (s *Session) start(name string, f func() error) <-chan error {
 		err := fmt.Errorf("%w: %s called runtime.Goexit", errBroken, name)
 		defer func() {
 			if v := recover(); v != nil {
-				err = fmt.Errorf("%w: %s panicked: %v", errBroken, name, v)
-				// The arguments in a stack are addresses; the value may be a secret.
-				s.log.Error("tokenclient: panic contained", "key", s.key, "in", name, "stack", string(debug.Stack()))
+				// The value may be a secret, unless it is the runtime's. The
+				// arguments in a stack are addresses.
+				what := fmt.Sprintf("a %T", v)
+				if e, ok := v.(runtime.Error); ok {
+					what = e.Error()
+				}
+				err = fmt.Errorf("%w: %s panicked: %s", errBroken, name, what)
+				s.note(slog.LevelError, "panic contained", "in", name, "stack", string(debug.Stack()))
 			}
 			done <- err
 		}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -25,8 +26,9 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 // RefreshRejected is for protocols other than HTTP: it reports that the server
 // refused t, which [Session.Token] returned, and returns a copy of a token to try
 // instead. If the session has another token by now, that is returned at once;
-// else it is refreshed, together with everybody who was refused, under the same
-// bounds as a 401. Try once with the result, and then give up.
+// else it is refreshed, together with everybody who was refused, at most three
+// times at once and then once in 30 seconds; beyond that the error is a
+// [*TokenError] that says when. Try once with the result, and then give up.
 func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error) {
 	h, err := s.current(ctx)
 	if err != nil {
@@ -38,6 +40,9 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 		return held.Clone(), nil
 	}
 	if next, ok := s.mayRenew(h); !ok {
+		if !s.isOpen() {
+			return nil, ErrClosed
+		}
 		return nil, &TokenError{RetryAfter: time.Until(next), Err: errStorm}
 	}
 	if h, err = s.renewed(ctx, h); err != nil {
@@ -59,18 +64,33 @@ func (s *Session) mayRenew(h *held) (next time.Time, ok bool) {
 	if s.held.Load().generation != h.generation {
 		return time.Time{}, true // it was renewed already
 	}
-	ok = s.storm.allow(h.generation, h.accepted.Load(), time.Now().Round(0))
+	ok = s.storm.allow(h.generation, time.Now().Round(0))
 	return s.storm.next(), ok
+}
+
+// judge notes whether the server refused h, which a request was sent again with.
+func (s *Session) judge(h *held, refused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.storm.judge(h.generation, refused)
 }
 
 // renewed returns the generation to use in the place of h, which the server
 // refused. Generations are compared, not tokens: a late 401 must not start a
-// second refresh.
+// second refresh. A request that began before a logout is not sent again with the
+// token of whoever logged in after it.
 func (s *Session) renewed(ctx context.Context, h *held) (*held, error) {
-	if s.held.Load().generation != h.generation {
-		return s.current(ctx)
+	var next *held
+	var err error
+	if s.held.Load().generation == h.generation {
+		next, err = s.refreshed(ctx, h, false)
+	} else {
+		next, err = s.current(ctx)
 	}
-	return s.refreshed(ctx, h, false)
+	if err == nil && next.logouts != h.logouts {
+		return nil, ErrLoggedOut
+	}
+	return next, err
 }
 
 // errFenced is the result of a flight that a login or logout has overtaken.
@@ -98,7 +118,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, er
 		turned := s.turnedLocked()
 		s.mu.Unlock()
 		if now := s.held.Load(); now.generation != h.generation {
-			return s.turnedTo(now)
+			return s.turnedTo(now, h)
 		}
 		done := s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, force) })
 		select {
@@ -106,7 +126,10 @@ func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, er
 			var idle errNotTried
 			switch {
 			case r.Err == nil:
-				return r.Val.(*held), nil
+				if next := r.Val.(*held); next.generation > h.generation {
+					return next, nil
+				}
+				// The flight was begun for an older generation, and had nothing to do.
 			case errors.Is(r.Err, errFenced):
 				// held tells what it was overtaken by.
 			case errors.As(r.Err, &idle):
@@ -124,16 +147,18 @@ func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, er
 	}
 }
 
-// turnedTo returns what somebody who waited for a refresh goes on with when the
-// session went another way.
-func (s *Session) turnedTo(h *held) (*held, error) {
-	if h.usable() {
-		return h, nil
-	}
+// turnedTo returns what somebody who waited for a refresh of h goes on with when
+// the session has turned to now.
+func (s *Session) turnedTo(now, h *held) (*held, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	switch {
+	case s.closed:
 		return nil, ErrClosed
+	case now.logouts != h.logouts:
+		return nil, ErrLoggedOut
+	case now.usable():
+		return now, nil
 	}
 	return nil, s.endedErrLocked()
 }
@@ -144,7 +169,9 @@ func (s *Session) refreshEarly(h *held) {
 		return
 	}
 	s.mu.Lock()
-	waits := s.closed || s.backoff.pending(time.Now()) != nil || !exchangeable(s.refresher, h.record.Token)
+	now := time.Now()
+	waits := s.closed || s.backoff.pending(now) != nil || s.earlier.pending(now) != nil ||
+		!exchangeable(s.refresher, h.record.Token)
 	if !waits {
 		s.running++
 	}
@@ -183,19 +210,21 @@ func (s *Session) worthPresenting(h *held) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.held.Load() != h || s.closed:
+	case !s.closed && s.held.Load() != h:
+		return false
+	case s.closed && (err != nil || newer(r, h.record)):
 		return false
 	case errors.Is(err, ErrNoToken):
 		s.endLocked(ErrLoginRequired, false)
 		return false
 	case err != nil:
-		s.backoff.failed(err, 0, 0, time.Now().Round(0))
+		s.earlier.failed(err, 0, 0, time.Now().Round(0))
 		return false
 	case newer(r, h.record):
 		s.adoptLocked(r, true)
 		return false
 	case r.Announced > 0:
-		s.backoff.failed(errAnnounced, 0, 0, time.Now().Round(0))
+		s.earlier.failed(errAnnounced, 0, 0, time.Now().Round(0))
 		return false
 	}
 	return true
@@ -229,10 +258,11 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 	defer s.finish()
 
 	s.mu.Lock()
-	now, epoch := s.held.Load(), s.epoch
-	err := s.backoff.pending(time.Now())
+	now, epoch, closed := s.held.Load(), s.epoch, s.closed
+	err, failures := s.backoff.pending(time.Now()), s.backoff.failures
 	s.mu.Unlock()
 	switch {
+	case closed: // an early refresh that was begun before
 	case !now.usable():
 		return nil, errFenced
 	case now.generation != h.generation:
@@ -249,16 +279,16 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		if tries > 1 && s.waiting.Load() == 0 {
 			return nil, asTokenError(errAnnounced, current.Token)
 		}
-		t, err := s.present(ctx, current)
+		t, err := s.present(ctx, epoch, current)
 		made = t
 		return t, err
 	}
 	r, err := s.exchange(s.lifetime, h.record, fn)
-	if answerLost(err) {
+	if failures == 0 && answerLost(err) {
 		// Some servers answer the same again for a while, and if the request was
 		// what got lost the session is saved; if it was the answer, and the
 		// server is strict, the session was lost before.
-		s.log.Warn("tokenclient: answer to a refresh lost, trying once more", "key", s.key, "err", err)
+		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", err)
 		r, err = s.exchange(s.lifetime, h.record, fn)
 	}
 	r.Announced = max(r.Announced, tries)
@@ -274,8 +304,7 @@ func (s *Session) exchange(ctx context.Context, seen Record, fn func(context.Con
 	})
 	var te *TokenError
 	if errors.Is(err, errBroken) && !errors.As(err, &te) {
-		err = &markedError{ErrStoreUnavailable.Error() + ": " + redact(redact(err.Error(),
-			seen.Token.AccessToken), seen.Token.RefreshToken), ErrStoreUnavailable}
+		err = fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
 	}
 	return r, err
 }
@@ -355,7 +384,7 @@ func (s *Session) settle(epoch uint64, began time.Time, seen, r Record, err erro
 func (s *Session) refreshedLocked(began time.Time) {
 	info := s.infoLocked()
 	info.Duration = time.Since(began)
-	s.log.Debug("tokenclient: token refreshed", "key", s.key, "generation", info.Generation,
+	s.note(slog.LevelDebug, "token refreshed", "generation", info.Generation,
 		"duration", info.Duration, "waiters", info.Waiters, "expiry", info.Expiry)
 	if s.hooks.Refreshed != nil {
 		s.events.post(func() { s.hooks.Refreshed(info) })
@@ -371,7 +400,7 @@ func (s *Session) failedLocked(began time.Time, r Record, err error) {
 	s.backoff.failed(err, r.Announced, retryAfter, time.Now().Round(0))
 	info := s.infoLocked()
 	info.Duration = time.Since(began)
-	s.log.Warn("tokenclient: refresh failed", "key", s.key, "generation", info.Generation,
+	s.note(slog.LevelWarn, "refresh failed", "generation", info.Generation,
 		"duration", info.Duration, "waiters", info.Waiters, "err", err)
 	if s.hooks.RefreshFailed != nil {
 		s.events.post(func() { s.hooks.RefreshFailed(info, err) })
@@ -381,7 +410,7 @@ func (s *Session) failedLocked(began time.Time, r Record, err error) {
 // revokeOrphan tells the server to forget a token that lost to a login or logout.
 func (s *Session) revokeOrphan(t *Token) {
 	if err := s.revoke(context.WithoutCancel(s.lifetime), t); err != nil {
-		s.log.Warn("tokenclient: token that lost to a login or logout not revoked", "key", s.key, "err", err)
+		s.note(slog.LevelWarn, "token that lost to a login or logout not revoked", "err", err)
 	}
 }
 

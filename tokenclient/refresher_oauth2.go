@@ -15,7 +15,9 @@ import (
 // section 6) and revokes them (RFC 7009). Its fields must not be changed after
 // its first use; it is safe for concurrent use.
 //
-// No verb of package fmt, and no JSON, shows Params or the client's secret.
+// When it is printed or marshalled to JSON it shows neither Params nor the
+// client's secret. Package fmt cannot call its methods in an unexported field of
+// another struct; there %v shows an address, but %s would show Params.
 type OAuth2Refresher struct {
 	// TokenURL is the token endpoint, such as "https://auth.example.com/token".
 	// It must be https, or http to localhost or another loopback address. It is

@@ -42,6 +42,7 @@ type Session struct {
 	// It is not any caller's, whose values and end would reach everybody else.
 	lifetime context.Context
 	end      context.CancelFunc
+	closing  chan struct{} // closed by Close, before end
 
 	held    atomic.Pointer[held] // never nil; written with mu held
 	flights singleflight.Group   // "refresh" and "look"
@@ -57,7 +58,8 @@ type Session struct {
 	left     leaving
 	lookAt   time.Time // when an empty or ended session may look at the store again
 	lookErr  error     // what the last look ended with
-	backoff  backoff
+	backoff  backoff   // of refreshes that somebody needs
+	earlier  backoff   // of looks before an early refresh, which nobody needs yet
 	storm    stormGuard
 	unsaved  map[*NotSavedError]struct{}
 	closed   bool
@@ -67,13 +69,13 @@ type Session struct {
 }
 
 // held is one generation: what the session holds between one adoption and the
-// next. It does not change, but for accepted.
+// next. It does not change.
 type held struct {
 	generation uint64
 	record     Record   // its Token is nil if the session is empty, ended or closed
 	value      []string // of the header that carries the token; nil if it is made for each request
 	soft, hard time.Time
-	accepted   atomic.Bool // the server has taken this token at least once
+	logouts    uint64 // how often the session was logged out before
 }
 
 // usable reports whether requests may go out with h at all.
@@ -115,6 +117,9 @@ func (l leaving) allows(r Record) bool {
 type insideKey struct{ s *Session }
 
 func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s}) != nil }
+
+// Format writes the session's key, whatever the verb: its fields lead to tokens.
+func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Session{%q}", s.key) }
 
 // Transport returns a RoundTripper whose requests carry s's token. base nil means
 // [http.DefaultTransport]. Most programs want [Session.Wrap] or [Session.Client].
@@ -216,7 +221,7 @@ func (s *Session) look(ctx context.Context) error {
 		s.mu.Unlock()
 		return ErrClosed
 	}
-	err, wait := s.lookErr, s.lookAt.Sub(time.Now())
+	err, wait := s.lookErr, time.Until(s.lookAt)
 	turned := s.turnedLocked()
 	s.mu.Unlock()
 	if err != nil && wait > 0 && wait <= lookInterval {
@@ -297,7 +302,7 @@ func (s *Session) endedErrLocked() error {
 // adoptLocked makes r, which holds a token, the next generation.
 func (s *Session) adoptLocked(r Record, announce bool) *held {
 	old := s.held.Load()
-	h := &held{generation: old.generation + 1, record: r}
+	h := &held{generation: old.generation + 1, record: r, logouts: old.logouts}
 	if a, ok := s.attacher.(valueAttacher); ok {
 		if v, err := a.headerValue(r.Token); err == nil {
 			h.value = []string{v}
@@ -308,7 +313,7 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 		issued = now // what is left is all that is known of the lifetime
 	}
 	h.soft, h.hard = windows(issued, r.Token.Expiry, s.refreshBefore)
-	s.left, s.lookErr, s.backoff = leaving{}, nil, backoff{}
+	s.left, s.lookErr, s.backoff, s.earlier = leaving{}, nil, backoff{}, backoff{}
 	s.held.Store(h)
 	if announce && s.hooks.Adopted != nil {
 		info := s.infoLocked()
@@ -317,19 +322,42 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 	return h
 }
 
-// endLocked ends an active session for a reason that is ErrLoginRequired.
-func (s *Session) endLocked(reason error, unstored bool) {
+// endLocked ends a session for a reason that is ErrLoginRequired. One that has
+// ended keeps its first reason, unless it is a logout that ends it again.
+func (s *Session) endLocked(reason error, logout bool) {
 	old := s.held.Load()
-	s.left = leaving{reason: reason, record: old.record, unstored: unstored}
+	if !old.usable() && s.left.reason != nil && !logout {
+		return
+	}
+	h := &held{generation: old.generation + 1, logouts: old.logouts}
+	s.left.reason = reason
+	if logout {
+		h.logouts++
+		s.left.unstored = true
+	}
+	if old.usable() {
+		s.left.record = old.record
+	}
 	s.lookErr, s.lookAt = reason, time.Now().Round(0).Add(lookInterval)
-	s.backoff = backoff{}
-	s.held.Store(&held{generation: old.generation + 1})
+	s.backoff, s.earlier = backoff{}, backoff{}
+	s.held.Store(h)
+	s.turnLocked()
 	if old.usable() && !s.closed {
-		s.log.Info("tokenclient: session ended", "key", s.key, "err", reason)
+		s.note(slog.LevelInfo, "session ended", "err", reason)
 		if s.hooks.SessionEnded != nil {
 			s.events.post(func() { s.hooks.SessionEnded(reason) })
 		}
 	}
+}
+
+// note logs. It does so where hooks are called, and for the same reasons: a
+// handler may be slow, or send its lines through this very session.
+func (s *Session) note(level slog.Level, msg string, args ...any) {
+	if s.log == nil {
+		return
+	}
+	args = append([]any{"key", s.key}, args...)
+	s.events.post(func() { s.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 
 func (s *Session) infoLocked() RefreshInfo {
@@ -341,7 +369,8 @@ func (s *Session) infoLocked() RefreshInfo {
 	return info
 }
 
-// turnedLocked returns a channel that is closed by the next login or logout.
+// turnedLocked returns a channel that is closed by the next login, or when the
+// session ends.
 func (s *Session) turnedLocked() <-chan struct{} {
 	if s.turned == nil {
 		s.turned = make(chan struct{})
@@ -349,8 +378,7 @@ func (s *Session) turnedLocked() <-chan struct{} {
 	return s.turned
 }
 
-// turnLocked lets go of everybody who waits for something that a login or logout
-// has made pointless.
+// turnLocked lets go of everybody who waits for something that has become pointless.
 func (s *Session) turnLocked() {
 	if s.turned != nil {
 		close(s.turned)
@@ -359,11 +387,11 @@ func (s *Session) turnLocked() {
 }
 
 // begin notes that a goroutine of the session's own runs, unless the session is
-// closed. finish follows it.
+// closed and idle: what it was doing before Close it may finish. finish follows.
 func (s *Session) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed && s.running == 0 {
 		return false
 	}
 	s.running++

@@ -65,8 +65,8 @@ type Store interface {
 	//     returned. If it holds a newer token, that is returned with a nil error.
 	//   - An error that is ErrNotPresented, or a [*TokenError] with a complete
 	//     answer of status 4xx other than 408, takes the announcement back.
-	//   - Any other error, and a panic, counts as "may have been spent": the
-	//     announcement stays. A panic value becomes part of the error.
+	//   - Any other error counts as "may have been spent": the announcement
+	//     stays. So does a panic, which becomes an error.
 	//
 	// fn's error is returned as it is. If the save fails, Refresh tries again for
 	// a few seconds and then returns a [*NotSavedError]. The end of ctx after fn

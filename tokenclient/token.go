@@ -15,9 +15,10 @@ import (
 // buys the next pair (RFC 6749, section 1.5).
 //
 // A Token never shows its secrets when it is printed, logged or marshalled to
-// JSON; read the fields to get them. Hold a Token by pointer: package fmt cannot
-// call the methods of a Token held by value in an unexported field, and would
-// print it in clear.
+// JSON; read the fields to get them. One thing it cannot prevent: package fmt calls
+// no methods of what is in an unexported field of a struct. Hold a Token by pointer
+// there, and print such a struct with no verb but %v, %+v and %#v, which show an
+// address.
 //
 // A Token that was handed to a [Session], or that a Session handed to a
 // [Refresher] or an [Attacher], must not be changed; [Token.Clone] makes a copy
@@ -50,8 +51,8 @@ type Token struct {
 	// Issued, and two tokens with the same text are told apart by it.
 	Issued time.Time
 
-	// Extra holds the members of the server's answer that have no field here,
-	// such as "id_token". Numbers are of type [json.Number].
+	// Extra holds the members of the server's last answer that have no field
+	// here, such as "id_token". Numbers are of type [json.Number].
 	Extra map[string]any
 }
 
@@ -93,7 +94,8 @@ func (t Token) String() string {
 // GoString is [Token.String]; it makes %#v safe.
 func (t Token) GoString() string { return t.String() }
 
-// Format writes [Token.String] for every verb, so that no verb shows a secret.
+// Format writes [Token.String], whatever the verb. (For %p and for %w without an
+// error, which go vet reports, package fmt does not ask.)
 func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
 // LogValue is [Token.String] for package log/slog.

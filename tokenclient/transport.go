@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 )
@@ -118,7 +119,11 @@ func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *h
 		return nil, err
 	}
 	s.replayed(req)
-	return t.send(req, h, again)
+	resp, err = t.send(req, h, again)
+	if err == nil {
+		s.judge(h, s.rejected(resp))
+	}
+	return resp, err
 }
 
 // send sends a copy of req with h's token and body.
@@ -138,12 +143,8 @@ func (t *Transport) send(req *http.Request, h *held, body io.ReadCloser) (*http.
 		}
 	}
 	resp, err := t.base().RoundTrip(r)
-	if resp == nil {
-		return resp, err
-	}
-	resp.Request = req // the copy shows the token
-	if resp.StatusCode < 400 && !h.accepted.Load() {
-		h.accepted.Store(true)
+	if resp != nil {
+		resp.Request = req // the copy shows the token
 	}
 	return resp, err
 }
@@ -191,9 +192,9 @@ func discard(body io.ReadCloser) {
 // replayed tells the hook that req is sent again.
 func (s *Session) replayed(req *http.Request) {
 	o := originOf(req.URL).String()
-	s.log.Debug("tokenclient: request sent again", "key", s.key, "method", req.Method, "origin", o)
+	method := req.Method
+	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", o)
 	if s.hooks.Replayed != nil {
-		method := req.Method
 		s.events.post(func() { s.hooks.Replayed(method, o) })
 	}
 }

@@ -1,0 +1,184 @@
+// Command mockserver is the server of package tokentest as a program: an
+// authorization server and an API to try clients against, in any language.
+//
+//	go run ./examples/mockserver                                   # for ten seconds
+//	go run ./examples/mockserver -for 0                            # until interrupted
+//	go run ./examples/mockserver -header X-Auth-Token -milliseconds
+//
+// It prints its URL and curl lines to try, and at the end what it saw. There is
+// a flag for every knob of tokentest.Options and for failures; -h lists them.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "mockserver:", err)
+		os.Exit(1)
+	}
+}
+
+// A settings value is what the flags say.
+type settings struct {
+	address        string
+	lasts          time.Duration
+	user, password string
+	options        tokentest.Options
+	failRefresh    int
+	failAPI        int
+	fault          tokentest.Fault
+}
+
+func parse(args []string) (*settings, error) {
+	s := &settings{user: "alice", password: "secret"}
+	s.fault.Header = http.Header{}
+	f := flag.NewFlagSet("mockserver", flag.ContinueOnError)
+	f.StringVar(&s.address, "addr", "127.0.0.1:8080", "listen on `host:port`; port 0 takes a free one")
+	f.DurationVar(&s.lasts, "for", 10*time.Second, "stop after this time; 0: when interrupted")
+	f.Func("user", "who may log in, as `name:password` (default alice:secret)", func(v string) (err error) {
+		var ok bool
+		if s.user, s.password, ok = strings.Cut(v, ":"); !ok {
+			err = errors.New("want name:password")
+		}
+		return err
+	})
+
+	o := &s.options
+	f.DurationVar(&o.AccessLifetime, "access-lifetime", 15*time.Minute, "how long access tokens are accepted")
+	f.DurationVar(&o.RefreshLifetime, "refresh-lifetime", 30*24*time.Hour, "how long refresh tokens are accepted")
+	f.DurationVar(&o.ReuseGrace, "reuse-grace", 0, "how long a spent refresh token may be presented again")
+	f.DurationVar(&o.Latency, "latency", 0, "what every call but the API's waits before it takes effect")
+	f.DurationVar(&o.ClockSkew, "clock-skew", 0, "added to the server's clock")
+	f.BoolVar(&o.NoRotation, "no-rotation", false, "refresh tokens stay valid when they are used")
+	f.BoolVar(&o.Opaque, "opaque", false, "tokens are random strings, not JWTs")
+	f.BoolVar(&o.NoExpiresIn, "no-expires-in", false, "answers do not say how long tokens live")
+	f.BoolVar(&o.Milliseconds, "milliseconds", false, "iat and exp in JWTs are milliseconds")
+	f.IntVar(&o.MaxUses, "max-uses", 0, "how often a login can be refreshed; 0: no limit")
+	f.StringVar(&o.Header, "header", "", "the header of the bare access token, such as X-Auth-Token; default: Authorization: Bearer")
+	f.StringVar(&o.ClientSecret, "client-secret", "", "what OAuth clients must know; default: they are public")
+
+	f.IntVar(&s.failRefresh, "fail-refresh", 0, "how many refreshes fail; negative: all")
+	f.IntVar(&s.failAPI, "fail-api", 0, "how many API requests fail; negative: all")
+	f.IntVar(&s.fault.Status, "fail-status", 0, "the status they get; 0: 500")
+	f.StringVar(&s.fault.Body, "fail-body", "", "the body they get")
+	f.Func("fail-header", "a header they get, as `name:value`; may be given more than once", func(v string) error {
+		name, value, ok := strings.Cut(v, ":")
+		if !ok {
+			return errors.New("want name:value")
+		}
+		s.fault.Header.Add(name, strings.TrimSpace(value))
+		return nil
+	})
+	f.BoolVar(&s.fault.Cut, "fail-cut", false, "their connection is cut; with -fail-body after it")
+	f.BoolVar(&s.fault.AfterCommit, "fail-after-commit", false, "they take effect first")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	return s, nil
+}
+
+// run serves until ctx or the time in args ends.
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	s, err := parse(args)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", s.address)
+	if err != nil {
+		return err
+	}
+	srv, err := tokentest.Start(l, &s.options)
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+	srv.AddUser(s.user, s.password)
+	srv.FailRefresh(s.failRefresh, s.fault)
+	srv.FailAPI(s.failAPI, s.fault)
+
+	until := "until interrupted"
+	if s.lasts > 0 {
+		until = fmt.Sprintf("for %v; with -for 0 until interrupted", s.lasts)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.lasts)
+		defer cancel()
+	}
+	fmt.Fprintf(stdout, "Serving at %s, %s.\n", srv.URL, until)
+	fmt.Fprintf(stdout, "User %s, password %s. Access tokens live %v, refresh tokens %v.\n",
+		s.user, s.password, s.options.AccessLifetime, s.options.RefreshLifetime)
+	story(stdout, srv, s)
+	<-ctx.Done()
+	fmt.Fprintf(stdout, "\nStopped. Seen: %+v\n", srv.Counters())
+	return nil
+}
+
+// story prints lines to paste into a shell, in the order in which they make
+// sense.
+func story(w io.Writer, srv *tokentest.Server, s *settings) {
+	one, two := srv.Issue(s.user), srv.Issue(s.user)
+	fmt.Fprintf(w, "\n# Two logins' tokens, to paste into a shell along with any line below:\n")
+	fmt.Fprintf(w, "ACCESS=%s\nREFRESH=%s\n", one.AccessToken, one.RefreshToken)
+	fmt.Fprintf(w, "ACCESS2=%s\nREFRESH2=%s\n", two.AccessToken, two.RefreshToken)
+	line := func(what, arguments, path string) {
+		target := srv.URL + path
+		if strings.Contains(path, "?") { // a pattern to some shells
+			target = quote(target)
+		}
+		fmt.Fprintf(w, "\n# %s\ncurl -i %s %s\n", what, arguments, target)
+	}
+	bearer := func(variable string) string {
+		if s.options.Header != "" {
+			return fmt.Sprintf(`-H %s": $%s"`, quote(s.options.Header), variable)
+		}
+		return fmt.Sprintf(`-H "Authorization: Bearer $%s"`, variable)
+	}
+	const isJSON = "-H 'Content-Type: application/json' "
+	client := "-d client_id=mock"
+	if s.options.ClientSecret != "" {
+		client = "-u " + quote("mock:"+url.QueryEscape(s.options.ClientSecret)) // RFC 6749, section 2.3.1
+	}
+	login, err := json.Marshal(map[string]string{"username": s.user, "password": s.password})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+
+	line("Log in with a password.", isJSON+"-d "+quote(string(login)), "/login")
+	line("Call the API; it describes the request.", bearer("ACCESS"), "/api/orders")
+	line("Send it a body and get that back.", bearer("ACCESS")+" -d hello", "/api/orders?echo=1")
+	refresh := isJSON + `-d '{"refresh_token":"'$REFRESH'"}'`
+	line("Exchange the refresh token.", refresh, "/token/refresh")
+	if !s.options.NoRotation && s.options.ReuseGrace == 0 {
+		line("Once more: it was spent, so the server revokes all tokens of this login (401).", refresh, "/token/refresh")
+		line("The access token went with it (401).", bearer("ACCESS"), "/api/orders")
+	}
+	line("Exchange the other login's refresh token as OAuth 2.0 has it.",
+		client+" -d grant_type=refresh_token -d refresh_token=$REFRESH2", "/oauth/token")
+	line("Log it out: end the refresh token and all that came of it.",
+		client+" -d token=$REFRESH2", "/oauth/revoke")
+	line("Now it is refused (401).", bearer("ACCESS2"), "/api/orders")
+}
+
+// quote makes s one word of a shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func checkStory(t *testing.T, out string) {
+	t.Helper()
+	rest := out
+	for _, want := range []string{
+		"1000 goroutines, 50 connections",
+		"The token has expired.",
+		"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests 1000, 401s 0.",
+		" ms |", "##########",
+		"The server revoked the token.",
+		"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests ",
+		" ms |", "##########",
+	} {
+		_, after, found := strings.Cut(rest, want)
+		if !found {
+			t.Fatalf("no %q, or not in its place, in\n%s", want, out)
+		}
+		rest = after
+	}
+}
+
+func TestRun(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	checkStory(t, out.String())
+}
+
+func TestProgram(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "stampede.exe") // a name that runs everywhere
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	checkStory(t, string(out))
+}
+
+func TestRunStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := run(ctx, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestChart(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		waits []time.Duration
+		want  []string
+	}{
+		{"no time at all", []time.Duration{0, 0}, []string{"0 -    1 ms |" + strings.Repeat("#", 50) + "    2\n"}},
+		{"ends of rows", []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond}, []string{
+			"    0 -   11 ms |" + strings.Repeat("#", 50) + "    2\n",
+			"   99 -  110 ms |" + strings.Repeat("#", 25) + strings.Repeat(" ", 25) + "    1\n",
+		}},
+		{"just short of the next row", []time.Duration{10*time.Millisecond - 1}, []string{"9 -   10 ms |" + strings.Repeat("#", 50)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out strings.Builder
+			chart(&out, c.waits)
+			if n := strings.Count(out.String(), "\n"); n != 10 {
+				t.Errorf("%d rows", n)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("no %q in\n%s", want, out.String())
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package tokenclient_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// TestAttacherBearer: the scheme is written as servers want it, whatever the
+// token endpoint called it (RFC 6750, section 2.1).
+func TestAttacherBearer(t *testing.T) {
+	for tokenType, want := range map[string]string{
+		"":       "Bearer access-0",
+		"Bearer": "Bearer access-0",
+		"bearer": "Bearer access-0",
+		"BEARER": "Bearer access-0",
+		"MAC":    "MAC access-0",
+		"DPoP":   "DPoP access-0",
+	} {
+		s := contractSession(t, nil)
+		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: contractAccess(0), TokenType: tokenType}); err != nil {
+			t.Fatal(err)
+		}
+		base := &contractBase{answers: []contractAnswer{{status: 200}}}
+		if _, err := s.Wrap(&http.Client{Transport: base}).Get(contractURL); err != nil || strings.Join(base.sent[0].auth, "|") != want {
+			t.Errorf("type %q: error %v, Authorization %q", tokenType, err, base.sent[0].auth)
+		}
+	}
+}
+
+// TestAttacherHeader: the bare token in a header of the server's own, in whatever
+// way its name is written, and nothing in Authorization.
+func TestAttacherHeader(t *testing.T) {
+	for _, name := range []string{"X-Auth-Token", "x-auth-token", "X-AUTH-TOKEN"} {
+		r := newRig(t, &tokentest.Options{Header: "X-Auth-Token"}, func(c *tokenclient.Config, _ *tokentest.Server) {
+			c.Attacher = tokenclient.HeaderAttacher(name)
+		})
+		r.login(t)
+		r.wantGet(t, 200)
+		r.srv.RevokeAccess("alice")
+		r.wantGet(t, 200)
+		r.wantRefreshes(t, 1)
+		if got := tokenclient.HeaderAttacher(name).HeaderName(); got != "X-Auth-Token" {
+			t.Errorf("HeaderName is %q", got)
+		}
+	}
+}
+
+// TestAttacherCallerSet: a request on which the caller set the attacher's header
+// goes out untouched, even if the header has no value; any other header is the
+// caller's own business.
+func TestAttacherCallerSet(t *testing.T) {
+	for _, tc := range []struct {
+		attacher tokenclient.Attacher
+		header   http.Header
+		own      bool // the session's token goes out
+	}{
+		{nil, http.Header{"Authorization": {"Basic x"}}, false},
+		{nil, http.Header{"Authorization": nil}, false},
+		{nil, http.Header{"Authorization": {}}, false},
+		{nil, http.Header{"X-Auth-Token": {"mine"}}, true},
+		{tokenclient.HeaderAttacher("x-auth-token"), http.Header{"X-Auth-Token": {"mine"}}, false},
+		{tokenclient.HeaderAttacher("X-Auth-Token"), http.Header{"Authorization": {"Basic x"}}, true},
+	} {
+		s := contractSession(t, func(c *tokenclient.Config) { c.Attacher = tc.attacher })
+		base := &contractBase{answers: []contractAnswer{{status: 401}}}
+		req := newContractRequest(t, t.Context(), contractURL, "stream", tc.header)
+		resp, err := s.Transport(base).RoundTrip(req.Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		got := len(base.sent) == 2
+		if got != tc.own {
+			t.Errorf("attacher %v, caller's header %v: sent %d times", tc.attacher, tc.header, len(base.sent))
+		}
+		for name, values := range tc.header {
+			if sent := base.sent[0].req.Header[name]; strings.Join(sent, "|") != strings.Join(values, "|") {
+				t.Errorf("attacher %v: %s was sent as %q, the caller set %q", tc.attacher, name, sent, values)
+			}
+		}
+	}
+}
+
+// stampAttacher is an Attacher as programs write them: it may change anything of
+// the request, and counts.
+type stampAttacher struct{ n atomic.Int32 }
+
+func (*stampAttacher) HeaderName() string { return "x-stamp" }
+
+func (a *stampAttacher) Attach(req *http.Request, t *tokenclient.Token) error {
+	a.n.Add(1)
+	req.Header.Set("X-Stamp", t.AccessToken)
+	req.Header.Add("X-Twice", "three")
+	req.Header.Del("Accept")
+	req.Method, req.Host = "GET", "changed"
+	return nil
+}
+
+// TestAttacherOwn: an Attacher of the program's is asked for each sending, gets a
+// request of its own to change, and its header is the one that the caller may set.
+func TestAttacherOwn(t *testing.T) {
+	a := new(stampAttacher)
+	s := contractSession(t, func(c *tokenclient.Config) { c.Attacher = a })
+	base := &contractBase{answers: []contractAnswer{{status: 401}, {status: 200}}}
+	for _, header := range []http.Header{nil, {"X-Stamp": {"mine"}}} {
+		req := newContractRequest(t, t.Context(), contractURL, "GetBody", header)
+		req.Header["X-Twice"] = append(make([]string, 0, 8), "one", "two")
+		resp, err := s.Transport(base).RoundTrip(req.Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		req.wantUnchanged(t)
+	}
+	for i, want := range []string{contractAccess(0), contractAccess(1), "mine"} {
+		if got := base.sent[i].req.Header.Get("X-Stamp"); got != want {
+			t.Errorf("sending %d: stamp %q, want %q", i+1, got, want)
+		}
+	}
+	if n := a.n.Load(); n != 2 {
+		t.Errorf("Attach was called %d times", n)
+	}
+}
+
+// TestAttacherNilHeader: an Attacher always has a map to write to.
+func TestAttacherNilHeader(t *testing.T) {
+	s := contractSession(t, func(c *tokenclient.Config) { c.Attacher = new(stampAttacher) })
+	base := &contractBase{answers: []contractAnswer{{status: 200}}}
+	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, contractURL, nil)
+	req.Header = nil
+	if _, err := s.Transport(base).RoundTrip(req); err != nil || req.Header != nil {
+		t.Errorf("error %v, header %v", err, req.Header)
+	}
+}
+
+// TestAttacherBadToken: a token that cannot be sent in a header is refused before
+// it is held, so that no request can be split by it.
+func TestAttacherBadToken(t *testing.T) {
+	for _, bad := range []*tokenclient.Token{
+		{AccessToken: "a\r\nX-Evil: 1"},
+		{AccessToken: "a\x00"},
+		{AccessToken: "ä"},
+		{AccessToken: "a", TokenType: "Bearer x\r\nX-Evil: 1"},
+		{AccessToken: "a", TokenType: "two words"},
+		{AccessToken: "a", RefreshToken: "b\n"},
+		{RefreshToken: "only"},
+	} {
+		s := contractSession(t, nil)
+		err := s.SetToken(t.Context(), bad)
+		if err == nil || strings.Contains(err.Error(), "Evil") {
+			t.Errorf("SetToken(%q): %v", bad.AccessToken, err)
+		}
+		if now, err := s.Peek(t.Context()); err != nil || now.AccessToken != contractAccess(0) {
+			t.Errorf("after a bad SetToken: token %v, error %v", now, err)
+		}
+	}
+}

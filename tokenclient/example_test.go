@@ -1,0 +1,141 @@
+package tokenclient_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// runTool is what the README shows, around two requests. A test compares the two.
+func runTool(ctx context.Context, dir, api string, token *tokenclient.Token) (err error) {
+	key, err := store.LoadOrCreateKeyFile(filepath.Join(dir, "secret.key"))
+	if err != nil {
+		return err
+	}
+	files, err := store.NewFile(filepath.Join(dir, "tokens"), store.Seal(key))
+	if err != nil {
+		return err
+	}
+	session, err := tokenclient.New(tokenclient.Config{
+		Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
+		Store:     files, Key: "alice",
+		Origins: []string{api},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, session.Close(ctx)) }() // waits for a save under way
+	client := session.Wrap(http.DefaultClient)                    // a copy whose requests carry the token
+
+	if token != nil {
+		if err := session.SetToken(ctx, token); err != nil {
+			return err
+		}
+	}
+	resp, err := client.Get(api + "/api/things")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.Status)
+	return nil
+}
+
+// A command-line tool: the first run logs in, the second one finds the token.
+func Example() {
+	srv, err := tokentest.Start(nil, nil) // stands for https://api.example.com
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer srv.Close()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	ctx := context.Background()
+	if err := runTool(ctx, dir, srv.URL, srv.Issue("alice")); err != nil {
+		log.Fatal(err)
+	}
+	srv.RevokeAccess("alice") // the second run does not see the 401
+	if err := runTool(ctx, dir, srv.URL, nil); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("refreshes:", srv.Counters().Refreshes)
+	// Output:
+	// 200 OK
+	// 200 OK
+	// refreshes: 1
+}
+
+// A program that is told to log in again when the refresh token is dead.
+func ExampleErrLoginRequired() {
+	srv, err := tokentest.Start(nil, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer srv.Close()
+	session, err := tokenclient.New(tokenclient.Config{
+		Refresher: srv.OAuth2Refresher(),
+		Origins:   []string{srv.URL},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := session.SetToken(ctx, srv.Issue("alice")); err != nil {
+		log.Fatal(err)
+	}
+	srv.RevokeAll("alice")
+
+	_, err = session.Client().Get(srv.URL + "/api/things")
+	fmt.Println("log in again:", errors.Is(err, tokenclient.ErrLoginRequired))
+	if err := session.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: log in again: true
+}
+
+// For protocols other than HTTP: take a token, and say so if it was refused.
+func ExampleSession_RefreshRejected() {
+	srv, err := tokentest.Start(nil, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer srv.Close()
+	session, err := tokenclient.New(tokenclient.Config{
+		Refresher: srv.OAuth2Refresher(),
+		AnyOrigin: true, // no Transport of this session is used
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := session.SetToken(ctx, srv.Issue("alice")); err != nil {
+		log.Fatal(err)
+	}
+
+	token, err := session.Token(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// ... the peer closes the connection: "token not accepted" ...
+	another, err := session.RefreshRejected(ctx, token)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("another token:", another.AccessToken != token.AccessToken)
+	if err := session.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: another token: true
+}

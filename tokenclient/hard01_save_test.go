@@ -1,0 +1,227 @@
+package tokenclient_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+var errHard01Disk = errors.New("no space left on device")
+
+// unsavedStore keeps a record in store.Memory, but fails to write what a refresh
+// brought as often as it is told.
+type unsavedStore struct {
+	store.Memory
+
+	mu    sync.Mutex // guards the rest
+	fails int        // writes that are going to fail
+	tried []time.Time
+}
+
+func (s *unsavedStore) failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tried = append(s.tried, time.Now())
+	s.fails--
+	return s.fails >= 0
+}
+
+func (s *unsavedStore) set(fails int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails = fails
+}
+
+func (s *unsavedStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	current, err := s.Load(ctx, key)
+	if err != nil || current.Era != seen.Era || current.Number > seen.Number {
+		return current, err
+	}
+	if current.Number < seen.Number {
+		current = seen // the store was left behind
+	}
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	current.Announced++
+	t, err := fn(call, current)
+	if err != nil {
+		return current, err
+	}
+	var stored tokenclient.Record
+	again := func(ctx context.Context) (err error) {
+		if s.failing() {
+			return errHard01Disk
+		}
+		stored, err = s.Memory.Refresh(ctx, key, seen, timeout, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+			return t, nil
+		})
+		if errors.Is(err, tokenclient.ErrNoToken) {
+			err = tokenclient.ErrReplaced // by a logout
+		}
+		return err
+	}
+	if err := again(call); err != nil {
+		return current, tokenclient.NewNotSavedError(key, t, err, again)
+	}
+	return stored, nil
+}
+
+// saveRig is a rig over an unsavedStore that counts SaveFailed.
+type saveRig struct {
+	*rig
+	store  *unsavedStore
+	failed []error
+	login0 *tokenclient.Token
+}
+
+func newSaveRig(t *testing.T) *saveRig {
+	r := &saveRig{store: new(unsavedStore)}
+	r.rig = newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		c.Store, c.Key = r.store, "alice"
+		c.Hooks = &tokenclient.Hooks{SaveFailed: func(i tokenclient.RefreshInfo, err error) {
+			if i.Key != "alice" {
+				t.Errorf("SaveFailed for key %q", i.Key)
+			}
+			r.failed = append(r.failed, err)
+		}}
+	})
+	r.login0 = r.login(t)
+	return r
+}
+
+// stored is the refresh token in the store.
+func (r *saveRig) stored(t *testing.T) string {
+	rec, err := r.store.Load(context.Background(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec.Token.RefreshToken
+}
+
+// TestHard01SaveFails: the new pair cannot be stored. It is used all the same, the
+// program is told, and the save is tried again, less and less often, until it
+// works.
+func TestHard01SaveFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaveRig(t)
+		const fails = 6
+		r.store.set(fails)
+		r.srv.RevokeAccess("alice")
+		r.wantGet(t, 200)
+		r.wantGet(t, 200)
+		if r.stored(t) != r.login0.RefreshToken {
+			t.Error("the store was written")
+		}
+		time.Sleep(10 * time.Minute)
+		now, err := r.session.Peek(t.Context())
+		if err != nil || r.stored(t) != now.RefreshToken || now.RefreshToken == r.login0.RefreshToken {
+			t.Errorf("the new token is not stored; token %v, error %v", now, err)
+		}
+		synctest.Wait()
+		if len(r.failed) != fails {
+			t.Errorf("SaveFailed was called %d times, want %d", len(r.failed), fails)
+		}
+		for _, err := range r.failed {
+			var unsaved *tokenclient.NotSavedError
+			if !errors.As(err, &unsaved) || !errors.Is(err, errHard01Disk) || unsaved.Token.RefreshToken != now.RefreshToken {
+				t.Errorf("SaveFailed with %v", err)
+			}
+		}
+		if n := len(r.store.tried); n != fails+1 {
+			t.Errorf("saved %d times, want %d", n, fails+1)
+		}
+		for i, wait := 1, time.Second; i < len(r.store.tried); i, wait = i+1, 2*wait {
+			if got := r.store.tried[i].Sub(r.store.tried[i-1]); got < wait/2 || got > wait {
+				t.Errorf("try %d came after %v, want up to %v", i+1, got, wait)
+			}
+		}
+		r.wantGet(t, 200)
+		r.wantRefreshes(t, 1)
+	})
+}
+
+// TestHard01NeverTheOldPair: while nothing can be stored, further refreshes
+// present what was issued last, and when the disk has room again, that is what
+// the store gets.
+func TestHard01NeverTheOldPair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaveRig(t)
+		r.store.set(1 << 30)
+		for range 4 {
+			time.Sleep(20 * time.Minute)
+			r.wantGet(t, 200)
+		}
+		if c := r.srv.Counters(); c.Refreshes != 4 || c.Reuses != 0 {
+			t.Errorf("%d refreshes, %d reuses", c.Refreshes, c.Reuses)
+		}
+		r.store.set(0)
+		time.Sleep(5 * time.Minute)
+		now, err := r.session.Peek(t.Context())
+		if err != nil || r.stored(t) != now.RefreshToken {
+			t.Errorf("the newest token is not stored; error %v", err)
+		}
+	})
+}
+
+// TestHard01CloseReports: Close makes the last attempt, says what is lost if that
+// fails, and can be called again.
+func TestHard01CloseReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaveRig(t)
+		r.store.set(1 << 30)
+		r.srv.RevokeAccess("alice")
+		r.wantGet(t, 200)
+		now, err := r.session.Peek(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		err = r.session.Close(t.Context())
+		var unsaved *tokenclient.NotSavedError
+		if !errors.As(err, &unsaved) || unsaved.Token.RefreshToken != now.RefreshToken || unsaved.Key != "alice" || !errors.Is(err, errHard01Disk) {
+			t.Fatalf("Close: %v, want a *NotSavedError with the new token", err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Close took %v", took)
+		}
+		if _, err := r.get(t.Context()); !errors.Is(err, tokenclient.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+		r.store.set(0)
+		if err := r.session.Close(t.Context()); err != nil {
+			t.Errorf("Close when there is room again: %v", err)
+		}
+		if r.stored(t) != now.RefreshToken {
+			t.Error("Close did not store the new token")
+		}
+	})
+}
+
+// TestHard01LogoutWhileUnsaved: a logout ends the attempts, so that no save brings
+// the session back, and nothing is left for Close to report.
+func TestHard01LogoutWhileUnsaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaveRig(t)
+		r.store.set(3)
+		r.srv.RevokeAccess("alice")
+		r.wantGet(t, 200)
+		if err := r.session.Logout(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		if rec, err := r.store.Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) {
+			t.Errorf("the store holds %v, error %v", rec, err)
+		}
+		if err := r.session.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}

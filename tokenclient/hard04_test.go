@@ -1,0 +1,214 @@
+package tokenclient_test
+
+import (
+	"context"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// slow is a server whose token endpoint takes two seconds.
+func slow() *tokentest.Options {
+	return &tokentest.Options{InMemory: true, Latency: 2 * time.Second}
+}
+
+// Whoever leaves is free at once, and nobody else notices.
+func TestHard04FlightOutlivesThoseWhoLeave(t *testing.T) {
+	const n = 10
+	for _, tc := range []struct {
+		name   string
+		leaves func(i int) bool
+	}{
+		{"the leader", func(i int) bool { return i == 0 }},
+		{"a follower", func(i int) bool { return i == 5 }},
+		{"all but the last", func(i int) bool { return i < n-1 }},
+		{"all", func(int) bool { return true }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, slow(), nil)
+				old := r.login(t)
+				r.srv.RevokeAccess("alice")
+				began := time.Now()
+				var wg sync.WaitGroup
+				for i := range n {
+					wg.Go(func() {
+						ctx, cancel := context.WithCancel(t.Context())
+						defer cancel()
+						if tc.leaves(i) {
+							time.AfterFunc(time.Second, cancel)
+						}
+						status, err := r.get(ctx)
+						switch took := time.Since(began); {
+						case !tc.leaves(i):
+							if status != 200 || err != nil {
+								t.Errorf("a request that stayed: status %d, error %v", status, err)
+							}
+						case took != time.Second:
+							t.Errorf("a request that left was kept for %v", took)
+						default:
+							wantErr(t, "a request that left", err, context.Canceled)
+						}
+					})
+					synctest.Wait() // the first is the leader
+				}
+				wg.Wait()
+				time.Sleep(2 * time.Second)
+				now, err := r.session.Peek(t.Context())
+				if err != nil || now.RefreshToken == old.RefreshToken {
+					t.Errorf("token %v, error %v: the result of the flight was lost", now, err)
+				}
+				r.wantGet(t, 200)
+				r.wantRefreshes(t, 1)
+			})
+		})
+	}
+}
+
+// The flight's place is not free because its first waiter left.
+func TestHard04FlightIsJoinedAfterItsLeaderLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, slow(), nil)
+		r.login(t)
+		r.srv.RevokeAccess("alice")
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			_, err := r.get(ctx)
+			cancel()
+			wantErr(t, "GET", err, context.DeadlineExceeded)
+		}
+		r.wantGet(t, 200)
+		r.wantRefreshes(t, 1)
+	})
+}
+
+func TestHard04FlightDoesNotHoldUpShortDeadline(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		call func(*rig, context.Context) error
+	}{
+		{"request", func(r *rig, ctx context.Context) error { _, err := r.get(ctx); return err }},
+		{"Token", func(r *rig, ctx context.Context) error { _, err := r.session.Token(ctx); return err }},
+		{"Refresh", func(r *rig, ctx context.Context) error { _, err := r.session.Refresh(ctx); return err }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kept := new(store.Memory)
+				r := newRig(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
+					c.Store, c.Key = kept, "alice"
+				})
+				old := r.login(t)
+				time.Sleep(20 * time.Minute) // it has expired
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+				defer cancel()
+				began := time.Now()
+				wantErr(t, tc.name, tc.call(r, ctx), context.DeadlineExceeded)
+				if took := time.Since(began); took != 10*time.Millisecond {
+					t.Errorf("free after %v, want 10ms", took)
+				}
+				time.Sleep(3 * time.Second)
+				now, err := r.session.Peek(t.Context())
+				if err != nil || now.AccessToken == old.AccessToken {
+					t.Errorf("token %v, error %v: the refresh was not adopted", now, err)
+				}
+				if rec, err := kept.Load(t.Context(), "alice"); err != nil || rec.Token.AccessToken != now.AccessToken {
+					t.Errorf("record %v, error %v: the refresh was not saved", rec.Token, err)
+				}
+				r.wantGet(t, 200)
+				r.wantRefreshes(t, 1)
+			})
+		})
+	}
+}
+
+func TestHard04FlightEndsAtItsOwnDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, &tokentest.Options{InMemory: true, Latency: time.Hour}, func(c *tokenclient.Config, _ *tokentest.Server) {
+			c.RefreshTimeout = 5 * time.Second
+		})
+		r.login(t)
+		r.srv.RevokeAccess("alice")
+		began := time.Now()
+		crowd(10, func() {
+			_, err := r.get(t.Context())
+			wantTransient(t, "GET", err)
+			wantErr(t, "GET", err, context.DeadlineExceeded)
+		})
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("the flight took %v, want 5s", took)
+		}
+		r.srv.Set(func(o *tokentest.Options) { o.Latency = 0 })
+		time.Sleep(2 * time.Second) // longer than the first backoff
+		r.wantGet(t, 200)
+		r.wantRefreshes(t, 2)
+	})
+}
+
+// What a caller put into its context is no business of everybody's refresh.
+func TestHard04FlightHasNothingOfTheCallersContext(t *testing.T) {
+	type key struct{}
+	synctest.Test(t, func(t *testing.T) {
+		var hosts atomic.Int32
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GetConn: func(string) { hosts.Add(1) },
+		})
+		ctx = context.WithValue(ctx, key{}, "alice's")
+		var seen []any
+		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+			next := srv.OAuth2Refresher()
+			c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				seen = append(seen, ctx.Value(key{}))
+				return next.Refresh(ctx, old)
+			})
+		})
+		r.login(t)
+		r.srv.RevokeAccess("alice")
+		if status, err := r.get(ctx); status != 200 || err != nil {
+			t.Fatalf("status %d, error %v", status, err)
+		}
+		if got := hosts.Load(); got != 2 {
+			t.Errorf("the caller's trace saw %d requests, want its own 2", got)
+		}
+		if len(seen) != 1 || seen[0] != nil {
+			t.Errorf("the Refresher's context had %v of the caller's", seen)
+		}
+		r.wantRefreshes(t, 1)
+	})
+}
+
+// With a valid token a request needs none of the session's locks. Real sockets: a
+// mutex that is waited for hangs a bubble.
+func TestHard04ValidTokenNeedsNoLock(t *testing.T) {
+	r := newRig(t, nil, nil)
+	r.login(t)
+	unlock := tokenclient.LockSession(r.session)
+	defer unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		status, err := r.get(ctx)
+		if err == nil && status != 200 {
+			t.Errorf("status %d", status)
+		}
+		if _, err := r.session.Token(ctx); err != nil {
+			t.Error(err)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-ctx.Done():
+		t.Fatal("a request with a valid token waited for the session's mutex")
+	}
+}

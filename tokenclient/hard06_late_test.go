@@ -1,0 +1,167 @@
+package tokenclient_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// A Refresher that does not keep to its context may bring a pair long after a
+// logout. That is as dead as any other.
+func TestHard06LogoutRaceWithLateRefresher(t *testing.T) {
+	bob := &tokenclient.Token{AccessToken: "bob's", RefreshToken: "bob's"}
+	for _, tc := range []struct {
+		name   string
+		login  *tokenclient.Token
+		broken bool // the store, when the user logs out
+		early  bool // the logout is before the deadline of the Refresher
+	}{
+		{name: "logout while it is late"},
+		{name: "logout before it is late", early: true},
+		{name: "logout that could not be stored", broken: true},
+		{name: "logout that could not be stored, before it is late", broken: true, early: true},
+		{name: "login as somebody else", login: bob},
+		{name: "login as somebody else before it is late", login: bob, early: true},
+	} {
+		for _, memory := range []bool{true, false} {
+			if tc.broken && !memory {
+				continue
+			}
+			name := tc.name
+			if memory {
+				name += ", with a store"
+			}
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					st := &stepStore{Store: new(store.Memory)}
+					var refresher *stepRefresher
+					var ended []error
+					r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+						refresher = &stepRefresher{OAuth2Refresher: srv.OAuth2Refresher(), keepAlive: true, after: newBarrier()}
+						c.Refresher, c.RefreshTimeout = refresher, 5*time.Second
+						if memory {
+							c.Store, c.Key = st, "somebody"
+						}
+						c.Hooks = &tokenclient.Hooks{SessionEnded: func(err error) { ended = append(ended, err) }}
+					})
+					r.login(t)
+					r.srv.RevokeAccess("alice")
+					go func() { _, _ = r.get(t.Context()) }()
+					<-refresher.after.reached
+					if !tc.early {
+						time.Sleep(10 * time.Second) // it was given up
+					}
+					st.broken.Store(tc.broken)
+					err := r.session.Logout(t.Context())
+					if tc.broken {
+						wantErr(t, "Logout", err, tokenclient.ErrStoreUnavailable)
+					} else if err != nil {
+						t.Fatal(err)
+					}
+					st.broken.Store(false)
+					if tc.login != nil {
+						r.give(t, tc.login)
+					}
+					time.Sleep(10 * time.Second)
+					refresher.after.lift()
+					time.Sleep(time.Minute)
+					synctest.Wait()
+
+					now, err := r.session.Peek(t.Context())
+					if tc.login == nil && !errors.Is(err, tokenclient.ErrLoggedOut) {
+						t.Errorf("token %v, error %v; want still ErrLoggedOut", now, err)
+					}
+					if tc.login != nil && (err != nil || now.AccessToken != tc.login.AccessToken) {
+						t.Errorf("token %v, error %v; want the new user's", now, err)
+					}
+					refresher.wantRevoked(t)
+					if len(refresher.issued) != 1 || len(ended) != 1 {
+						t.Errorf("%d pairs issued and %d sessions ended, want 1 and 1", len(refresher.issued), len(ended))
+					}
+				})
+			})
+		}
+	}
+}
+
+// Logout forgets in memory whatever the store does, says so, and another process's
+// copy of the old login does not come back.
+func TestHard06LogoutRaceWithBrokenStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &stepStore{Store: new(store.Memory)}
+		r := newRig(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = st, "alice" })
+		r.login(t)
+		r.wantGet(t, 200)
+		st.broken.Store(true)
+		wantErr(t, "Logout", r.session.Logout(t.Context()), tokenclient.ErrStoreUnavailable)
+		st.broken.Store(false)
+		for range 3 {
+			time.Sleep(time.Minute)
+			_, err := r.get(t.Context())
+			wantErr(t, "GET", err, tokenclient.ErrLoggedOut)
+		}
+		if err := r.session.Logout(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if rec, _ := st.Load(t.Context(), "alice"); rec.State != tokenclient.LoggedOut {
+			t.Errorf("the record is %v after the second Logout", rec.State)
+		}
+		time.Sleep(time.Minute)
+		if _, err := st.Store.(*store.Memory).Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) {
+			t.Errorf("Load: %v", err)
+		}
+		r.login(t)
+		r.wantGet(t, 200)
+	})
+}
+
+// A request that began as alice's must not be sent again as bob's: her transfer
+// would be made from his account.
+func TestHard06LogoutRaceDoesNotMixUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, &tokentest.Options{InMemory: true}, nil)
+		release := make(chan struct{})
+		r.client = r.session.Wrap(&http.Client{Transport: holdRejections(r.srv.Client().Transport, release)})
+		r.login(t)
+		r.srv.RevokeAccess("alice")
+		answered := make(chan error)
+		go func() {
+			_, err := r.get(t.Context())
+			answered <- err
+		}()
+		synctest.Wait()
+		if err := r.session.Logout(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.give(t, r.srv.Issue("bob"))
+		release <- struct{}{}
+		wantErr(t, "a request of alice's that was refused when bob had logged in", <-answered, tokenclient.ErrLoggedOut)
+	})
+}
+
+// A logout with a context that has ended already still forgets.
+func TestHard06LogoutRaceWithEndedContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+			c.Store, c.Key = new(store.Memory), "alice"
+		})
+		r.login(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.session.Logout(ctx); err == nil {
+			t.Error("Logout told the server with a context that had ended")
+		}
+		_, err := r.get(t.Context())
+		wantErr(t, "GET", err, tokenclient.ErrLoggedOut)
+		time.Sleep(time.Minute)
+		_, err = r.session.Token(t.Context())
+		wantErr(t, "Token", err, tokenclient.ErrLoggedOut)
+	})
+}

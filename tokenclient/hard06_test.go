@@ -1,0 +1,203 @@
+package tokenclient_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// raceRig is a session of which the test stops a refresh at one point.
+type raceRig struct {
+	*rig
+	store     *stepStore
+	refresher *stepRefresher
+	at        *barrier
+
+	mu     sync.Mutex // guards events
+	events []string
+}
+
+func (r *raceRig) note(event string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, event)
+}
+
+// heard is what the hooks were told so far.
+func (r *raceRig) heard() string {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprint(r.events)
+}
+
+// racePoints are the points at which a refresh can be stopped.
+var racePoints = []struct {
+	name    string
+	inStore bool // and does not exist without one
+	issued  bool // the server has answered by then
+	stop    func(*raceRig) **barrier
+}{
+	{"before the call", true, false, func(r *raceRig) **barrier { return &r.store.beforeFn }},
+	{"during the call, before the server", false, false, func(r *raceRig) **barrier { return &r.refresher.before }},
+	{"during the call, after the server", false, true, func(r *raceRig) **barrier { return &r.refresher.after }},
+	{"after the answer, before the write", true, true, func(r *raceRig) **barrier { return &r.store.afterFn }},
+	{"during the write", true, true, func(r *raceRig) **barrier { return &r.store.written }},
+}
+
+// newRaceRig logs alice in. Without memory the session has no Store, and the
+// points in the Store do not exist.
+func newRaceRig(t *testing.T, memory bool, stop func(*raceRig) **barrier) *raceRig {
+	t.Helper()
+	r := &raceRig{at: newBarrier(), store: &stepStore{Store: new(store.Memory)}}
+	r.rig = newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+		r.refresher = &stepRefresher{OAuth2Refresher: srv.OAuth2Refresher(), keepAlive: true}
+		c.Refresher = r.refresher
+		if memory {
+			c.Store, c.Key = r.store, "somebody"
+		}
+		c.Hooks = &tokenclient.Hooks{
+			Refreshed:     func(tokenclient.RefreshInfo) { r.note("refreshed") },
+			Adopted:       func(tokenclient.RefreshInfo) { r.note("adopted") },
+			RefreshFailed: func(tokenclient.RefreshInfo, error) { r.note("failed") },
+			SessionEnded:  func(error) { r.note("ended") },
+		}
+	})
+	*stop(r) = r.at
+	r.login(t)
+	r.srv.RevokeAccess("alice")
+	return r
+}
+
+// wait starts n requests that wait for the refresh, and returns when it has come
+// to the barrier. Their errors come out of the channel.
+func (r *raceRig) wait(t *testing.T, n int) <-chan error {
+	t.Helper()
+	errs := make(chan error, n)
+	for range n {
+		go func() {
+			status, err := r.get(t.Context())
+			if err == nil {
+				err = fmt.Errorf("status %d", status)
+			}
+			errs <- err
+		}()
+	}
+	<-r.at.reached
+	synctest.Wait()
+	return errs
+}
+
+func eachRacePoint(t *testing.T, f func(t *testing.T, r *raceRig, issued bool)) {
+	for _, point := range racePoints {
+		for _, memory := range []bool{true, false} {
+			if point.inStore && !memory {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/store %v", point.name, memory), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f(t, newRaceRig(t, memory, point.stop), point.issued)
+				})
+			})
+		}
+	}
+}
+
+func TestHard06LogoutRace(t *testing.T) {
+	eachRacePoint(t, func(t *testing.T, r *raceRig, issued bool) {
+		const n = 5
+		errs := r.wait(t, n)
+		if err := r.session.Logout(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range n { // while the refresh still runs
+			wantErr(t, "a request that waited", <-errs, tokenclient.ErrLoggedOut, tokenclient.ErrLoginRequired)
+		}
+		r.at.lift()
+		time.Sleep(time.Hour)
+
+		if _, err := r.session.Token(t.Context()); !errors.Is(err, tokenclient.ErrLoginRequired) {
+			t.Errorf("Token: %v; the session rose again", err)
+		}
+		if _, err := r.get(t.Context()); !errors.Is(err, tokenclient.ErrLoginRequired) {
+			t.Errorf("GET: %v; the session rose again", err)
+		}
+		rec, err := r.store.Load(t.Context(), "somebody")
+		if r.store.replaces.Load() > 0 && rec.State != tokenclient.LoggedOut {
+			t.Errorf("the record is %v, error %v", rec.State, err)
+		}
+		r.refresher.wantRevoked(t)
+		if issued && len(r.refresher.issued) != 1 {
+			t.Errorf("%d pairs issued, want 1", len(r.refresher.issued))
+		}
+		if got := r.heard(); got != "[ended]" {
+			t.Errorf("hooks %v, want one that says that the session ended", got)
+		}
+		if c := r.srv.Counters(); c.Reuses != 0 {
+			t.Errorf("%d refresh tokens were presented twice", c.Reuses)
+		}
+	})
+}
+
+func TestHard06LogoutRaceWithNextLogin(t *testing.T) {
+	eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
+		errs := r.wait(t, 1)
+		if err := r.session.Logout(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantErr(t, "a request that waited", <-errs, tokenclient.ErrLoggedOut)
+		bob := r.srv.Issue("bob")
+		r.give(t, bob)
+		r.wantGet(t, 200)
+		r.at.lift()
+		time.Sleep(5 * time.Minute)
+
+		r.wantGet(t, 200)
+		now, err := r.session.Peek(t.Context())
+		if err != nil || now.RefreshToken != bob.RefreshToken {
+			t.Errorf("token %v, error %v; want bob's", now, err)
+		}
+		rec, err := r.store.Load(t.Context(), "somebody")
+		if r.store.replaces.Load() > 0 && (err != nil || rec.Token.RefreshToken != bob.RefreshToken) {
+			t.Errorf("record %v, error %v; want bob's", rec.Token, err)
+		}
+		r.refresher.wantRevoked(t)
+		if got := r.heard(); got != "[ended]" {
+			t.Errorf("hooks %v, want one that says that alice's session ended", got)
+		}
+		time.Sleep(15 * time.Minute)
+		r.wantGet(t, 200) // bob's refresh works
+		if c := r.srv.Counters(); c.Reuses != 0 {
+			t.Errorf("%d refresh tokens were presented twice", c.Reuses)
+		}
+	})
+}
+
+// A login without a logout before it replaces the session under a refresh.
+func TestHard06LogoutRaceWithLoginAlone(t *testing.T) {
+	eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
+		errs := r.wait(t, 1)
+		bob := r.srv.Issue("bob")
+		r.give(t, bob)
+		if err := <-errs; err == nil || err.Error() != "status 200" {
+			t.Errorf("a request that waited: %v, want it sent with the new token", err)
+		}
+		r.at.lift()
+		time.Sleep(5 * time.Minute)
+		r.wantGet(t, 200)
+		if now, err := r.session.Peek(t.Context()); err != nil || now.RefreshToken != bob.RefreshToken {
+			t.Errorf("token %v, error %v; want bob's", now, err)
+		}
+		if got := r.heard(); strings.Contains(got, "refreshed") {
+			t.Errorf("hooks %v: the refresh that lost was reported as a success", got)
+		}
+	})
+}

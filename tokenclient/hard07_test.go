@@ -1,0 +1,198 @@
+package tokenclient_test
+
+import (
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// withConnections makes r's requests over at most n connections.
+func (r *rig) withConnections(t *testing.T, n int) {
+	base := r.srv.Client().Transport.(*http.Transport).Clone()
+	base.MaxConnsPerHost, base.MaxIdleConnsPerHost = n, n
+	t.Cleanup(base.CloseIdleConnections)
+	r.client = r.session.Wrap(&http.Client{Transport: base})
+}
+
+// That no goroutine is left is what the bubble checks when it ends.
+func TestHard07StormOfRevokedToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := many(10_000)
+		r := newRig(t, slow(), nil)
+		r.withConnections(t, 200)
+		r.login(t)
+		r.srv.RevokeAccess("alice")
+		var ok atomic.Int32
+		crowd(n, func() {
+			if status, err := r.get(t.Context()); err != nil || status != 200 {
+				t.Errorf("status %d, error %v", status, err)
+				return
+			}
+			ok.Add(1)
+		})
+		if got := int(ok.Load()); got != n {
+			t.Errorf("%d of %d requests succeeded", got, n)
+		}
+		r.wantRefreshes(t, 1)
+		if c := r.srv.Counters(); c.Requests > 2*n || c.Reuses != 0 {
+			t.Errorf("%d requests for %d calls, %d reuses", c.Requests, n, c.Reuses)
+		}
+	})
+}
+
+func TestHard07StormOfRejections(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		accepted bool
+	}{
+		{"never accepted", false},
+		{"accepted before", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := many(10_000)
+				r := newRig(t, &tokentest.Options{InMemory: true}, nil)
+				r.withConnections(t, 200)
+				r.login(t)
+				if tc.accepted {
+					r.wantGet(t, 200)
+				}
+				before := r.srv.Counters()
+				r.srv.FailAPI(-1, tokentest.Fault{Status: 401})
+				crowd(n, func() {
+					if status, err := r.get(t.Context()); err != nil || status != 401 {
+						t.Errorf("status %d, error %v; want the 401", status, err)
+					}
+				})
+				c := r.srv.Counters()
+				if c.Refreshes < 1 || c.Refreshes > 5 {
+					t.Errorf("%d refreshes, want at most 5", c.Refreshes)
+				}
+				if got := c.Requests - before.Requests; got > 2*n {
+					t.Errorf("%d requests for %d calls: one was sent more than twice", got, n)
+				}
+			})
+		})
+	}
+}
+
+// An endpoint that always answers 401 must not cost a refresh each time, however
+// slowly it is asked. What is allowed is one for each stormMaxInterval, an hour,
+// after the first few.
+func TestHard07StormSlowerThanTheWindow(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		every time.Duration
+		mixed bool // another endpoint takes the same tokens
+	}{
+		{name: "each 5 seconds", every: 5 * time.Second},
+		{name: "each 29 seconds", every: 29 * time.Second},
+		{name: "each 31 seconds", every: 31 * time.Second},
+		{name: "each 2 minutes", every: 2 * time.Minute},
+		{name: "each 10 minutes", every: 10 * time.Minute},
+		{name: "each 10 seconds, beside one that works", every: 10 * time.Second, mixed: true},
+		{name: "each 2 minutes, beside one that works", every: 2 * time.Minute, mixed: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				// Tokens live for longer than the test, so that no refresh is due.
+				r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
+				r.login(t)
+				const hours = 12
+				for end := time.Now().Add(hours * time.Hour); time.Now().Before(end); time.Sleep(tc.every) {
+					if tc.mixed {
+						r.wantGet(t, 200)
+					}
+					r.srv.FailAPI(2, tokentest.Fault{Status: 401})
+					r.wantGet(t, 401)
+					r.srv.FailAPI(0, tokentest.Fault{})
+				}
+				if got := r.srv.Counters().Refreshes; got > 10+hours {
+					t.Errorf("%d refreshes in %d hours", got, hours)
+				}
+			})
+		})
+	}
+}
+
+// Tokens that are really revoked, and good after a refresh, are refreshed each
+// time: the guard is for those that are not.
+func TestHard07StormGuardLetsHonestRevocationsPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
+		r.login(t)
+		for range 100 {
+			r.srv.RevokeAccess("alice")
+			r.wantGet(t, 200)
+			time.Sleep(time.Minute)
+		}
+		r.wantRefreshes(t, 100)
+	})
+}
+
+// After a storm the session heals by itself, within the longest interval, and is
+// then as it was before.
+func TestHard07StormEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
+		r.login(t)
+		r.srv.FailAPI(-1, tokentest.Fault{Status: 401})
+		for range 3600 {
+			r.wantGet(t, 401)
+			time.Sleep(10 * time.Second)
+		}
+		r.srv.FailAPI(0, tokentest.Fault{})
+		r.wantGet(t, 200)
+		r.srv.RevokeAccess("alice")
+		for range 60 {
+			time.Sleep(time.Minute)
+			status, err := r.get(t.Context())
+			if err != nil || status == 200 {
+				break
+			}
+		}
+		for range 10 {
+			r.wantGet(t, 200)
+			r.srv.RevokeAccess("alice")
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// A new token that is inside the window at once is not refreshed per request.
+func TestHard07StormOfShortTokens(t *testing.T) {
+	for _, tc := range []struct {
+		name             string
+		lifetime, before time.Duration
+		most             int // refreshes in a minute
+	}{
+		{"10 s", 10 * time.Second, 0, 9},
+		{"10 s, refreshed an hour before", 10 * time.Second, time.Hour, 20},
+		{"1 s", time.Second, 0, 90},
+		{"1 s, refreshed an hour before", time.Second, time.Hour, 200},
+		{"1 s, never early", time.Second, -1, 61},
+		{"zero", 500 * time.Millisecond, 0, 200}, // says expires_in 0
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &tokentest.Options{InMemory: true, AccessLifetime: tc.lifetime}
+				r := newRig(t, o, func(c *tokenclient.Config, _ *tokentest.Server) { c.RefreshBefore = tc.before })
+				r.login(t)
+				for range 1200 {
+					if _, err := r.get(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+				if got := r.srv.Counters().Refreshes; got > tc.most {
+					t.Errorf("%d refreshes in a minute, want at most %d", got, tc.most)
+				}
+			})
+		})
+	}
+}

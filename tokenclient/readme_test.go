@@ -1,0 +1,30 @@
+package tokenclient_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestReadme keeps the README's Go code to what an example runs.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(readme), "```go\n")[1:]
+	if len(blocks) == 0 {
+		t.Fatal("the README has no Go code")
+	}
+	for _, block := range blocks {
+		block, _, _ = strings.Cut(block, "```")
+		indented := "\t" + strings.ReplaceAll(strings.TrimSuffix(block, "\n"), "\n", "\n\t")
+		if !strings.Contains(string(source), indented) {
+			t.Errorf("no example runs this code of the README:\n%s", block)
+		}
+	}
+}

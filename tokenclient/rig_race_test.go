@@ -1,0 +1,5 @@
+//go:build race
+
+package tokenclient_test
+
+const raceEnabled = true

@@ -1,0 +1,108 @@
+package tokenclient_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"testing"
+	"testing/synctest"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// TestSecretsInValues prints everything that has a secret in it.
+func TestSecretsInValues(t *testing.T) { synctest.Test(t, testSecretsInValues) }
+
+func testSecretsInValues(t *testing.T) {
+	r := newSecretRig(t, nil)
+	defer r.session.Close(t.Context())
+	oauth := r.config.Refresher.(*tokenclient.OAuth2Refresher)
+	jsonRefresher := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh?key=" + secretParam}
+	memory := new(store.Memory)
+	withStore := r.config
+	withStore.Store, withStore.Key = memory, "alice"
+	token := secretToken()
+	now, _, err := memory.Replace(t.Context(), "alice", token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]any{
+		"Token": *token, "*Token": token, "Tokens": []tokenclient.Token{*token}, "*Tokens": []*tokenclient.Token{token},
+		"Config": r.config, "*Config": &r.config, "Config with a Store": withStore,
+		"Session": r.session, "Transport": r.session.Transport(nil), "Transport by value": *r.session.Transport(nil),
+		"Client":          r.session.Client(),
+		"OAuth2Refresher": *oauth, "*OAuth2Refresher": oauth,
+		"JSONRefresher": *jsonRefresher, "*JSONRefresher": jsonRefresher,
+		"PublicClient":      tokenclient.PublicClient("app"),
+		"ClientSecretBasic": tokenclient.ClientSecretBasic("app", secretClient),
+		"ClientSecretPost":  tokenclient.ClientSecretPost("app", secretClient),
+		"Record":            now, "*Record": &now,
+		"NotSavedError": tokenclient.NewNotSavedError("alice", token, errors.New("disk full"), nil),
+		"TokenError":    &tokenclient.TokenError{Endpoint: "h/p", Err: tokenclient.NewNotSavedError("alice", token, errors.New("x"), nil)},
+		"Memory":        memory,
+	} {
+		r.value(name, v)
+	}
+	r.done()
+}
+
+// TestSecretsBuried: a program's own struct that holds a Token in an exported
+// field is safe to print. In an unexported one a pointer is, with %v in its forms;
+// with other verbs fmt shows what it points to.
+func TestSecretsBuried(t *testing.T) {
+	w := newSecretWatch(t)
+	type inner struct {
+		Value   tokenclient.Token
+		Pointer *tokenclient.Token
+	}
+	type outer struct {
+		Name  string
+		Inner inner
+		Many  map[string]tokenclient.Token
+		Any   any
+	}
+	token := secretToken()
+	in := inner{*token, token}
+	w.value("a struct of a program", outer{"x", in, map[string]tokenclient.Token{"a": *token}, token})
+	type hidden struct{ token *tokenclient.Token }
+	w.text("a struct that hides a pointer", fmt.Sprintf("%v %+v %#v", hidden{token}, hidden{token}, &hidden{token}))
+	w.value("an error of a program", fmt.Errorf("cannot use %v: %+v", token, *token))
+}
+
+// TestSecretsAreFound is the control: what is printed on purpose is found, by
+// every way of printing and in every place where the other tests look.
+func TestSecretsAreFound(t *testing.T) {
+	type leaky struct{ token tokenclient.Token } // as the documentation warns
+	for name, v := range map[string]any{
+		"a string":        "Bearer " + secretAccess,
+		"bytes":           []byte(secretSealing),
+		"an error":        errors.New("no " + secretRefresh),
+		"an unexported":   leaky{*secretToken()},
+		"a field":         struct{ S string }{secretClient},
+		"a header":        http.Header{"Authorization": {"Bearer " + secretAccess}},
+		"a form":          url.Values{"p": {secretPassword}},
+		"basic":           "Basic YXBwOnBsYW50ZWQtY2xpZW50JTJCc2VjcmV0JTJGNFR0",
+		"upper case":      "PLANTED",
+		"hexadecimal":     fmt.Sprintf("%x", secretSealing),
+		"decimal":         fmt.Sprint([]byte(secretSealing)),
+		"what fields say": secretToken().AccessToken,
+	} {
+		found := false
+		for _, text := range secretPrints(v) {
+			found = found || findSecret(text) != ""
+		}
+		if !found {
+			t.Errorf("the search does not find %s", name)
+		}
+	}
+	w := newSecretWatch(t)
+	w.logger().Debug("x", "token", secretAccess)
+	if findSecret(w.logs.String()) == "" {
+		t.Error("the search does not see the log at level debug")
+	}
+	if mark := findSecret("tokenclient: refresh failed key=alice generation=3"); mark != "" {
+		t.Errorf("the search finds %q where nothing is", mark)
+	}
+}
