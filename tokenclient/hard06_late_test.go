@@ -82,6 +82,10 @@ func TestHard06LogoutRaceWithLateRefresher(t *testing.T) {
 						t.Errorf("token %v, error %v; want the new user's", now, err)
 					}
 					refresher.wantRevoked(t)
+					rec, _ := st.Load(t.Context(), "somebody")
+					if rec.Token != nil && rec.Token.RefreshToken == refresher.issued[0] {
+						t.Error("the late pair was stored")
+					}
 					if len(refresher.issued) != 1 || len(ended) != 1 {
 						t.Errorf("%d pairs issued and %d sessions ended, want 1 and 1", len(refresher.issued), len(ended))
 					}

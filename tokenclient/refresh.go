@@ -93,8 +93,9 @@ func (s *Session) renewed(ctx context.Context, h *held) (*held, error) {
 	return next, err
 }
 
-// errFenced is the result of a flight that a login or logout has overtaken.
-var errFenced = errors.New("tokenclient: refresh overtaken by a login or logout")
+// errFenced is the result of a flight that a login or logout has overtaken, and of
+// others that say nothing to those who need a token: they look again.
+var errFenced = errors.New("tokenclient: refresh overtaken")
 
 // errNotTried is the result of a flight that did not try, for the reason in Unwrap.
 type errNotTried struct{ error }
@@ -366,6 +367,9 @@ func (s *Session) settle(epoch uint64, began time.Time, seen, r Record, err erro
 			s.saveFailedLocked(unsaved)
 		}
 		return h, nil
+	case errors.Is(err, errAnnounced):
+		s.earlier.failed(err, 0, 0, time.Now().Round(0))
+		return nil, errFenced // somebody who needs it may have joined meanwhile, and tries again
 	case errors.Is(err, ErrNoToken):
 		s.endLocked(ErrLoginRequired, false)
 		return nil, ErrLoginRequired

@@ -52,9 +52,9 @@ type Session struct {
 
 	control chan struct{} // holds one element while a login or logout writes to the store
 
-	mu       sync.Mutex // guards all below; not held during I/O or while waiting
-	epoch    uint64     // goes up with each login and logout; a refresh begun before cannot adopt
-	turned   chan struct{}
+	mu       sync.Mutex    // guards all below; not held during I/O or while waiting
+	epoch    uint64        // goes up with each login and logout; a refresh begun before cannot adopt
+	turned   chan struct{} // closed when waiting has become pointless; nil: nobody asked for it
 	left     leaving
 	lookAt   time.Time // when an empty or ended session may look at the store again
 	lookErr  error     // what the last look ended with

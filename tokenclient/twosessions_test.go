@@ -43,7 +43,7 @@ func TestTwoSessionsRefreshOncePerExpiry(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b, _ := twins(t, &tokentest.Options{Latency: tc.latency}, 0)
-				const hours = 10
+				const hours = 5
 				began := time.Now()
 				var expiries int
 				last, err := a.session.Peek(t.Context())

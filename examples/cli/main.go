@@ -294,7 +294,7 @@ func explain(err error) (sentence string, code int) {
 	case errors.Is(err, tokenclient.ErrLoginRequired):
 		return "log in first, with cli login: you have not, or your login has ended", exitLogin
 	case errors.Is(err, tokenclient.ErrStoreCorrupt):
-		return fmt.Sprintf("the stored login is damaged, or from a newer version of this program; cli login replaces a damaged one (%v)", err), exitError
+		return fmt.Sprintf("the stored login is damaged; cli login replaces it (%v)", err), exitError
 	case errors.Is(err, tokenclient.ErrStoreUnavailable):
 		return fmt.Sprintf("the stored login cannot be used, and is left as it is (%v)", err), exitError
 	case errors.Is(err, context.Canceled):

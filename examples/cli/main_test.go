@@ -332,8 +332,8 @@ func TestFailures(t *testing.T) {
 		{"record of a newer version", false, func(f *fixture) {
 			f.login()
 			f.write(f.record(), "\x02and all the rest")
-			f.runs("", exitError, f.flags("get", "/api/orders"), "from a newer version of this program", f.record())
-			f.runs(password, exitError, f.flags("login"), "from a newer version of this program", f.record())
+			f.runs("", exitError, f.flags("get", "/api/orders"), "upgrade the program", f.record())
+			f.runs(password, exitError, f.flags("login"), "upgrade the program", f.record())
 		}},
 		{"truncated record", false, func(f *fixture) {
 			f.login()

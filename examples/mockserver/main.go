@@ -37,6 +37,8 @@ func main() {
 	}
 }
 
+const defaultAddress = "127.0.0.1:8080"
+
 // A settings value is what the flags say.
 type settings struct {
 	address        string
@@ -52,7 +54,7 @@ func parse(args []string) (*settings, error) {
 	s := &settings{user: "alice", password: "secret"}
 	s.fault.Header = http.Header{}
 	f := flag.NewFlagSet("mockserver", flag.ContinueOnError)
-	f.StringVar(&s.address, "addr", "127.0.0.1:8080", "listen on `host:port`; port 0 takes a free one")
+	f.StringVar(&s.address, "addr", defaultAddress, "listen on `host:port`; port 0 takes a free one, as does the default if it is taken")
 	f.DurationVar(&s.lasts, "for", 10*time.Second, "stop after this time; 0: when interrupted")
 	f.Func("user", "who may log in, as `name:password` (default alice:secret)", func(v string) (err error) {
 		var ok bool
@@ -106,6 +108,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	l, err := net.Listen("tcp", s.address)
+	if err != nil && s.address == defaultAddress {
+		l, err = net.Listen("tcp", "127.0.0.1:0") // somebody has the port
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,7 @@
+//go:build freebsd || dragonfly
+
+package processes_test
+
+import "syscall"
+
+func setLimit(l *syscall.Rlimit, n int64) { l.Cur = n }

@@ -1,0 +1,259 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// refreshFunc is the fn of tokenclient.Store.Refresh.
+type refreshFunc = func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)
+
+// A flight is one call of Refresh: at most one hold at a time, at most one call of
+// fn.
+type flight struct {
+	e       *engine
+	key     string
+	seen    tokenclient.Record
+	timeout time.Duration
+	fn      refreshFunc
+
+	turn  turn
+	lease [16]byte      // new for each hold: one that is found in a record is ours
+	slack time.Duration // how old a claim may be when fn is called
+	data  *dataKey      // seals the result; nil until first needed
+
+	claiming bool      // a claim of ours may be in the record, and fn was not called
+	before   uint8     // what the record announced before our claim
+	issued   time.Time // when the last claim was issued
+	trouble  patience
+	refusal  error // fn's, while the record is not a tombstone yet
+}
+
+// reentry is the key under which the context of fn says whose fn it is.
+type reentry struct {
+	e   *engine
+	key string
+}
+
+func (e *engine) refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn refreshFunc) (tokenclient.Record, error) {
+	if ctx.Value(reentry{e, key}) != nil {
+		return tokenclient.Record{}, tokenclient.ErrReentrant
+	}
+	if timeout <= 0 {
+		return tokenclient.Record{}, fmt.Errorf("store: Refresh with a timeout of %v", timeout)
+	}
+	f := &flight{
+		e: e, key: key, seen: seen, timeout: timeout, fn: fn,
+		turn: e.newTurn(key), lease: newID(),
+		slack: min(max(timeout/4, 250*time.Millisecond), time.Second),
+	}
+	return f.run(ctx)
+}
+
+// run looks at the record, again and again, until it is newer than what the caller
+// has seen or may be claimed. Only era and number decide which it is: a text that
+// differs may as well come from an old backup.
+func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
+	defer func() {
+		if f.claiming {
+			f.retract(ctx)
+		}
+		f.turn.end()
+	}()
+	for {
+		// A token of ours that is not stored yet is newer than whatever is; the
+		// one in the record is spent.
+		if err := f.e.settle(ctx, f.key); err != nil {
+			return tokenclient.Record{}, err
+		}
+		q, err := f.e.read(ctx, f.key)
+		if err != nil {
+			if f.claiming && f.trouble.wait(ctx) {
+				continue // to leave now would block the key for others
+			}
+			return tokenclient.Record{}, err
+		}
+		switch {
+		case q.rec == nil || q.rec.state != tokenclient.Active:
+			if f.refusal != nil {
+				return q.header(), f.refusal
+			}
+			return q.header(), tokenclient.ErrNoToken
+		case q.rec.era != f.seen.Era || q.rec.number > f.seen.Number:
+			return f.e.answer(ctx, f.key, q)
+		case q.rec.number < f.seen.Number:
+			if err := f.restore(ctx, q); err != nil {
+				return tokenclient.Record{}, err
+			}
+			continue
+		}
+		if q.rec.lease != f.lease {
+			if ready, err := f.turn.ready(ctx, q.rec); err != nil {
+				return tokenclient.Record{}, f.e.fail(ctx, "wait for", f.key, err)
+			} else if !ready {
+				continue
+			}
+		}
+		if known := f.e.refusalOf(f.key, q.rec); known != nil {
+			if rec, done, err := f.refuse(ctx, q, known); done {
+				return rec, err
+			}
+			continue
+		}
+		held, cur, err := f.claim(ctx, q)
+		if err != nil {
+			return tokenclient.Record{}, err
+		}
+		if held.rec == nil {
+			continue
+		}
+		if rec, done, err := f.present(ctx, held, cur); done {
+			return rec, err
+		}
+	}
+}
+
+// restore writes what the caller has seen over an older record of its era: the
+// store was rolled back, and what the caller has is the newest there is.
+func (f *flight) restore(ctx context.Context, q entry) error {
+	if f.seen.Token == nil {
+		return fmt.Errorf("store: refresh %s: %w: it went back from number %d to %d, and the caller has no token to mend it",
+			f.e.medium.where(f.key), tokenclient.ErrStoreUnavailable, f.seen.Number, q.rec.number)
+	}
+	r := &record{
+		writeID: newID(), era: f.seen.Era, number: f.seen.Number, state: tokenclient.Active,
+		announced: uint8(min(max(f.seen.Announced, 0), 255)),
+	}
+	if err := f.makeDataKey(ctx); err != nil {
+		return err
+	}
+	if err := f.data.seal(r, f.seen.Token); err != nil {
+		return err
+	}
+	_, err := f.swap(ctx, q, r)
+	return err
+}
+
+// claim takes the hold in the record and announces the presentation, in one write:
+// nobody holds a key without having announced, and nothing is announced twice for
+// one hold. The entry is empty if another look at the record must decide.
+//
+// Whatever can fail before the token is spent is done before: to open the token
+// that is to be presented, and to make the key that will seal the next one.
+func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclient.Record, err error) {
+	if cur, err = f.e.answer(ctx, f.key, q); err != nil {
+		return held, cur, err
+	}
+	if err := f.makeDataKey(ctx); err != nil {
+		return held, cur, err
+	}
+	r := *q.rec
+	r.writeID = newID()
+	if r.lease != f.lease {
+		f.before = r.announced
+		r.lease = f.lease
+		r.announced = min(r.announced, 254) + 1
+	}
+	r.leaseLen = f.timeout + f.slack
+	cur.Announced = int(r.announced)
+
+	f.claiming, f.issued = true, time.Now()
+	held, err = f.swap(ctx, q, &r)
+	if err != nil || held.rec == nil {
+		return entry{}, cur, err
+	}
+	// Others wait for the lease length from when they see the claim. If it is old
+	// already, the request could outlive that; it is claimed anew, with more room
+	// in case the medium is just slow.
+	if age, ok := elapsed(f.issued); !ok || age > f.slack {
+		f.slack = max(f.slack, 2*age)
+		return entry{}, cur, nil
+	}
+	return held, cur, nil
+}
+
+// swap makes one write before fn. The entry is empty if it may not have happened
+// and the record must tell; the error, if it is no use to try again.
+func (f *flight) swap(ctx context.Context, over entry, r *record) (entry, error) {
+	raw := r.encode()
+	swapped, err := f.e.medium.compareAndSwap(ctx, f.key, over.raw, raw)
+	switch {
+	case err == nil && swapped:
+		return entry{raw, r}, nil
+	case err == nil:
+		err = sleep(ctx, f.trouble.next())
+	case !errors.Is(err, errNotWritten) && f.trouble.wait(ctx):
+		err = nil
+	}
+	if err != nil {
+		err = f.e.fail(ctx, "write", f.key, err)
+	}
+	return entry{}, err
+}
+
+func (f *flight) makeDataKey(ctx context.Context) error {
+	if f.data != nil {
+		return nil
+	}
+	d, err := f.e.sealer.newDataKey(ctx, f.key)
+	if err != nil {
+		return f.e.fail(ctx, "seal", f.key, err)
+	}
+	f.data = d
+	return nil
+}
+
+// present calls fn with the record that the claim wrote. done is false if the
+// token was refused, but the record cannot be made a tombstone before another look
+// at it.
+func (f *flight) present(ctx context.Context, held entry, cur tokenclient.Record) (rec tokenclient.Record, done bool, err error) {
+	if ctx.Err() != nil {
+		return rec, true, f.e.fail(ctx, "refresh", f.key, ctx.Err()) // run takes the claim back
+	}
+	f.claiming = false
+	// fn's context lasts as long as its request may, not as long as the caller
+	// waits or the hold lasts: an answer that is thrown away is a lost session.
+	detached := context.WithoutCancel(ctx)
+	fnCtx, cancel := context.WithTimeout(context.WithValue(detached, reentry{f.e, f.key}, true), f.timeout)
+	arg := cur
+	arg.Token = cur.Token.Clone() // fn may change it
+	res := call(fnCtx, f.fn, arg)
+	cancel()
+	return f.finish(detached, held, cur, res)
+}
+
+// outcome is what became of fn.
+type outcome struct {
+	token *tokenclient.Token
+	err   error
+}
+
+// call runs fn on a goroutine of its own. The deferred send answers for a fn that
+// panics or ends its goroutine, as a failed test does. A fn that is late is waited
+// for: it may have the only good pair.
+func call(ctx context.Context, fn refreshFunc, cur tokenclient.Record) outcome {
+	result := make(chan outcome, 1)
+	go func() {
+		res := outcome{err: errors.New("store: the refresh function ended its goroutine")}
+		defer func() {
+			if p := recover(); p != nil {
+				// As text only: a panic has no meaning, even if its value is
+				// an error that has one.
+				res = outcome{err: errors.New(panicError("store: the refresh function", p).Error())}
+			}
+			result <- res
+		}()
+		t, err := fn(ctx, cur)
+		if err == nil && t == nil {
+			err = errors.New("store: the refresh function returned neither a token nor an error")
+		} else if err == nil {
+			err = notEmpty(t)
+		}
+		res = outcome{t, err}
+	}()
+	return <-result
+}

@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// patienceLimit is how long something that fails is tried again, while somebody
+// waits for it.
+const patienceLimit = 5 * time.Second
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A backoff is a delay that doubles from 5 to 100 ms. Half of it is left to
+// chance, lest those who wait for the same thing come back together.
+type backoff struct{ last time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.last = min(max(2*b.last, 5*time.Millisecond), 100*time.Millisecond)
+	return b.last/2 + rand.N(b.last/2)
+}
+
+// patience paces what is tried again and says when to give up. The zero value
+// begins with its first use.
+type patience struct {
+	backoff
+	until time.Time
+}
+
+// wait waits for the next try. It is false if there should be none.
+func (p *patience) wait(ctx context.Context) bool {
+	if p.until.IsZero() {
+		p.until = time.Now().Add(patienceLimit)
+	}
+	d := p.next()
+	return time.Until(p.until) > d && sleep(ctx, d) == nil
+}
+
+// elapsed is how much time may have passed since t. The monotonic clock stops
+// while the machine sleeps, and the wall clock can be set; so it is the longer of
+// the two, and ok is false if the wall clock went back, when nothing is known.
+func elapsed(t time.Time) (d time.Duration, ok bool) {
+	now := time.Now()
+	wall := now.Round(0).Sub(t.Round(0))
+	return max(now.Sub(t), wall), wall >= 0
+}

@@ -1,0 +1,4 @@
+package store
+
+// CreateKeyFile is LoadOrCreateKeyFile's creation with another os.Link.
+var CreateKeyFile = createKeyFile

@@ -1,0 +1,152 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// The files of a key are its SHA-256 in hexadecimal, with these suffixes: keys may
+// hold any characters and be of any length, and say who uses the program.
+const (
+	shortSuffix   = ".lock"    // held while the record is compared and swapped
+	longSuffix    = ".hold"    // held while a refresh token is exchanged
+	corruptSuffix = ".corrupt" // what a login found and nobody could read
+)
+
+// A File keeps records in a folder on the local disk, one file for each key. It is
+// shared by all processes of one machine that open the same folder: one of them at
+// a time exchanges a refresh token, and the others get the result.
+//
+// Folder and files belong to the user alone (0700 and 0600). What lets others in,
+// and symbolic links in the place of records, are refused with an error that is
+// [tokenclient.ErrStoreUnavailable]: the record may be good, but it is for a person
+// to find out who touched it. A record is replaced as a whole, and synced to disk:
+// after a crash it is the old one or the new one.
+//
+// While one process exchanges a token, it holds a lock that the kernel frees when
+// the process ends. If it was killed, the next one waits until the request of the
+// dead one is over, at most the timeout of that refresh and a second; if it was
+// stopped, the others wait as long as their contexts last.
+//
+// The package documentation says what it takes: one machine, and a local disk.
+type File struct {
+	engine engine
+	dir    string // absolute, without symlinks
+	short  slots
+	long   slots
+
+	mu    sync.Mutex // guards swept
+	swept time.Time  // when left-over temporary files were last looked for
+}
+
+var _ tokenclient.Store = (*File)(nil)
+
+// NewFile returns a File that keeps its records in the folder dir, sealed by s. It
+// makes dir if it is missing, with mode 0700, as its parents. It refuses a dir that
+// is a symbolic link or no folder, and one that others than its owner can get at (on
+// Windows, where modes do not tell, it does not look); that and all failures of the
+// file system are [tokenclient.ErrStoreUnavailable]. It also refuses a Sealer that
+// is nil, zero or made of bad keys.
+//
+// In a folder that cannot be written, what is there can be read; all else fails
+// with an error that is ErrStoreUnavailable.
+func NewFile(dir string, s *Sealer) (*File, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	dir, err := makeDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: NewFile: %w: %w", tokenclient.ErrStoreUnavailable, err)
+	}
+	f := &File{dir: dir}
+	f.engine.medium = (*fileMedium)(f)
+	f.engine.sealer = s
+	f.engine.newTurn = func(key string) turn {
+		return &fileTurn{slotTurn: slotTurn{slots: &f.long, key: key}, file: f}
+	}
+	return f, nil
+}
+
+// makeDir returns dir in a form that means the same folder for ever: another
+// working directory or another link on the way must not turn a session into an
+// absent one.
+func makeDir(dir string) (string, error) {
+	if dir == "" {
+		return "", errors.New("the name of the folder is empty")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+		_ = syncDir(filepath.Dir(dir)) // which may belong to somebody else
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		return "", notA("folder", dir, info)
+	}
+	if err := checkMode(dir, info); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
+}
+
+func notA(want, path string, info fs.FileInfo) error {
+	is := "something else"
+	switch m := info.Mode(); {
+	case m&fs.ModeSymlink != 0:
+		is = "a symbolic link"
+	case m.IsDir():
+		is = "a folder"
+	case m.IsRegular():
+		is = "a file"
+	}
+	return fmt.Errorf("%s is %s, not a %s", path, is, want)
+}
+
+// Format writes the folder, whatever the verb.
+func (f *File) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "store.File(%q)", f.dir) }
+
+// Load returns the record of key; see [tokenclient.Store].
+func (f *File) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	return f.engine.load(ctx, key)
+}
+
+// Replace stores a login, or a logout if t is nil; see [tokenclient.Store]. The
+// bytes of a record that a login replaces, though its header was corrupt, are kept
+// in the folder, in a file whose name ends in ".corrupt-" and the time. A record of
+// more than 16 MiB is not replaced either: it was not written by this package.
+func (f *File) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	return f.engine.replace(ctx, key, t)
+}
+
+// Refresh calls fn to exchange the token that follows seen, unless a newer one is
+// stored; see [tokenclient.Store]. With the context of fn, Refresh of the same key
+// is [tokenclient.ErrReentrant], while Load and Replace, which wait for nobody, are
+// answered. After a [tokenclient.NotSavedError] other processes go on waiting until
+// its token is saved or this process ends.
+func (f *File) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	return f.engine.refresh(ctx, key, seen, timeout, fn)
+}
+
+func (f *File) path(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return filepath.Join(f.dir, hex.EncodeToString(sum[:]))
+}

@@ -1,0 +1,221 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// Folders that cannot be written, and disks that are full.
+
+func init() {
+	childRoles["nobody"] = childNobody
+	childRoles["full disk"] = childFullDisk
+}
+
+// outcomeOf tells what an operation did in words that a parent can compare.
+func outcomeOf(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, tokenclient.ErrNoToken):
+		return "no token"
+	case errors.Is(err, tokenclient.ErrStoreCorrupt):
+		return "corrupt"
+	case errors.Is(err, tokenclient.ErrStoreUnavailable):
+		return "unavailable"
+	}
+	return err.Error()
+}
+
+const nobody = 65534
+
+// childNobody tries everything on a folder as another user: root may do all.
+func childNobody(args []string) {
+	if os.Getuid() == 0 {
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
+			panic(err)
+		}
+	}
+	f := childFile(args[0])
+	ctx := context.Background()
+	seen, err := f.Load(ctx, "k")
+	fmt.Println("load:", outcomeOf(err))
+	_, _, err = f.Replace(ctx, "k", tok("b"))
+	fmt.Println("login:", outcomeOf(err), strings.Contains(err.Error(), args[0]), os.IsPermission(errors.Unwrap(err)) || errors.Is(err, os.ErrPermission))
+	_, _, err = f.Replace(ctx, "k", nil)
+	fmt.Println("logout:", outcomeOf(err))
+	_, err = f.Refresh(ctx, "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+		fmt.Println("fn was called")
+		return nil, nil
+	})
+	fmt.Println("refresh:", outcomeOf(err))
+}
+
+// reachable makes a folder that another user can get to.
+func reachable(t *testing.T) string {
+	t.Helper()
+	top := t.TempDir()
+	for _, d := range []string{top, filepath.Dir(top)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(top, "tokens")
+}
+
+func TestFileReadOnlyFolder(t *testing.T) {
+	dir := reachable(t)
+	f := openFile(t, dir)
+	login(t, f, "k", "a")
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
+	if os.Getuid() == 0 {
+		names, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range append(names, dir) {
+			if err := os.Chown(name, nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c := startChild(t, nil, "nobody", dir)
+	c.expect("load: ok")
+	c.expect("login: unavailable true true")
+	c.expect("logout: unavailable")
+	c.expect("refresh: unavailable")
+	wantStored(t, f, "k", "refresh-a", 1)
+	if left, _ := filepath.Glob(filepath.Join(dir, ".tmp-*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+func TestFileFolderOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a folder that belongs to another user than this one")
+	}
+	dir := reachable(t)
+	f := openFile(t, dir)
+	login(t, f, "k", "a")
+	c := startChild(t, nil, "nobody", dir)
+	c.expect("load: unavailable") // not "no token": nobody logged out
+	c.expect("login: unavailable true true")
+	c.expect("logout: unavailable")
+	c.expect("refresh: unavailable")
+	wantStored(t, f, "k", "refresh-a", 1)
+}
+
+// childFullDisk makes writes of files fail in two places: before fn and after it.
+func childFullDisk(args []string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	limit := func(size uint64) {
+		var l syscall.Rlimit
+		err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l)
+		if l.Cur = min(size, l.Max); err == nil {
+			err = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	f := childFile(args[0])
+	ctx := context.Background()
+	seen, err := f.Load(ctx, "k")
+	if err != nil {
+		panic(err)
+	}
+	limit(50)
+	_, err = f.Refresh(ctx, "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+		fmt.Println("fn was called")
+		return nil, nil
+	})
+	fmt.Println("before fn:", outcomeOf(err), errors.Is(err, syscall.EFBIG))
+	limit(1 << 40)
+	rec, err := f.Refresh(ctx, "k", seen, time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+		limit(50)
+		return next(ctx, cur)
+	})
+	var pending *tokenclient.NotSavedError
+	fmt.Println("after fn:", errors.As(err, &pending), outcomeOf(err), rec.Number, pending.Token.RefreshToken)
+	fmt.Println("again:", outcomeOf(pending.Save(ctx)))
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	limit(1 << 40)
+	fmt.Println("with room:", outcomeOf(pending.Save(ctx)))
+}
+
+func TestFileFullDisk(t *testing.T) {
+	dir := newFolder(t)
+	f := openFile(t, dir)
+	seen := login(t, f, "k", "a")
+	c := startChild(t, nil, "full disk", dir)
+	c.expect("before fn: unavailable true")
+	rec, err := f.Load(t.Context(), "k")
+	if err != nil || rec.Announced > 1 { // 1: the child is at its second refresh
+		t.Fatalf("%v, %v", rec, err)
+	}
+	c.expect("after fn: true unavailable 2 refresh-a'")
+	c.expect("again: unavailable")
+	if left, _ := filepath.Glob(filepath.Join(dir, ".tmp-*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+	// The child has the only pair that works. Nobody presents the other one.
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = f.Refresh(ctx, "k", seen, time.Second, never(t))
+	wantErr(t, err, context.DeadlineExceeded)
+	c.tell("there is room now")
+	c.expect("with room: ok")
+	wantStored(t, f, "k", "refresh-a'", 2)
+}
+
+// TestFileFullFileSystem fills a real one.
+func TestFileFullFileSystem(t *testing.T) {
+	mount := t.TempDir()
+	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=16k,mode=0700"); err != nil {
+		t.Skipf("cannot mount a small file system (TestFileFullDisk does without): %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(mount, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := filepath.Join(mount, "tokens")
+	f := openFile(t, dir)
+	seen := login(t, f, "k", "a")
+	filler := filepath.Join(mount, "filler")
+	fill, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = fill.Write(make([]byte, 512))
+	}
+	fill.Close()
+	wantErr(t, err, syscall.ENOSPC)
+	_, err = f.Refresh(t.Context(), "k", seen, time.Second, never(t))
+	wantErr(t, err, syscall.ENOSPC)
+	wantErr(t, err, tokenclient.ErrStoreUnavailable)
+	_, _, err = f.Replace(t.Context(), "k", tok("b"))
+	wantErr(t, err, syscall.ENOSPC)
+	wantStored(t, f, "k", "refresh-a", 1)
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,187 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	maxRecord = 16 << 20 // a record that is larger was not written by this package
+
+	tempPattern = ".tmp-*"
+	tempAge     = time.Hour
+
+	// Windows does not replace a file while another process has it open, which
+	// for a record is never long.
+	inUseTries = 10
+	inUseDelay = 10 * time.Millisecond
+)
+
+// fileMedium is a File as a medium.
+type fileMedium File
+
+func (m *fileMedium) where(key string) string { return (*File)(m).path(key) }
+
+// get needs no lock: a record is replaced by a rename, so it is read whole.
+func (m *fileMedium) get(ctx context.Context, key string) (b []byte, err error) {
+	err = retryInUse(ctx, func() error {
+		b, err = readWhole((*File)(m).path(key))
+		return err
+	})
+	return b, err
+}
+
+func (m *fileMedium) compareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
+	f := (*File)(m)
+	unlock, err := f.shortLock(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+	}
+	defer unlock()
+	have, err := m.get(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+	}
+	if (have == nil) != (old == nil) || !bytes.Equal(have, old) {
+		return false, nil
+	}
+	f.sweep()
+	path := f.path(key)
+	if err := f.writeTemp(new, func(temp string) error {
+		return retryInUse(ctx, func() error { return os.Rename(temp, path) })
+	}); err != nil {
+		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+	}
+	if err := syncDir(f.dir); err != nil {
+		return false, err // the write may not outlast a power cut
+	}
+	return true, nil
+}
+
+// keepAside keeps what a login is about to replace.
+func (m *fileMedium) keepAside(ctx context.Context, key string, raw []byte) error {
+	f := (*File)(m)
+	path := f.path(key) + corruptSuffix + time.Now().UTC().Format("-20060102T150405.000000000Z")
+	return f.writeTemp(raw, func(temp string) error {
+		return retryInUse(ctx, func() error { return os.Rename(temp, path) })
+	})
+}
+
+// writeTemp writes b to a new file in the folder and hands its name to place. The
+// file is synced before that, so that what comes under its final name is whole
+// even after a power cut. It is gone after any error.
+func (f *File) writeTemp(b []byte, place func(temp string) error) (err error) {
+	temp, err := os.CreateTemp(f.dir, tempPattern)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temp.Name())
+		}
+	}()
+	err = temp.Chmod(0o600) // whatever the umask
+	if err == nil {
+		_, err = temp.Write(b)
+	}
+	if err == nil {
+		err = temp.Sync()
+	}
+	if closeErr := temp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = place(temp.Name())
+	}
+	return err
+}
+
+// sweep removes temporary files of processes that were killed while writing. It
+// leaves young ones, which belong to writers of other keys, and looks only as
+// often as that makes a difference. What it cannot remove does no harm.
+func (f *File) sweep() {
+	f.mu.Lock()
+	due := time.Since(f.swept) > tempAge
+	if due {
+		f.swept = time.Now()
+	}
+	f.mu.Unlock()
+	if !due {
+		return
+	}
+	entries, _ := os.ReadDir(f.dir)
+	for _, entry := range entries {
+		if ok, _ := filepath.Match(tempPattern, entry.Name()); !ok {
+			continue
+		}
+		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > tempAge {
+			_ = os.Remove(filepath.Join(f.dir, entry.Name()))
+		}
+	}
+}
+
+// readWhole returns what is in the file at path, nil if there is none.
+func readWhole(path string) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A folder that is gone, say because its disk is not mounted, has no
+		// records, but it does not say that nobody logged in.
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return nil, err
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notA("file", path, info)
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err = file.Stat() // of the file that is open: the name may have changed hands
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notA("file", path, info)
+	}
+	if err := checkMode(path, info); err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxRecord {
+		return nil, corruptf("more than %d bytes: delete the file if it is none of yours", maxRecord)
+	}
+	return b, nil
+}
+
+// retryInUse tries again what failed only because another process has the file
+// open.
+func retryInUse(ctx context.Context, do func() error) error {
+	for i := 0; ; i++ {
+		err := ctx.Err()
+		if err == nil {
+			err = do()
+		}
+		if err == nil || !inUse(err) || i == inUseTries {
+			return err
+		}
+		if ctxErr := sleep(ctx, inUseDelay); ctxErr != nil {
+			return fmt.Errorf("%w (%w)", err, ctxErr)
+		}
+	}
+}

@@ -1,0 +1,24 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+)
+
+const openFlags = 0
+
+// checkMode has nothing to check: who may read a file follows from the access
+// list of the folder, which a program's own folder inherits from the user's.
+func checkMode(string, fs.FileInfo) error { return nil }
+
+// inUse tells the errors of opening or replacing a file while another process
+// replaces or reads it.
+func inUse(err error) bool {
+	const sharingViolation, lockViolation = syscall.Errno(32), syscall.Errno(33)
+	return errors.Is(err, sharingViolation) || errors.Is(err, lockViolation) ||
+		errors.Is(err, syscall.ERROR_ACCESS_DENIED)
+}
+
+// syncDir has nothing to do: NTFS writes renames to its journal in order.
+func syncDir(string) error { return nil }

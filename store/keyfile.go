@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// KeyFile returns a [KeyWrapper] for the key in the file path, which must exist;
+// [LoadOrCreateKeyFile] makes one. The file holds 32 raw bytes, 64 hexadecimal
+// digits, or 32 bytes in base64 (standard or URL alphabet, padded or not). The
+// text forms may end in a line break. Anything else is an error.
+//
+// On Unix a file that its group or others can read or write is refused. The path
+// may be a symbolic link, as mounted secrets are; what counts is the mode of the
+// file it leads to. On Windows the folder's access list decides who can read it,
+// and nothing is checked.
+//
+// The file is read once. An absent file is an error that is [fs.ErrNotExist]. The
+// key's id is made from the key, so that the same key elsewhere is recognised, and
+// another key as another.
+func KeyFile(path string) (KeyWrapper, error) {
+	w, err := readKeyFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("store: KeyFile: %w", err)
+	}
+	return w, nil
+}
+
+// LoadOrCreateKeyFile is [KeyFile] for a program's first run: if there is no file,
+// it makes one of mode 0600 with a new random key in hexadecimal, and the folders
+// above it, of mode 0700, where they are missing. Processes that do so at the same
+// time all get the same key, and a crash leaves either no file or a whole one.
+//
+// The file is part of the session: without it the tokens cannot be read, and a
+// file made anew does not help. Keep it apart from the tokens, or backups of one
+// folder hold both.
+func LoadOrCreateKeyFile(path string) (KeyWrapper, error) {
+	w, err := readKeyFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = createKeyFile(path, os.Link); err == nil {
+			w, err = readKeyFile(path) // another process may have been faster
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: LoadOrCreateKeyFile: %w", err)
+	}
+	return w, nil
+}
+
+// maxKeyFile is more than the longest form, so that a file that is too long is
+// noticed without reading it all.
+const maxKeyFile = 128
+
+func readKeyFile(path string) (*aesWrapper, error) {
+	// Before opening, which blocks for a named pipe.
+	if err := checkKeyFile(path, os.Stat); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// Again: this is the file that is read, whatever path was a moment ago.
+	if err := checkKeyFile(path, func(string) (fs.FileInfo, error) { return f.Stat() }); err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	defer clear(b)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := b, len(b) == keyLen // raw bytes are never trimmed: they may end like a line
+	if !ok {
+		key, ok = parseKey(string(b))
+		defer clear(key)
+	}
+	switch {
+	case ok:
+	case len(b) == 0:
+		return nil, fmt.Errorf("key file %s is empty", path)
+	case len(b) == maxKeyFile:
+		return nil, fmt.Errorf("key file %s is too long to hold a key", path)
+	default:
+		return nil, fmt.Errorf("key file %s holds %d bytes that are no key: want 32 raw bytes, 64 hexadecimal digits or 32 bytes in base64", path, len(b))
+	}
+	return newAESWrapper(key)
+}
+
+func checkKeyFile(path string, stat func(string) (fs.FileInfo, error)) error {
+	info, err := stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("key file %s is not a regular file (%v)", path, info.Mode().Type())
+	}
+	return checkMode(path, info)
+}
+
+// createKeyFile makes a key file, unless there is one when it is done. The key is
+// complete and synced under another name before it appears at path, so that nobody
+// ever finds half of it. link is os.Link, or a test's.
+func createKeyFile(path string, link func(old, new string) error) (err error) {
+	dir := filepath.Dir(path)
+	if err := makeKeyDir(dir); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(dir, ".tmp-key-*") // mode 0600; a key that nobody used, if a crash leaves it
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name()) // after a link it is a second name, after a rename it is gone
+	var raw [keyLen]byte
+	rand.Read(raw[:]) // never fails
+	text := append(hex.AppendEncode(nil, raw[:]), '\n')
+	clear(raw[:])
+	_, err = temp.Write(text)
+	clear(text)
+	if err == nil {
+		err = temp.Sync()
+	}
+	if closeErr := temp.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	// A link fails if path exists: the first process wins.
+	err = link(temp.Name(), path)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = renameKeyFile(temp.Name(), path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// The loser syncs too: it will use the winner's key before the winner is here.
+	return syncDir(dir)
+}
+
+// renameKeyFile is for file systems without hard links (FAT, some network and
+// FUSE mounts, Android). Creating path with O_EXCL and then writing to it would
+// leave an empty file after a crash; instead a lock makes "look, then rename" one
+// step. It returns fs.ErrExist if path exists.
+func renameKeyFile(temp, path string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, 10*time.Millisecond); err != nil {
+		return fmt.Errorf("lock %s.lock: %w", path, err)
+	}
+	defer lock.Close() // the lock file stays: removing it would let two in
+	if _, err := os.Lstat(path); err == nil {
+		return fs.ErrExist
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+// makeKeyDir makes the folders that are missing, down to dir, and makes them last:
+// a key that is gone after a power cut costs the session.
+func makeKeyDir(dir string) error {
+	var parents []string
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
+			break
+		}
+		parents = append(parents, filepath.Dir(d))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, p := range parents {
+		// A parent that may be written and not read cannot be synced.
+		if err := syncDir(p); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// slots is a lock for each key within one process. It is waited for with a
+// context. The zero value is ready.
+type slots struct {
+	mu sync.Mutex // guards m and the users in it; never held while waiting
+	m  map[string]*slot
+}
+
+type slot struct {
+	taken chan struct{} // holds one element while the slot is taken
+	users int           // who has it or waits for it
+}
+
+// acquire takes the slot of key. It is false if another has it for longer than d.
+func (s *slots) acquire(ctx context.Context, key string, d time.Duration) (bool, error) {
+	s.mu.Lock()
+	if s.m == nil {
+		s.m = make(map[string]*slot)
+	}
+	c := s.m[key]
+	if c == nil {
+		c = &slot{taken: make(chan struct{}, 1)}
+		s.m[key] = c
+	}
+	c.users++
+	s.mu.Unlock()
+
+	select {
+	case c.taken <- struct{}{}:
+		return true, nil
+	default:
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	var err error
+	select {
+	case c.taken <- struct{}{}:
+		return true, nil
+	case <-timer.C:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.leave(key, c)
+	return false, err
+}
+
+func (s *slots) release(key string) {
+	s.mu.Lock()
+	c := s.m[key]
+	s.mu.Unlock()
+	<-c.taken
+	s.leave(key, c)
+}
+
+func (s *slots) leave(key string, c *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.users--; c.users == 0 {
+		delete(s.m, key)
+	}
+}
+
+// A slotTurn is the turn of a store within one process.
+type slotTurn struct {
+	slots *slots
+	key   string
+	poll  backoff
+	held  bool
+}
+
+func (t *slotTurn) ready(ctx context.Context, _ *record) (bool, error) {
+	if t.held {
+		return true, ctx.Err()
+	}
+	var err error
+	t.held, err = t.slots.acquire(ctx, t.key, t.poll.next())
+	return false, err // the record may have changed before the slot was ours
+}
+
+func (t *slotTurn) end() {
+	if t.held {
+		t.held = false
+		t.slots.release(t.key)
+	}
+}
+
+// A fileLock is a lock among processes that the kernel frees when its holder dies.
+// A fresh one is made for each acquisition: two users of one flock.Flock would
+// both get the lock. The file stays when the lock is freed: if it were deleted,
+// one could lock the file that is gone while another locks a new one.
+type fileLock struct{ f *flock.Flock }
+
+// tryLock is nil if another holds the lock.
+func tryLock(path string) (*fileLock, error) {
+	f := flock.New(path, flock.SetPermissions(0o600))
+	ok, err := f.TryLock()
+	if pathErr := (*fs.PathError)(nil); err != nil && !errors.As(err, &pathErr) {
+		err = &fs.PathError{Op: "lock", Path: path, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, nil
+	}
+	return &fileLock{f}, nil
+}
+
+func (l *fileLock) unlock() { _ = l.f.Close() }
+
+// shortLock takes the lock under which the record of key is compared and swapped.
+// It is held for nothing but that.
+func (f *File) shortLock(ctx context.Context, key string) (unlock func(), err error) {
+	for {
+		if ok, err := f.short.acquire(ctx, key, time.Minute); err != nil {
+			return nil, err
+		} else if ok {
+			break
+		}
+	}
+	path := f.path(key) + shortSuffix
+	for poll := new(backoff); ; {
+		l, err := tryLock(path)
+		if l != nil {
+			return func() {
+				l.unlock()
+				f.short.release(key)
+			}, nil
+		}
+		if err == nil {
+			if err = sleep(ctx, poll.next()); err != nil {
+				err = fmt.Errorf("lock %s: held by another process: %w", path, err)
+			}
+		}
+		if err != nil {
+			f.short.release(key)
+			return nil, err
+		}
+	}
+}
+
+// A fileTurn is the turn of a File: a slot within the process, then the long lock,
+// which is held during fn. A process that was stopped keeps the lock and is waited
+// for, however long that takes: it may go on with a call that it has begun. Thus
+// two processes never present the same token, as they may where a hold runs out.
+type fileTurn struct {
+	slotTurn
+	file *File
+	lock *fileLock
+
+	deadClaim [16]byte  // write id of a claim whose holder died
+	deadUntil time.Time // when the request of that holder is over
+}
+
+func (t *fileTurn) ready(ctx context.Context, r *record) (bool, error) {
+	if !t.held {
+		if _, err := t.slotTurn.ready(ctx, r); err != nil || !t.held {
+			return false, err
+		}
+	}
+	if t.lock == nil {
+		path := t.file.path(t.key) + longSuffix
+		var err error
+		if t.lock, err = tryLock(path); err != nil {
+			return false, err
+		}
+		if t.lock == nil {
+			if err = sleep(ctx, t.poll.next()); err != nil {
+				err = fmt.Errorf("lock %s: held by another process: %w", path, err)
+			}
+		}
+		return false, err // the record may have changed before the lock was ours
+	}
+	if r.lease == [16]byte{} {
+		return true, ctx.Err()
+	}
+	return t.outlive(ctx, r)
+}
+
+// outlive waits until the request of a holder that died cannot have an effect any
+// more: until then the token may be exchanged at any moment, and to present it a
+// second time after that ends the session at servers that detect reuse.
+//
+// The holder may have died just now; only the time since it wrote the record has
+// certainly passed. A clock that was set back proves nothing.
+func (t *fileTurn) outlive(ctx context.Context, r *record) (bool, error) {
+	if t.deadClaim != r.writeID {
+		info, err := os.Lstat(t.file.path(t.key))
+		if err != nil {
+			return false, err
+		}
+		passed := min(max(time.Since(info.ModTime()), 0), r.leaseLen)
+		t.deadClaim, t.deadUntil = r.writeID, time.Now().Add(r.leaseLen-passed)
+	}
+	left := time.Until(t.deadUntil)
+	if left <= 0 {
+		return true, ctx.Err()
+	}
+	return false, sleep(ctx, min(left, t.poll.next()))
+}
+
+func (t *fileTurn) end() {
+	if t.lock != nil {
+		t.lock.unlock()
+		t.lock = nil
+	}
+	t.slotTurn.end()
+}
