@@ -34,7 +34,6 @@ type contractRun struct {
 	config    tokenclient.Config
 	transport *tokenclient.Transport
 	session   func(*tokenclient.Session) // is called after the login
-	request   *contractRequest           // nil in prepare
 }
 
 const contractScope = `Bearer error="insufficient_scope"`

@@ -125,6 +125,27 @@ func (s *stutter) Read(p []byte) (int, error) {
 	return s.r.Read(p[:min(3, len(p))])
 }
 
+// TestHard09BrokenBodyRefused: the body broke, and the server refused what it had
+// got so far. What is kept is not the body, so it is not sent.
+func TestHard09BrokenBodyRefused(t *testing.T) {
+	var sent int
+	transport := contractSession(t, nil).Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+		sent++
+		_, err := io.ReadAll(req.Body)
+		if !errors.Is(err, errReplayBody) {
+			t.Errorf("the body ended with %v", err)
+		}
+		_ = req.Body.Close()
+		return &http.Response{StatusCode: 401, Body: http.NoBody, Request: req}, nil
+	}))
+	body := &contractBody{Reader: io.MultiReader(strings.NewReader(contractPayload), failingReader{})}
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, contractURL, body)
+	resp, err := transport.RoundTrip(req)
+	if err != nil || resp.StatusCode != 401 || sent != 1 || body.closed.Load() != 1 {
+		t.Errorf("response %v, error %v, sent %d times, closed %d times", resp, err, sent, body.closed.Load())
+	}
+}
+
 // TestHard09NoReplay: the caller gets the 401 whole, and the next request a token
 // that works.
 func TestHard09NoReplay(t *testing.T) {

@@ -24,6 +24,8 @@ type replayServer struct {
 	early bool // a refused request is not read
 	close bool // and its connection closed: net/http's server waits for some of the body otherwise
 
+	accepting func() // is called on its own goroutine when a request is about to be read
+
 	refreshed chan struct{} // gets an element from each refresh
 
 	mu   sync.Mutex // guards seen
@@ -48,6 +50,9 @@ func newReplayServer(t *testing.T, early bool) *replayServer {
 func (s *replayServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refused := r.Header.Get("Authorization") == "Bearer "+contractAccess(0)
 	got := replaySeen{refused: refused}
+	if !refused && s.accepting != nil {
+		go s.accepting()
+	}
 	if !refused || !s.early {
 		sum := sha256.New()
 		got.length, _ = io.Copy(sum, r.Body)

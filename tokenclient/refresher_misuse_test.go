@@ -68,10 +68,8 @@ func TestRefresherMisuse(t *testing.T) {
 		{"panic of an error", func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			panic(tokenclient.ErrLoginRequired)
 		}},
-		{"nil map", func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-			var m map[string]int
-			m["a"]++
-			return nil, nil
+		{"runtime error", func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			return []*tokenclient.Token{}[len(old.AccessToken)], nil
 		}},
 		{"Goexit", func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			runtime.Goexit()

@@ -1,6 +1,7 @@
 package tokenclient_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -69,6 +70,36 @@ func TestSecretsBuried(t *testing.T) {
 	type hidden struct{ token *tokenclient.Token }
 	w.text("a struct that hides a pointer", fmt.Sprintf("%v %+v %#v", hidden{token}, hidden{token}, &hidden{token}))
 	w.value("an error of a program", fmt.Errorf("cannot use %v: %+v", token, *token))
+}
+
+// TestSecretsInOwnRefreshers: the error of a program's own Refresher is cleaned of
+// the pair that it was handed, wherever it is said.
+func TestSecretsInOwnRefreshers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		both := secretAccess + " and " + secretRefresh
+		for name, err := range map[string]error{
+			"text":        errors.New("cannot use " + both),
+			"wrapped":     fmt.Errorf("exchange: %w", errors.New("cannot use "+both)),
+			"terminal":    fmt.Errorf("%w: %s", tokenclient.ErrLoginRequired, both),
+			"code":        &tokenclient.TokenError{StatusCode: 400, Code: secretAccess},
+			"description": &tokenclient.TokenError{StatusCode: 400, Description: both, Err: errors.New(both)},
+			"wrapping":    fmt.Errorf("%s: %w", both, &tokenclient.TokenError{StatusCode: 503, Description: both}),
+		} {
+			r := newSecretRig(t, func(c *tokenclient.Config) {
+				c.Refresher = tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					return nil, err
+				})
+			})
+			_, got := r.session.Refresh(t.Context())
+			if got == nil {
+				t.Fatalf("%s: no error", name)
+			}
+			r.text(name, got.Error())
+			r.text(name+", request", r.request().Error())
+			_ = r.session.Close(t.Context())
+			r.done("refresh failed")
+		}
+	})
 }
 
 // TestSecretsAreFound is the control: what is printed on purpose is found, by
