@@ -6,7 +6,8 @@ import "context"
 // [OAuth2Refresher] and [JSONRefresher] are the ones most programs need.
 //
 // Refresh is called by one goroutine at a time per Session. old is never nil and
-// must not be changed. Refresh must return soon after ctx ends.
+// must not be changed. Refresh must return soon after ctx ends; one that does not
+// may be called again beside itself.
 //
 // A new token without a RefreshToken keeps the old one (RFC 6749, section 6). Its
 // Expiry, if zero, may be read from the access token if that is a JWT; its

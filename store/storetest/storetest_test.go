@@ -373,7 +373,7 @@ func (r *recorder) Fatalf(string, ...any) {
 }
 
 // fileWithoutLock is a store for several processes that forgot that there are
-// several: it reads, calls and writes.
+// several: it calls and writes, and does not look what is there by then.
 type fileWithoutLock struct{ path string }
 
 func (f fileWithoutLock) Load(context.Context, string) (r record, err error) {
@@ -424,15 +424,11 @@ func (f fileWithoutLock) Replace(ctx context.Context, _ string, t *pair) (now, w
 }
 
 func (f fileWithoutLock) Refresh(ctx context.Context, _ string, seen record, _ time.Duration, fn refreshFunc) (record, error) {
-	r, err := f.Load(ctx, "")
-	if err != nil || r.Number > seen.Number {
-		return r, err
-	}
-	t, err := fn(ctx, r)
+	t, err := fn(ctx, seen)
 	if err != nil {
-		return r, err
+		return seen, err
 	}
-	r = record{State: tokenclient.Active, Era: r.Era, Number: r.Number + 1, Token: t}
+	r := record{State: tokenclient.Active, Era: seen.Era, Number: seen.Number + 1, Token: t}
 	return r, f.save(r)
 }
 
