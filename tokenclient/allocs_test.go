@@ -38,7 +38,7 @@ func allocsRequest(tb testing.TB, method string, headers int) *http.Request {
 }
 
 // TestAllocs: with a valid token a request costs the copy of the request and of
-// its header map, and nothing else (DESIGN 4.7): 3 allocations up to 7 headers of
+// its header map, and nothing else: 3 allocations up to 7 headers of
 // the caller's, 5 up to 14.
 func TestAllocs(t *testing.T) {
 	if raceEnabled {
