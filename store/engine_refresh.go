@@ -64,7 +64,7 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 		}
 		f.turn.end()
 	}()
-	for {
+	for waited := false; ; {
 		// A token of ours that is not stored yet is newer than whatever is; the
 		// one in the record is spent.
 		if err := f.e.settle(ctx, f.key); err != nil {
@@ -74,6 +74,9 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 		if err != nil {
 			if f.claiming && f.trouble.wait(ctx) {
 				continue // to leave now would block the key for others
+			}
+			if waited && ctx.Err() != nil {
+				err = f.e.fail(ctx, "wait for", f.key, errHeld) // not what ctx happened to end in
 			}
 			return tokenclient.Record{}, err
 		}
@@ -95,6 +98,7 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 			if ready, err := f.turn.ready(ctx, q.rec); err != nil {
 				return tokenclient.Record{}, f.e.fail(ctx, "wait for", f.key, err)
 			} else if !ready {
+				waited = true
 				continue
 			}
 		}
@@ -116,6 +120,8 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 		}
 	}
 }
+
+var errHeld = errors.New("held by another process or session")
 
 // restore writes what the caller has seen over an older record of its era: the
 // store was rolled back, and what the caller has is the newest there is.

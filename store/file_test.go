@@ -460,7 +460,7 @@ func TestFileContextEnds(t *testing.T) {
 		_, err := f.Refresh(short, "k", seen, time.Second, never(t))
 		wantErr(t, err, context.DeadlineExceeded)
 		wantErr(t, err, tokenclient.ErrStoreUnavailable)
-		if !strings.Contains(err.Error(), "held by another process") {
+		if !strings.Contains(err.Error(), "held by another") {
 			t.Errorf("%v", err)
 		}
 		return next(ctx, cur)
