@@ -16,6 +16,19 @@
 // token, and are not supported. Nor can a File be shared with programs in a virtual
 // machine or container unless they see the same file system of the same kernel.
 //
+// # Which key
+//
+//   - [LoadOrCreateKeyFile]: command-line tools and desktop programs that nobody
+//     should have to set up.
+//   - [KeyFile], [KeyEnv]: services that get their secrets by a mounted file or the
+//     environment.
+//   - [Passphrase]: programs whose user types one; nothing is kept that opens the
+//     tokens without it.
+//   - [KeyBytes]: keys from anywhere else.
+//   - A [KeyWrapper] of your own: keys that never leave a service or a device.
+//
+// [Seal] takes the current key and older ones, which still open what they sealed.
+//
 // # What sealing protects, and what it does not
 //
 // A sealed token is of no use to those who find the file, a backup of it or a

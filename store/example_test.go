@@ -86,3 +86,48 @@ func ExampleNewFile() {
 	// stored: active r1 <nil>
 	// logout: logged out revoke r1 <nil>
 }
+
+func ExamplePassphrase() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+
+	ctx := context.Background()
+	start := func(keys *store.Sealer) (*store.File, error) {
+		return store.NewFile(filepath.Join(dir, "tokens"), keys)
+	}
+	// The first start of the program.
+	files, err := start(store.Seal(store.Passphrase([]byte("correct horse"))))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _, err = files.Replace(ctx, "alice", &tokenclient.Token{AccessToken: "a1", RefreshToken: "r1"})
+	fmt.Println("login:", err)
+
+	// Later somebody mistypes it: the token is there, and locked.
+	files, err = start(store.Seal(store.Passphrase([]byte("horse correct"))))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = files.Load(ctx, "alice")
+	fmt.Println("locked:", errors.Is(err, tokenclient.ErrStoreUnavailable))
+
+	// The passphrase is changed: the old one still opens.
+	files, err = start(store.Seal(store.Passphrase([]byte("battery staple")), store.Passphrase([]byte("correct horse"))))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	record, err := files.Load(ctx, "alice")
+	fmt.Println("stored:", record.Token.RefreshToken, err)
+
+	// Output:
+	// login: <nil>
+	// locked: true
+	// stored: r1 <nil>
+}

@@ -139,7 +139,7 @@ func (w *aesWrapper) Unwrap(wrapped []byte, label string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: wrapped data key truncated", tokenclient.ErrStoreCorrupt)
 	}
 	if [8]byte(wrapped) != w.check {
-		return nil, errors.New("it was encrypted with another key of the same id")
+		return nil, errOtherKey
 	}
 	dataKey, err := w.aead.Open(nil, nil, wrapped[len(w.check):], []byte(label))
 	if err != nil {
@@ -147,6 +147,8 @@ func (w *aesWrapper) Unwrap(wrapped []byte, label string) ([]byte, error) {
 	}
 	return dataKey, nil
 }
+
+var errOtherKey = errors.New("it was encrypted with another key of the same id")
 
 // Format writes the key's id for every verb: package fmt would print the fields,
 // and what is in an AEAD is up to the standard library.

@@ -5,9 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -15,48 +13,6 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
-
-// A KeyWrapper encrypts the data keys that tokens are sealed with. Most programs
-// need not write one: [KeyBytes], [KeyEnv], [KeyFile] and [LoadOrCreateKeyFile]
-// return them. Write one for a key that never leaves a key management service, a
-// hardware module or the Android Keystore.
-//
-// Only strings, byte slices and errors pass through it, so that gomobile can bind
-// it. Wrap and Unwrap may block: they are called on a goroutine of their own,
-// never under a lock of this package, and possibly several at a time. A caller
-// whose context ends leaves; the call goes on and its result is dropped, so a
-// wrapper should have a time limit of its own. A panic in a wrapper becomes an
-// error.
-//
-// The wrappers of this package never block and are safe for concurrent use.
-//
-// Errors of a wrapper become part of the errors of the store, and must hold no
-// key. Every failure means "locked or unavailable"
-// ([tokenclient.ErrStoreUnavailable]), but for one, described at Unwrap.
-type KeyWrapper interface {
-	// KeyID names the key. It is stored with each record, in the clear, and
-	// finds the key again when the record is read. It is 1 to 255 bytes long,
-	// another one for each key, and never changes. [Seal] calls it once; it
-	// must not block.
-	KeyID() string
-
-	// Wrap encrypts dataKey, which is 32 bytes long, so that Unwrap with the
-	// same label gives it back. The result is 1 to 65,535 bytes long. Where the
-	// key supports it, label is bound to the result as associated data; it is
-	// the same for each save of a token, short, and printable ASCII. Wrap must
-	// not keep or change dataKey.
-	//
-	// Wrap is called before a refresh token is presented to the server: if it
-	// fails, nothing is lost.
-	Wrap(dataKey []byte, label string) ([]byte, error)
-
-	// Unwrap returns the data key. An error that is
-	// [tokenclient.ErrStoreCorrupt] says that wrapped can never be unwrapped
-	// any more, because it or label is not what it was, or because the key is
-	// gone for good; then a login replaces the record. With any other error the
-	// record stays as it is.
-	Unwrap(wrapped []byte, label string) ([]byte, error)
-}
 
 // A Sealer decides how tokens are encrypted before they are stored. [Seal] makes
 // one that encrypts, [Plaintext] one that does not. There is no default: the zero
@@ -77,31 +33,20 @@ type sealer struct {
 	err       error      // what was wrong with the arguments of Seal
 }
 
-// namedKey holds the id of a wrapper as it was in Seal, so that what is checked
-// is what is written.
-type namedKey struct {
-	id string
-	w  KeyWrapper
-}
-
 // Seal returns a Sealer that encrypts with current. Records that were encrypted
 // with one of older can be read too. To change keys, make the new one current and
 // keep the old one in older until each record was saved again, which a refresh
-// does.
+// does. A record whose key is no longer among them is
+// [tokenclient.ErrStoreUnavailable], with an error that names the key.
 //
-// A missing wrapper and key ids that are empty, too long or not unique are
-// reported by the constructor that takes the Sealer, such as [NewFile].
+// A missing wrapper, an empty passphrase, and key ids that are empty, too long or
+// not unique (only passphrases may share theirs) are reported by the constructor
+// that takes the Sealer, such as [NewFile].
 func Seal(current KeyWrapper, older ...KeyWrapper) *Sealer {
 	s := &sealer{}
 	for i, w := range append([]KeyWrapper{current}, older...) {
 		k, err := nameKey(w)
-		switch {
-		case err != nil:
-		case k.id == "":
-			err = errors.New("its id is empty")
-		case len(k.id) > math.MaxUint8:
-			err = fmt.Errorf("its id has %d bytes, at most %d are allowed", len(k.id), math.MaxUint8)
-		case s.find(k.id) != nil:
+		if err == nil && !s.unique(k) {
 			err = fmt.Errorf("its id %q is the id of another one too", k.id)
 		}
 		if err != nil && s.err == nil {
@@ -112,26 +57,27 @@ func Seal(current KeyWrapper, older ...KeyWrapper) *Sealer {
 	return &Sealer{s}
 }
 
-// nameKey asks w for its id. A typed nil makes that panic; Seal has no error to
-// return, and a panic would hide which argument it was.
-func nameKey(w KeyWrapper) (k namedKey, err error) {
-	if w == nil {
-		return k, errors.New("it is nil")
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = panicError("KeyID", p)
+// unique reports whether k can be told from the keys before it. Passphrases are
+// told apart by trying them: their id must not depend on the phrase.
+func (s *sealer) unique(k namedKey) bool {
+	_, phrase := k.w.(*passphrase)
+	for _, w := range s.find(k.id) {
+		if _, other := w.(*passphrase); !phrase || !other {
+			return false
 		}
-	}()
-	return namedKey{w.KeyID(), w}, nil
+	}
+	return true
 }
 
-func (s *sealer) find(id string) KeyWrapper {
-	i := slices.IndexFunc(s.keys, func(k namedKey) bool { return k.id == id })
-	if i < 0 {
-		return nil
+// find returns the wrappers with that id, which are several only if they are
+// passphrases.
+func (s *sealer) find(id string) (found []KeyWrapper) {
+	for _, k := range s.keys {
+		if k.id == id {
+			found = append(found, k.w)
+		}
 	}
-	return s.keys[i].w
+	return found
 }
 
 // ids is for messages.
@@ -281,15 +227,12 @@ func (s *Sealer) openSealed(ctx context.Context, key string, r *record) (*tokenc
 		return nil, fmt.Errorf("%w: the token is sealed with key %q, and this store has no key (Plaintext)",
 			tokenclient.ErrStoreUnavailable, id)
 	}
-	w := s.s.find(id)
-	if w == nil {
+	wrappers := s.s.find(id)
+	if len(wrappers) == 0 {
 		return nil, fmt.Errorf("%w: the token is sealed with key %q, at hand are only %q",
 			tokenclient.ErrStoreUnavailable, id, s.s.ids())
 	}
-	wrapped = slices.Clone(wrapped) // the wrapper may still have it when r is gone
-	raw, err := callWrapper(ctx, func() ([]byte, error) {
-		return w.Unwrap(wrapped, label(key)) // not wiped afterwards: it may be the wrapper's cache
-	})
+	raw, err := unwrap(ctx, wrappers, wrapped, label(key))
 	if errors.Is(err, tokenclient.ErrStoreCorrupt) {
 		return nil, fmt.Errorf("decrypt the data key with key %q: %w", id, err)
 	}
@@ -344,76 +287,10 @@ func (r *record) associatedData(key, keyID string) []byte {
 	return b
 }
 
-// label is the wrapper's label for the token named key. It is a hash, because a
-// key's name can be long, hold any bytes, and is nobody's business in the log of
-// a key management service.
-func label(key string) string {
-	h := sha256.Sum256([]byte(key))
-	return "silentrefresh/1/" + hex.EncodeToString(h[:])
-}
-
 func newAEAD(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
 	return cipher.NewGCMWithRandomNonce(block)
-}
-
-// callWrapper runs call on its own goroutine and waits for it as long as ctx
-// lasts.
-func callWrapper(ctx context.Context, call func() ([]byte, error)) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	type result struct {
-		b   []byte
-		err error
-	}
-	done := make(chan result, 1) // buffered: the receiver may have left
-	go func() {
-		res := result{err: errors.New("the wrapper ended its goroutine")} // by runtime.Goexit
-		defer func() {
-			if p := recover(); p != nil {
-				res = result{err: panicError("it", p)}
-			}
-			done <- res
-		}()
-		b, err := call()
-		res = result{b, err}
-	}()
-	select {
-	case res := <-done:
-		return res.b, res.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// panicError shows a panic's value only if it is a text or an error, which were
-// made to be read. Anything else could be the key itself.
-func panicError(who string, p any) error {
-	switch p := p.(type) {
-	case error:
-		return fmt.Errorf("%s panicked: %w", who, p)
-	case string:
-		return fmt.Errorf("%s panicked: %s", who, p)
-	}
-	return fmt.Errorf("%s panicked with a %T", who, p)
-}
-
-// lockedErr is the error for a wrapper that failed with err. It is err too, unless
-// that would give it a meaning that a failure of a key must not have: a wrapper
-// that uses a session of its own, say, may find itself logged out there.
-func lockedErr(op, id string, err error) error {
-	for _, not := range []error{
-		tokenclient.ErrNoToken, tokenclient.ErrLoginRequired, tokenclient.ErrStoreCorrupt,
-		tokenclient.ErrReplaced, tokenclient.ErrOvertaken, tokenclient.ErrNotPresented,
-	} {
-		if errors.Is(err, not) {
-			err = errors.New(err.Error())
-			break
-		}
-	}
-	return fmt.Errorf("%w: %s with key %q: %w", tokenclient.ErrStoreUnavailable, op, id, err)
 }

@@ -65,6 +65,7 @@ func parse(args []string) (*settings, error) {
 	})
 
 	o := &s.options
+	f.BoolVar(&o.HTTP2, "http2", false, "speak HTTP/2 over TLS, with a certificate that nobody trusts")
 	f.DurationVar(&o.AccessLifetime, "access-lifetime", 15*time.Minute, "how long access tokens are accepted")
 	f.DurationVar(&o.RefreshLifetime, "refresh-lifetime", 30*24*time.Hour, "how long refresh tokens are accepted")
 	f.DurationVar(&o.ReuseGrace, "reuse-grace", 0, "how long a spent refresh token may be presented again")
@@ -120,6 +121,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	defer srv.Close()
 	srv.AddUser(s.user, s.password)
+	srv.Approve(s.user) // logins in a browser and by device code
 	srv.FailRefresh(s.failRefresh, s.fault)
 	srv.FailAPI(s.failAPI, s.fault)
 
@@ -146,12 +148,16 @@ func story(w io.Writer, srv *tokentest.Server, s *settings) {
 	fmt.Fprintf(w, "\n# Two logins' tokens, to paste into a shell along with any line below:\n")
 	fmt.Fprintf(w, "ACCESS=%s\nREFRESH=%s\n", one.AccessToken, one.RefreshToken)
 	fmt.Fprintf(w, "ACCESS2=%s\nREFRESH2=%s\n", two.AccessToken, two.RefreshToken)
+	flags := "-i"
+	if s.options.HTTP2 {
+		flags = "-ik" // any certificate will do
+	}
 	line := func(what, arguments, path string) {
 		target := srv.URL + path
 		if strings.Contains(path, "?") { // a pattern to some shells
 			target = quote(target)
 		}
-		fmt.Fprintf(w, "\n# %s\ncurl -i %s %s\n", what, arguments, target)
+		fmt.Fprintf(w, "\n# %s\ncurl %s %s %s\n", what, flags, arguments, target)
 	}
 	bearer := func(variable string) string {
 		if s.options.Header != "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"flag"
@@ -59,9 +60,14 @@ func curl(t *testing.T, arguments []string) (status int, body string) {
 	var data []string
 	var target string
 	header := http.Header{}
+	client := http.DefaultClient
 	for i := 0; i < len(arguments); i++ {
 		switch arguments[i] {
 		case "-i":
+		case "-ik":
+			transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+			defer transport.CloseIdleConnections()
+			client = &http.Client{Transport: transport}
 		case "-d":
 			i++
 			data = append(data, arguments[i])
@@ -90,7 +96,7 @@ func curl(t *testing.T, arguments []string) (status int, body string) {
 	}
 	req.Header = header
 	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatalf("%q: %v", arguments, err)
 	}
@@ -139,6 +145,7 @@ func TestRun(t *testing.T) {
 		"defaults":     {nil, strict},
 		"X-Auth-Token": {[]string{"-header", "X-Auth-Token", "-milliseconds"}, strict},
 		"secrets":      {[]string{"-client-secret", `a'b" :$x`, "-user", `o'neill:"$x\`, "-opaque"}, strict},
+		"HTTP/2":       {[]string{"-http2"}, strict},
 		"no rotation":  {[]string{"-no-rotation", "-no-expires-in", "-clock-skew", "1h"}, lax},
 		"grace":        {[]string{"-reuse-grace", "1m", "-max-uses", "1", "-latency", "1ms"}, lax},
 		"faults": {[]string{"-fail-refresh", "1", "-fail-status", "503", "-fail-header", "Retry-After: 7",

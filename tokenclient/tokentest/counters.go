@@ -4,7 +4,8 @@ package tokentest
 // before Latency, faults and [Server.Hold] keep its answer back, and whether it
 // succeeds or not.
 type Counters struct {
-	// Logins is the number of calls of /login.
+	// Logins is the number of calls of /login, /oauth/authorize and
+	// /oauth/device.
 	Logins int
 
 	// Refreshes is the number of calls of /token/refresh, and of those calls of

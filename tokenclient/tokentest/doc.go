@@ -2,15 +2,99 @@
 // real tokens, and a knob for everything that goes wrong between the two. It is
 // to access tokens what net/http/httptest is to HTTP.
 //
-// Most tests need two names, [NewServer] and [Server.Issue]:
+// Most tests need two names, [NewServer] and [Server.Issue]. [Server.Client] reaches
+// the server, and [Server.OAuth2Refresher], [Server.JSONRefresher] and
+// [Server.PasswordLogin] are wired to it. A program that has no testing.TB uses
+// [Start]; examples/mockserver is one.
 //
-//	srv := tokentest.NewServer(t, nil) // closes itself
-//	token := srv.Issue("alice")        // a pair, as after a login
-//	srv.RevokeAccess("alice")          // from now on the API answers 401
+// # Tutorial
 //
-// [Server.Client] reaches the server, and [Server.OAuth2Refresher],
-// [Server.JSONRefresher] and [Server.PasswordLogin] are wired to it. A program
-// that has no testing.TB uses [Start]; examples/mockserver is one.
+// What follows are tests of a program that fetches orders. A test of yours calls
+// your program where these call fetch, and compares where they print:
+//
+//	func fetch(srv *tokentest.Server, session *tokenclient.Session) string {
+//		resp, err := session.Wrap(srv.Client()).Get(srv.URL + "/api/orders")
+//		switch {
+//		case errors.Is(err, tokenclient.ErrLoginRequired):
+//			return "log in again"
+//		case err != nil:
+//			return "try again later"
+//		}
+//		resp.Body.Close()
+//		return resp.Status
+//	}
+//
+// A test begins with a server and with what the program makes of it. It may run in
+// a bubble of testing/synctest, where an hour takes no time; then the server needs
+// the network in memory, as real sockets hang a bubble:
+//
+//	func TestOrders(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			srv := tokentest.NewServer(t, &tokentest.Options{InMemory: true})
+//			session, err := tokenclient.New(tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}})
+//			if err != nil {
+//				t.Fatal(err)
+//			}
+//			defer session.Close(t.Context())
+//			if err := session.SetToken(t.Context(), srv.Issue("alice")); err != nil {
+//				t.Fatal(err)
+//			}
+//			time.Sleep(time.Hour) // the access token has expired
+//			if got := fetch(srv, session); got != "200 OK" || srv.Counters().Refreshes != 1 {
+//				t.Error(got)
+//			}
+//		})
+//	}
+//
+// Login, with a password. For logins in a browser and by device code
+// [Server.Approve] plays the person; the examples of package xoauth2 show them.
+//
+//	srv.AddUser("alice", "secret")
+//	fmt.Println(fetch(srv, session)) // log in again
+//	_, err := srv.PasswordLogin().Login(ctx, "alice", "wrong")
+//	fmt.Println("wrong password:", err != nil) // true
+//	token, err := srv.PasswordLogin().Login(ctx, "alice", "secret")
+//	if err == nil {
+//		err = session.SetToken(ctx, token)
+//	}
+//	fmt.Println(fetch(srv, session), err) // 200 OK
+//
+// Expiry, outside of a bubble: the token is refreshed before the server sees it.
+//
+//	srv.Set(func(o *tokentest.Options) { o.AccessLifetime = -1 })
+//	err := session.SetToken(ctx, srv.Issue("alice")) // has expired already
+//	srv.Set(func(o *tokentest.Options) { o.AccessLifetime = time.Hour })
+//	fmt.Println(fetch(srv, session), err) // 200 OK
+//	seen := srv.Counters()
+//	fmt.Println("refreshes:", seen.Refreshes, "refused:", seen.Unauthorized) // 1, 0
+//
+// Revocation, of the access token and then of everything:
+//
+//	err := session.SetToken(ctx, srv.Issue("alice"))
+//	srv.RevokeAccess("alice")
+//	fmt.Println(fetch(srv, session), err)                // 200 OK
+//	fmt.Println("refused:", srv.Counters().Unauthorized) // 1
+//	srv.RevokeAll("alice")
+//	fmt.Println(fetch(srv, session)) // log in again
+//
+// Outage, of the token endpoint: nobody must be asked to log in.
+//
+//	err := session.SetToken(ctx, srv.Issue("alice"))
+//	srv.RevokeAccess("alice")
+//	srv.FailRefresh(-1, tokentest.Fault{Status: http.StatusServiceUnavailable})
+//	fmt.Println(fetch(srv, session), err) // try again later
+//	srv.FailRefresh(0, tokentest.Fault{}) // it is back
+//	_, err = session.Refresh(ctx)         // or wait: a test in a bubble can
+//	fmt.Println(fetch(srv, session), err) // 200 OK
+//
+// Logout, of which the server is told:
+//
+//	token := srv.Issue("alice")
+//	err := errors.Join(session.SetToken(ctx, token), session.Logout(ctx))
+//	fmt.Println(fetch(srv, session), err)                   // log in again
+//	fmt.Println("revocations:", srv.Counters().Revocations) // 1
+//	_, err = srv.OAuth2Refresher().Refresh(ctx, token)
+//	fmt.Println("its refresh token is dead:", errors.Is(err, tokenclient.ErrLoginRequired)) // true
 //
 // # Endpoints
 //
@@ -20,8 +104,16 @@
 //   - POST /token/refresh takes the JSON member refresh_token and answers a new
 //     pair. A missing token is a 400; one that is unknown, expired, spent or
 //     revoked is a 401. Both have a JSON body with error and error_description.
-//   - POST /oauth/token is the refresh grant of RFC 6749, section 6. Errors are
-//     those of section 5.2, so a dead refresh token is a 400 here.
+//   - POST /oauth/token is the token endpoint of RFC 6749, for refresh tokens
+//     (section 6), authorization codes and device codes. Errors are those of
+//     section 5.2, so a dead refresh token is a 400 here.
+//   - GET /oauth/authorize sends the browser back with an authorization code
+//     (RFC 6749, section 4.1), once [Server.Approve] was called. PKCE (RFC 7636)
+//     with S256 is required, and any client_id and absolute redirect_uri will
+//     do. A code that comes twice ends the family of its tokens.
+//   - POST /oauth/device answers a device code and a user code (RFC 8628) to wait
+//     for Server.Approve with. There is no page at the verification_uri.
+//   - GET /.well-known/oauth-authorization-server is the metadata of RFC 8414.
 //   - POST /oauth/revoke is RFC 7009. A refresh token takes its whole family
 //     with it, an access token only itself. Unknown tokens are a 200 too.
 //   - Any method at /api/ and below needs an access token and describes the
@@ -51,19 +143,10 @@
 // keeps API answers back once they are decided, which is how a 401 comes late.
 // [Server.Counters] tells afterwards what really happened.
 //
-// # Time
+// # Networks
 //
 // With Options.InMemory the server has a network of its own that works inside a
-// testing/synctest bubble, where an hour takes no time:
-//
-//	synctest.Test(t, func(t *testing.T) {
-//		srv := tokentest.NewServer(t, &tokentest.Options{InMemory: true})
-//		token := srv.Issue("alice")
-//		time.Sleep(time.Hour) // token has expired
-//		...
-//	})
-//
-// Real sockets hang a bubble. For cut connections and large bodies prefer them
-// all the same, outside of a bubble: the network in memory has no buffers and no
-// reset.
+// testing/synctest bubble. For cut connections and large bodies prefer a loopback
+// port all the same, outside of a bubble: the network in memory has no buffers and
+// no reset. Options.HTTP2 is for either.
 package tokentest

@@ -44,9 +44,7 @@ const maxRequest = 1 << 20
 func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) {
 	var in struct{ Username, Password string }
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&in)
-	s.mu.Lock()
-	s.counters.Logins++
-	s.mu.Unlock()
+	s.countLogin()
 	s.delay(r)
 	if err != nil || in.Username == "" {
 		refusal(http.StatusBadRequest, "invalid_request", "username or password missing").write(w)
@@ -73,15 +71,10 @@ func (s *Server) serveJSONRefresh(w http.ResponseWriter, r *http.Request) {
 // serveOAuthToken is POST /oauth/token.
 func (s *Server) serveOAuthToken(w http.ResponseWriter, r *http.Request) {
 	form, bad := s.readForm(w, r)
-	grant := form.Get("grant_type")
-	if grant != "refresh_token" {
+	if form.Get("grant_type") != "refresh_token" {
 		s.delay(r)
-		switch {
-		case bad != nil:
-		case grant == "":
-			bad = new(refusal(http.StatusBadRequest, "invalid_request", "grant_type missing"))
-		default:
-			bad = new(refusal(http.StatusBadRequest, "unsupported_grant_type", "only refresh_token"))
+		if bad == nil {
+			bad = new(s.redeem(clientID(r, form), form))
 		}
 		bad.write(w)
 		return

@@ -14,6 +14,12 @@ type Options struct {
 	// port. Only [Server.Client] reaches it. It cannot be changed later.
 	InMemory bool
 
+	// HTTP2 makes the server speak HTTP/2 beside HTTP/1.1, and [Server.Client]
+	// nothing else: over TLS with a certificate that only this client trusts, or
+	// in clear text over the network in memory (h2c). A [Fault] that cuts then
+	// resets the stream, and the connection lives on. It cannot be changed later.
+	HTTP2 bool
+
 	// AccessLifetime is how long an access token is accepted. Zero: 15 minutes.
 	// Negative: it has expired when it is issued. Fractions of a second do not
 	// show in expires_in or in the token, but the server obeys them.

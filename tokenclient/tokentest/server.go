@@ -32,6 +32,7 @@ type Server struct {
 	apiFaults     faultQueue
 	holds         []chan struct{}
 	counters      Counters
+	logins        logins
 	requestIDs    map[string]bool
 }
 
@@ -87,6 +88,9 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 	mux.HandleFunc("POST /token/refresh", s.serveJSONRefresh)
 	mux.HandleFunc("POST /oauth/token", s.serveOAuthToken)
 	mux.HandleFunc("POST /oauth/revoke", s.serveOAuthRevoke)
+	mux.HandleFunc("GET /oauth/authorize", s.serveAuthorize)
+	mux.HandleFunc("POST /oauth/device", s.serveDevice)
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.serveMetadata)
 	mux.HandleFunc("/api/", s.serveAPI)
 	s.http = &http.Server{
 		Handler:     mux,
@@ -100,7 +104,14 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 			}
 		},
 	}
-	s.running.Go(func() { _ = s.http.Serve(l) }) // always ends with an error: Close
+	if options.HTTP2 {
+		if err := s.useHTTP2(l); err != nil {
+			stop()
+			_ = l.Close()
+			return nil, fmt.Errorf("tokentest: %w", err)
+		}
+	}
+	s.running.Go(func() { s.serve(l) })
 	return s, nil
 }
 

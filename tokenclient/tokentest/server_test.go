@@ -15,14 +15,16 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-func TestStart(t *testing.T) {
-	listen := func(address string) net.Listener {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
+func listen(t testing.TB, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return l
+}
+
+func TestStart(t *testing.T) {
 	start := func(l net.Listener, o *tokentest.Options) *tokentest.Server {
 		srv, err := tokentest.Start(l, o)
 		if err != nil {
@@ -31,7 +33,7 @@ func TestStart(t *testing.T) {
 		t.Cleanup(srv.Close)
 		return srv
 	}
-	loopback := listen("127.0.0.1:0")
+	loopback := listen(t, "127.0.0.1:0")
 	for what, test := range map[string]struct {
 		srv *tokentest.Server
 		url string
@@ -39,7 +41,7 @@ func TestStart(t *testing.T) {
 		"no listener": {start(nil, nil), "http://127.0.0.1:"},
 		"in memory":   {start(nil, &tokentest.Options{InMemory: true}), "http://localhost:"},
 		"a listener":  {start(loopback, nil), "http://" + loopback.Addr().String()},
-		"a wildcard":  {start(listen(":0"), nil), "http://localhost:"},
+		"a wildcard":  {start(listen(t, ":0"), nil), "http://localhost:"},
 	} {
 		if !strings.HasPrefix(test.srv.URL, test.url) {
 			t.Errorf("%s: URL %s, want %s", what, test.srv.URL, test.url)

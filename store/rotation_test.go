@@ -1,0 +1,106 @@
+package store_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// openWith is a process that opens the folder dir with these keys.
+func openWith(tb testing.TB, dir string, current store.KeyWrapper, older ...store.KeyWrapper) *store.File {
+	tb.Helper()
+	files, err := store.NewFile(dir, store.Seal(current, older...))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return files
+}
+
+// A key is changed over three starts of a program: with the old one, with both,
+// with the new one.
+func TestRotation(t *testing.T) {
+	keys := func(id string) func() store.KeyWrapper {
+		return func() store.KeyWrapper { return keyOf(t, id) }
+	}
+	phrase := func(s string) func() store.KeyWrapper {
+		return func() store.KeyWrapper { return store.CheapPassphrase(s, nil) }
+	}
+	for name, c := range map[string]struct {
+		old, current func() store.KeyWrapper
+		retired      string // in the error that a program with the other key gets
+	}{
+		"keys":                {keys("a"), keys("b"), `"a"`},
+		"passphrases":         {phrase("old"), phrase("new"), "another passphrase"},
+		"key to passphrase":   {keys("a"), phrase("new"), `"a"`},
+		"passphrase to a key": {phrase("old"), keys("b"), `"passphrase"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir() + "/tokens"
+			login(t, openWith(t, dir, c.old()), "alice", "a")
+			login(t, openWith(t, dir, c.old()), "bob", "b")
+
+			both := openWith(t, dir, c.current(), c.old())
+			seen, err := both.Load(t.Context(), "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantToken(t, seen, "refresh-a", 1)
+			if _, err := both.Refresh(t.Context(), "alice", seen, 1e9, next); err != nil {
+				t.Fatal(err)
+			}
+
+			after := openWith(t, dir, c.current())
+			wantStored(t, after, "alice", "refresh-a'", 2)
+			rec, err := after.Load(t.Context(), "bob") // was not saved since
+			wantErr(t, err, tokenclient.ErrStoreUnavailable)
+			if rec.Token != nil || errors.Is(err, tokenclient.ErrStoreCorrupt) || !strings.Contains(err.Error(), c.retired) {
+				t.Errorf("retired key: %v, want %s in it", err, c.retired)
+			}
+			_, err = after.Refresh(t.Context(), "bob", tokenclient.Record{}, 1e9, never(t))
+			wantErr(t, err, tokenclient.ErrStoreUnavailable)
+			_, err = openWith(t, dir, c.old()).Load(t.Context(), "alice")
+			wantErr(t, err, tokenclient.ErrStoreUnavailable)
+
+			wantStored(t, both, "bob", "refresh-b", 1) // nothing was lost meanwhile
+		})
+	}
+}
+
+// Passphrases share an id, and nothing else does.
+func TestPassphraseIDs(t *testing.T) {
+	one, two, three := store.CheapPassphrase("1", nil), store.CheapPassphrase("2", nil), store.CheapPassphrase("3", nil)
+	named := keyOf(t, "passphrase")
+	dir := t.TempDir() + "/tokens"
+	for name, c := range map[string]struct {
+		s    *store.Sealer
+		want bool
+	}{
+		"three":              {store.Seal(one, two, three), true},
+		"a key in between":   {store.Seal(one, keyOf(t, "x"), three), true},
+		"key of that id":     {store.Seal(one, named), false},
+		"the other way":      {store.Seal(named, one), false},
+		"among two":          {store.Seal(one, two, named), false},
+		"disguised as other": {store.Seal(one, &wrapper{KeyWrapper: two}), false},
+	} {
+		if _, err := store.NewFile(dir, c.s); (err == nil) != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// With several passphrases, damage is still not taken for a wrong one.
+func TestPassphrasesAndDamage(t *testing.T) {
+	right, wrong := store.CheapPassphrase("right", nil), store.CheapPassphrase("wrong", nil)
+	m := &faultyMedium{}
+	a := store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(wrong, right))
+	login(t, store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(right)), "k", "a")
+	wantStored(t, a, "k", "refresh-a", 1)
+	sealed := m.raw("k")
+	sealed[len(sealed)-1] ^= 1
+	m.put("k", sealed)
+	_, err := a.Load(t.Context(), "k")
+	wantErr(t, err, tokenclient.ErrStoreCorrupt)
+}

@@ -1,0 +1,212 @@
+package tokentest
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// How long a login may take, by the server's clock.
+const (
+	codeLifetime   = time.Minute
+	deviceLifetime = 10 * time.Minute
+)
+
+// deviceGrant is the grant type of RFC 8628, section 3.4.
+const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
+
+// logins are those that began at /oauth/authorize or /oauth/device.
+type logins struct {
+	decided bool              // somebody called Approve
+	user    string            // who approves; empty: refused
+	codes   map[string]*login // by authorization code
+	devices map[string]*login // by device code
+}
+
+// A login is what the server remembers until it gives tokens for it.
+type login struct {
+	client      string
+	expiry      time.Time // by the server's clock
+	redirectURI string    // as the client wrote it; this and what follows: codes only
+	challenge   string    // of PKCE
+	user        string
+	family      *family // of the tokens that it bought; nil: none yet
+}
+
+// Approve plays the person at the browser: user approves every device code that
+// waits, and every login at /oauth/authorize and /oauth/device from now on. An
+// empty user refuses them. Until the first call device codes wait, and
+// /oauth/authorize answers a 403, as there is nobody to ask. The user need not be
+// known.
+func (s *Server) Approve(user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logins.decided, s.logins.user = true, user
+}
+
+// serveAuthorize is GET /oauth/authorize, with PKCE (RFC 7636), which public
+// clients need (RFC 9700, section 2.1.1) and others may as well use.
+func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
+	s.countLogin()
+	s.delay(r)
+	q := r.URL.Query()
+	back, err := url.Parse(q.Get("redirect_uri"))
+	if err != nil || !back.IsAbs() || q.Get("client_id") == "" {
+		// There is no place to send the browser to: RFC 6749, section 4.1.2.1.
+		refusal(http.StatusBadRequest, "invalid_request", "client_id or an absolute redirect_uri missing").write(w)
+		return
+	}
+	out := back.Query()
+	code, refused, description := s.authorize(q)
+	switch {
+	case refused != "":
+		out.Set("error", refused)
+		out.Set("error_description", description)
+	case code == "":
+		refusal(http.StatusForbidden, "access_denied", "nobody is there to approve: the test must call Server.Approve").write(w)
+		return
+	default:
+		out.Set("code", code)
+	}
+	if state := q.Get("state"); state != "" {
+		out.Set("state", state)
+	}
+	back.RawQuery = out.Encode()
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, back.String(), http.StatusFound)
+}
+
+// authorize returns a code, or the error to send back, or neither if nobody has
+// decided yet.
+func (s *Server) authorize(q url.Values) (code, refused, description string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.logins
+	switch {
+	case q.Get("response_type") != "code":
+		return "", "unsupported_response_type", "only code"
+	case q.Get("code_challenge_method") != "S256" || q.Get("code_challenge") == "":
+		return "", "invalid_request", "code_challenge with the code_challenge_method S256 missing"
+	case !l.decided:
+		return "", "", ""
+	case l.user == "":
+		return "", "access_denied", "the user refused"
+	}
+	if l.codes == nil {
+		l.codes = map[string]*login{}
+	}
+	code = rand.Text()
+	l.codes[code] = &login{
+		client: q.Get("client_id"), redirectURI: q.Get("redirect_uri"), challenge: q.Get("code_challenge"),
+		user: l.user, expiry: s.options.now().Add(codeLifetime),
+	}
+	return code, "", ""
+}
+
+// serveDevice is POST /oauth/device (RFC 8628, section 3.1).
+func (s *Server) serveDevice(w http.ResponseWriter, r *http.Request) {
+	form, bad := s.readForm(w, r)
+	s.countLogin()
+	s.delay(r)
+	client := clientID(r, form)
+	switch {
+	case bad != nil:
+		bad.write(w)
+		return
+	case client == "":
+		refusal(http.StatusBadRequest, "invalid_request", "client_id missing").write(w)
+		return
+	}
+	device, user := rand.Text(), rand.Text()
+	s.mu.Lock()
+	if s.logins.devices == nil {
+		s.logins.devices = map[string]*login{}
+	}
+	s.logins.devices[device] = &login{client: client, expiry: s.options.now().Add(deviceLifetime)}
+	s.mu.Unlock()
+	answer{status: http.StatusOK, body: map[string]any{
+		"device_code":      device,
+		"user_code":        user[:4] + "-" + user[4:8],
+		"verification_uri": s.URL + "/device",
+		"expires_in":       int64(deviceLifetime / time.Second),
+		"interval":         1, // the least: tests wait for it
+	}}.write(w)
+}
+
+// redeem answers a call of /oauth/token that is no refresh.
+func (s *Server) redeem(client string, form url.Values) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch form.Get("grant_type") {
+	case "authorization_code":
+		return s.redeemCodeLocked(client, form)
+	case deviceGrant:
+		return s.redeemDeviceLocked(client, form.Get("device_code"))
+	case "":
+		return refusal(http.StatusBadRequest, "invalid_request", "grant_type missing")
+	default:
+		return refusal(http.StatusBadRequest, "unsupported_grant_type", "only refresh_token, authorization_code and "+deviceGrant)
+	}
+}
+
+// redeemCodeLocked is RFC 6749, section 4.1.3, and RFC 7636, section 4.6.
+func (s *Server) redeemCodeLocked(client string, form url.Values) answer {
+	l := s.logins.codes[form.Get("code")]
+	sum := sha256.Sum256([]byte(form.Get("code_verifier")))
+	why := ""
+	switch {
+	case l == nil:
+		why = "not a code of this server"
+	case l.family != nil: // RFC 6749, section 4.1.2
+		l.family.revoked = true
+		why = "the code was used before; its tokens are revoked"
+	case !s.options.now().Before(l.expiry):
+		why = "the code expired"
+	case l.client != client:
+		why = "the code is another client's"
+	case l.redirectURI != form.Get("redirect_uri"):
+		why = "redirect_uri is another one than at /oauth/authorize"
+	case l.challenge != base64.RawURLEncoding.EncodeToString(sum[:]):
+		why = "code_verifier does not fit the code_challenge"
+	default:
+		l.family = &family{id: rand.Text(), user: l.user}
+		return s.pairLocked(l.family, true)
+	}
+	return refusal(http.StatusBadRequest, "invalid_grant", why)
+}
+
+// redeemDeviceLocked is RFC 8628, section 3.5, but that nobody is told to slow
+// down: clients and server count a second differently, and tests would flake.
+func (s *Server) redeemDeviceLocked(client, code string) answer {
+	l := s.logins.devices[code]
+	switch {
+	case l == nil || l.client != client:
+		return refusal(http.StatusBadRequest, "invalid_grant", "not a device code for this client")
+	case !s.options.now().Before(l.expiry):
+		return refusal(http.StatusBadRequest, "expired_token", "the device code expired")
+	case !s.logins.decided:
+		return refusal(http.StatusBadRequest, "authorization_pending", "the user has not decided yet")
+	case s.logins.user == "":
+		return refusal(http.StatusBadRequest, "access_denied", "the user refused")
+	}
+	delete(s.logins.devices, code)
+	return s.pairLocked(&family{id: rand.Text(), user: s.logins.user}, true)
+}
+
+// clientID returns who the client says it is, in the form or by HTTP Basic.
+func clientID(r *http.Request, form url.Values) string {
+	if id, _, ok := r.BasicAuth(); ok {
+		id, _ = url.QueryUnescape(id) // RFC 6749, section 2.3.1
+		return id
+	}
+	return form.Get("client_id")
+}
+
+func (s *Server) countLogin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counters.Logins++
+}

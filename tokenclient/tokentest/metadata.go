@@ -1,0 +1,29 @@
+package tokentest
+
+import "net/http"
+
+// serveMetadata is GET /.well-known/oauth-authorization-server (RFC 8414): where
+// the endpoints are and what they take.
+func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
+	s.delay(r)
+	s.mu.Lock()
+	secret := s.options.ClientSecret
+	s.mu.Unlock()
+	methods := []string{"none"}
+	if secret != "" {
+		methods = []string{"client_secret_basic", "client_secret_post"}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"issuer":                        s.URL,
+		"authorization_endpoint":        s.URL + "/oauth/authorize",
+		"device_authorization_endpoint": s.URL + "/oauth/device", // RFC 8628, section 4
+		"token_endpoint":                s.URL + "/oauth/token",
+		"revocation_endpoint":           s.URL + "/oauth/revoke",
+
+		"response_types_supported":                   []string{"code"},
+		"grant_types_supported":                      []string{"authorization_code", "refresh_token", deviceGrant},
+		"code_challenge_methods_supported":           []string{"S256"},
+		"token_endpoint_auth_methods_supported":      methods,
+		"revocation_endpoint_auth_methods_supported": methods,
+	})
+}

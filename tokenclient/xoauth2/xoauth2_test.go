@@ -1,0 +1,160 @@
+package xoauth2_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/xoauth2"
+)
+
+func TestRefresherRefuses(t *testing.T) {
+	endpoint := func(url string, style oauth2.AuthStyle) oauth2.Endpoint {
+		return oauth2.Endpoint{TokenURL: url, AuthStyle: style}
+	}
+	const token = "https://auth.example.com/token"
+	for _, c := range []struct {
+		conf *oauth2.Config
+		want []string
+	}{
+		{nil, []string{"nil"}},
+		{&oauth2.Config{Endpoint: endpoint(token, oauth2.AuthStyleInParams)}, []string{"ClientID"}},
+		{&oauth2.Config{ClientID: "app"}, []string{"Endpoint.TokenURL"}},
+		{
+			&oauth2.Config{ClientID: "app", ClientSecret: "planted-secret", Endpoint: endpoint(token, oauth2.AuthStyleAutoDetect)},
+			[]string{"oauth2.Config.Endpoint.AuthStyle", "AutoDetect", "oauth2.AuthStyleInParams", "oauth2.AuthStyleInHeader"},
+		},
+		{
+			&oauth2.Config{ClientID: "app", ClientSecret: "planted-secret", Endpoint: endpoint(token, 77)},
+			[]string{"oauth2.Config.Endpoint.AuthStyle", "77", "oauth2.AuthStyleInParams", "oauth2.AuthStyleInHeader"},
+		},
+	} {
+		r, err := xoauth2.Refresher(c.conf)
+		if err == nil || r != nil {
+			t.Errorf("%v: no error", c.want)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q does not say %s", err, want)
+			}
+		}
+		if strings.Contains(err.Error(), "planted") {
+			t.Errorf("%q shows the secret", err)
+		}
+	}
+}
+
+// What reaches the server is what the Config says; a public client sends no
+// secret in any style.
+func TestRefresherAuthenticates(t *testing.T) {
+	for _, c := range []struct {
+		style        oauth2.AuthStyle
+		secret       string
+		form, header string // client_id and client_secret; Authorization
+	}{
+		{oauth2.AuthStyleAutoDetect, "", "client_id=a%3Ap%2Bp", ""},
+		{oauth2.AuthStyleInHeader, "", "client_id=a%3Ap%2Bp", ""},
+		{oauth2.AuthStyleInParams, "", "client_id=a%3Ap%2Bp", ""},
+		{oauth2.AuthStyleInParams, "s:s", "client_id=a%3Ap%2Bp&client_secret=s%3As", ""},
+		{oauth2.AuthStyleInHeader, "s:s", "", "Basic YSUzQXAlMkJwOnMlM0Fz"}, // a%3Ap%2Bp:s%3As
+	} {
+		r, err := xoauth2.Refresher(&oauth2.Config{
+			ClientID: "a:p+p", ClientSecret: c.secret, Endpoint: oauth2.Endpoint{TokenURL: "https://auth.example.com/token", AuthStyle: c.style},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		form, header := url.Values{}, map[string][]string{}
+		if err := r.ClientAuth.Authenticate(t.Context(), r.TokenURL, form, header); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if h := header["Authorization"]; len(h) > 0 {
+			got = h[0]
+		}
+		if form.Encode() != c.form || got != c.header {
+			t.Errorf("style %d, secret %q: form %s, header %q", c.style, c.secret, form.Encode(), got)
+		}
+		if r.TokenURL != "https://auth.example.com/token" || r.RevocationURL != "" || r.Scope != "" || r.Params != nil || r.HTTPClient != nil {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// Against a server: the secret is accepted both ways, and a token that x/oauth2
+// refreshed before is one that the Session goes on with.
+func TestRefresherRefreshes(t *testing.T) {
+	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInParams, oauth2.AuthStyleInHeader} {
+		srv := tokentest.NewServer(t, &tokentest.Options{ClientSecret: "s:+%"})
+		conf := &oauth2.Config{
+			ClientID: "app", ClientSecret: "s:+%", Endpoint: oauth2.Endpoint{TokenURL: srv.URL + "/oauth/token", AuthStyle: style},
+		}
+		ctx := context.WithValue(t.Context(), oauth2.HTTPClient, srv.Client())
+		old, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: srv.Issue("alice").RefreshToken}).Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := xoauth2.Refresher(conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.HTTPClient = srv.Client()
+		handed := xoauth2.FromToken(old)
+		if handed.Issued.IsZero() || handed.Expiry.Sub(handed.Issued) != 15*time.Minute || handed.RefreshExpiry.Sub(handed.Issued) != 30*24*time.Hour {
+			t.Errorf("lifetimes of %v, issued %v", handed, handed.Issued)
+		}
+		if _, err := r.Refresh(t.Context(), handed); err != nil {
+			t.Errorf("style %d: %v", style, err)
+		}
+		if seen := srv.Counters(); seen.Refreshes != 2 || seen.Reuses != 0 {
+			t.Errorf("%+v", seen)
+		}
+	}
+}
+
+func TestTokenSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := tokentest.NewServer(t, &tokentest.Options{InMemory: true})
+		session, err := tokenclient.New(tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer session.Close(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		source := xoauth2.TokenSource(ctx, session)
+		if _, err := source.Token(); !errors.Is(err, tokenclient.ErrLoginRequired) {
+			t.Errorf("before login: %v", err)
+		}
+		first := srv.Issue("alice")
+		if err := session.SetToken(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		token, err := source.Token()
+		if err != nil || token.AccessToken != first.AccessToken || token.RefreshToken != "" || !token.Valid() {
+			t.Errorf("%v, refresh token %q, error %v", token.AccessToken == first.AccessToken, token.RefreshToken, err)
+		}
+		time.Sleep(time.Hour) // it expired
+		token, err = source.Token()
+		if err != nil || token.AccessToken == first.AccessToken || token.RefreshToken != "" || !token.Valid() {
+			t.Errorf("after expiry: %v", err)
+		}
+		held, err := session.Peek(t.Context())
+		if err != nil || held.RefreshToken == "" {
+			t.Errorf("the session lost its refresh token: %v", err)
+		}
+		time.Sleep(time.Hour)
+		cancel()
+		if _, err := source.Token(); !errors.Is(err, context.Canceled) {
+			t.Errorf("after the end of the context: %v", err)
+		}
+	})
+}
