@@ -126,7 +126,7 @@ func TestExpectContinueAnswerFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sent []string
 		var readers sync.WaitGroup
-		defer readers.Wait()
+		began := time.Now()
 		base := continueBase(time.Minute, func(r *http.Request) (*http.Response, error) {
 			trace := httptrace.ContextClientTrace(r.Context())
 			sent = append(sent, r.Header.Get("Expect"))
@@ -152,6 +152,10 @@ func TestExpectContinueAnswerFirst(t *testing.T) {
 		body, resp, err := continueSend(t, t.Context(), base, 10)
 		if err != nil || resp.StatusCode != 200 || body.closed.Load() != 1 {
 			t.Errorf("response %v, error %v, closed %d times", resp, err, body.closed.Load())
+		}
+		readers.Wait()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the first sending went on for %v", took)
 		}
 		if got := strings.Join(sent, ","); got != "100-continue," {
 			t.Errorf("Expect was %q", got)

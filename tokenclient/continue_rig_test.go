@@ -31,6 +31,8 @@ type continueServer struct {
 	empty bool  // the refusal has no body
 	early bool  // "103 Early Hints" comes first
 
+	noted chan int64 // unless nil, gets what refused gets
+
 	mu      sync.Mutex // guards the rest
 	refused []int64    // how much arrived of each refused body, for what it was told
 	taken   int        // how many were accepted
@@ -104,6 +106,9 @@ func (s *continueServer) note(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused = append(s.refused, n)
+	if s.noted != nil {
+		s.noted <- n
+	}
 }
 
 func (s *continueServer) accept(body io.Reader) string {

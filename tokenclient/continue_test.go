@@ -194,12 +194,18 @@ func TestExpectContinueHandedBack(t *testing.T) {
 	for _, kind := range continueServers {
 		t.Run(kind.name, func(t *testing.T) {
 			s := kind.start(t)
+			s.noted = make(chan int64, 1)
 			session, refreshed := s.session(t)
 			transport := s.wrap(session)
 			transport.NoReplay = func(*http.Request) bool { return true }
 			resp, err := transport.RoundTrip(s.request(t, newUpload(continueSize)))
 			if err != nil {
 				t.Fatal(err)
+			}
+			// First, because over HTTP/1.1 the answer's end closes a connection on
+			// which the body is still being sent.
+			if n := <-s.noted; kind.name == "HTTP1 kept" && n != continueSize {
+				t.Errorf("net/http was kept from sending the body: %d bytes arrived", n)
 			}
 			s.wantRefusedOnce(t, resp, refreshed)
 		})
