@@ -29,6 +29,7 @@ func (t *Transport) firstBody(req *http.Request) firstBody {
 			limit = defaultMaxReplayBody
 		}
 		b.kept = &keptBody{body: req.Body, limit: limit, reading: make(chan struct{}, 1)}
+		b.kept.expect = t.newExpectation(req, limit)
 	}
 	return b
 }
@@ -42,6 +43,14 @@ func (b firstBody) reader() io.ReadCloser {
 		return b.req.Body
 	}
 	return nil
+}
+
+// expectation is nil unless the first sending asks for "100 Continue".
+func (b firstBody) expectation() *expectation {
+	if b.kept == nil {
+		return nil
+	}
+	return b.kept.expect
 }
 
 // handOver gives the body to the base transport for good: there will be no
@@ -71,10 +80,12 @@ func (b firstBody) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 // away from it: every Read goes through a lock, and fails from then on.
 //
 // As long as the body may be sent again its Close does not reach the caller's
-// body, which is then closed by the second sending.
+// body, which is then closed by the second sending; and whoever has closed it reads
+// nothing more of it.
 type keptBody struct {
-	body  io.ReadCloser // the caller's
-	limit int64
+	body   io.ReadCloser // the caller's
+	limit  int64
+	expect *expectation // nil: the server was not asked for "100 Continue"
 
 	reading chan struct{} // holds one element during a Read; guards kept, over and readErr
 	kept    []byte
@@ -97,11 +108,18 @@ const (
 var errBodyTakenBack = errors.New("tokenclient: the request is sent again, and its first sending is over")
 
 func (b *keptBody) Read(p []byte) (int, error) {
+	// Not as a Read under way: nothing has been taken, and takeBack need not wait.
+	if err := b.expect.wait(); err != nil {
+		return 0, err
+	}
 	b.reading <- struct{}{}
 	defer func() { <-b.reading }()
-	owner := b.ownedBy()
-	if owner == takenBack {
+	owner, closed := b.state()
+	switch {
+	case owner == takenBack:
 		return 0, errBodyTakenBack
+	case owner == undecided && closed:
+		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.body.Read(p)
 	switch {
@@ -123,16 +141,17 @@ func (b *keptBody) Close() error {
 	pass := b.owner == handedOver && !b.closed
 	b.closed = true
 	b.mu.Unlock()
+	b.expect.end()
 	if pass {
 		return b.body.Close()
 	}
 	return nil
 }
 
-func (b *keptBody) ownedBy() bodyOwner {
+func (b *keptBody) state() (owner bodyOwner, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.owner
+	return b.owner, b.closed
 }
 
 func (b *keptBody) handOver() {
@@ -140,6 +159,7 @@ func (b *keptBody) handOver() {
 	late := b.owner == undecided && b.closed
 	b.owner = handedOver
 	b.mu.Unlock()
+	b.expect.end()
 	if late {
 		_ = b.body.Close()
 	}
@@ -151,6 +171,15 @@ const takeBackTime = 250 * time.Millisecond
 // takeBack ends the first sending and returns the whole body again: what was
 // kept, and then what was never read. It returns false, and leaves the body where
 // it is, if more was read than is kept or if a Read does not end.
+//
+// The next Read of the first sending fails, upon which net/http closes an HTTP/1.1
+// connection, and that may cut the answer that is still being read from it. So
+// whether there will be a second sending is found out first, and the body taken in
+// the same step: if it returns false no Read has failed, and the answer that the
+// caller gets is whole. If it returns true nobody wants that answer any more, so
+// nothing is won by reading it beforehand, but much is lost: net/http waits 50 ms
+// for the first sending at the end of an answer, and closing one over HTTP/2 waits
+// for it without a limit.
 func (b *keptBody) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 	timer := time.NewTimer(takeBackTime)
 	defer timer.Stop()
@@ -168,6 +197,10 @@ func (b *keptBody) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 	b.mu.Lock()
 	b.owner = takenBack
 	b.mu.Unlock()
+	b.expect.end()
+	if len(b.kept) == 0 {
+		return b.body, true // as it came; net/http has short cuts for files
+	}
 	return &struct {
 		io.Reader
 		io.Closer

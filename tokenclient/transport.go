@@ -49,8 +49,23 @@ type Transport struct {
 	// MaxReplayBody is how many bytes of a request body are kept while it is
 	// sent, in case it must be sent again, if the request has no GetBody. 0: 1
 	// MiB. Negative: none. What a server did not take before it refused the
-	// token need not be kept.
+	// token need not be kept; with ExpectContinue that is often all of it.
 	MaxReplayBody int64
+
+	// ExpectContinue adds "Expect: 100-continue" to requests whose body could not
+	// be sent again otherwise: it has no GetBody, and is longer than what is kept
+	// or of unknown length. A server that refuses the token without asking for the
+	// body gets it whole with the next token, however long it is, and no copy is
+	// made. A body that the server, or the base transport on its behalf, has begun
+	// to take is sent again only if all that was taken is kept.
+	//
+	// It does nothing unless Base is an [http.Transport] whose
+	// ExpectContinueTimeout is more than 0, as that of http.DefaultTransport is,
+	// nor for a request on which the caller set Expect. A server that does not know
+	// the question costs that timeout; one that answers it with 417 is not asked
+	// again without, and the caller gets the 417. Over HTTP/1.1 the connection of
+	// the refused request is lost.
+	ExpectContinue bool
 
 	// NoReplay reports whether a request must not be sent twice. For such a
 	// request the token is refreshed and the 401 returned. Nil: every request
@@ -80,7 +95,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, refuse(req, err)
 	}
 	body := t.firstBody(req)
-	resp, err := t.send(req, h, body.reader())
+	resp, err := t.send(req, h, body.reader(), body.expectation())
 	if err != nil || !s.rejected(resp) {
 		body.handOver()
 		return resp, err
@@ -119,25 +134,32 @@ func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *h
 		return nil, err
 	}
 	s.replayed(req)
-	resp, err = t.send(req, h, again)
+	resp, err = t.send(req, h, again, nil)
 	if err == nil {
 		s.judge(h, s.rejected(resp))
 	}
 	return resp, err
 }
 
-// send sends a copy of req with h's token and body.
-func (t *Transport) send(req *http.Request, h *held, body io.ReadCloser) (*http.Response, error) {
+// send sends a copy of req with h's token and body. e, unless nil, asks the server
+// whether it wants the body.
+func (t *Transport) send(req *http.Request, h *held, body io.ReadCloser, e *expectation) (*http.Response, error) {
 	s := t.Session
-	r := req.WithContext(req.Context())
+	ctx := req.Context()
+	if e != nil {
+		ctx = e.trace()
+	}
+	r := req.WithContext(ctx)
 	r.Body = body
 	if h.value != nil {
 		r.Header = withHeader(req.Header, s.header, h.value)
-	} else {
-		r.Header = req.Header.Clone()
-		if r.Header == nil {
-			r.Header = make(http.Header)
-		}
+	} else if r.Header = req.Header.Clone(); r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	if e != nil {
+		e.ask(r) // before Attach, which may sign the headers
+	}
+	if h.value == nil {
 		if err := s.attacher.Attach(r, h.record.Token); err != nil {
 			return nil, refuse(r, err)
 		}
