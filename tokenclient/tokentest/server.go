@@ -87,6 +87,7 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 	mux.HandleFunc("POST /token/refresh", s.serveJSONRefresh)
 	mux.HandleFunc("POST /oauth/token", s.serveOAuthToken)
 	mux.HandleFunc("POST /oauth/revoke", s.serveOAuthRevoke)
+	mux.HandleFunc("POST /heartbeat", s.serveHeartbeat)
 	mux.HandleFunc("/api/", s.serveAPI)
 	s.http = &http.Server{
 		Handler:     mux,
