@@ -241,10 +241,10 @@ func (s *Session) worthPresenting(h *held) bool {
 	case err != nil:
 		s.earlier.failed(err, 0, 0, time.Now().Round(0))
 		return false
-	case newer(r, now.record):
+	case newer(r, now.record) && s.supersededLocked(r):
 		s.adoptLocked(r, true)
 		return false
-	case r.Announced > 0:
+	case newer(r, now.record), r.Announced > 0: // the former: a save of ours is under way
 		s.earlier.failed(errAnnounced, 0, 0, time.Now().Round(0))
 		return false
 	}

@@ -204,6 +204,9 @@ func (s *Session) meetLocked(r Record) {
 		s.endLocked(ErrLoginRequired, false)
 	case !newer(r, s.renewals.unstored.record):
 		s.renewals.due = false // the store broke its contract; do not go on for ever
+	case s.isUnstoredLocked(r): // stored by another attempt
+		s.numberLocked(r.Number)
+		s.renewals.forget()
 	case !s.supersededLocked(r):
 		s.numberLocked(r.Number) // and it is stored over r next
 	case s.closed:
@@ -217,12 +220,22 @@ func (s *Session) meetLocked(r Record) {
 // the place of what is held. Two processes may each get a token in an answer that
 // follows the same record; both tokens work, and the one that was asked for later
 // lives longer, whichever was stored first. Of a pair with another refresh token
-// the number decides.
+// the number decides. What the session has just stored itself, and is about to take
+// note of, supersedes nothing: it would be a generation of the same token.
 func (s *Session) supersededLocked(r Record) bool {
 	u := s.renewals.unstored
 	return u == nil || u.record.Era != r.Era ||
 		u.record.Token.RefreshToken != r.Token.RefreshToken ||
-		!r.Token.Issued.Before(u.record.Token.Issued)
+		!r.Token.Issued.Before(u.record.Token.Issued) && !s.isUnstoredLocked(r)
+}
+
+// isUnstoredLocked reports whether r holds the token that is to be stored.
+func (s *Session) isUnstoredLocked(r Record) bool {
+	u := s.renewals.unstored
+	return u != nil && u.record.Era == r.Era &&
+		u.record.Token.AccessToken == r.Token.AccessToken &&
+		u.record.Token.RefreshToken == r.Token.RefreshToken &&
+		u.record.Token.Issued.Equal(r.Token.Issued)
 }
 
 // nothingToRevoke makes ErrReplaced of a save mean only that it is not needed: the

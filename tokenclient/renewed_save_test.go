@@ -3,6 +3,10 @@ package tokenclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,6 +179,72 @@ func TestRenewedNotSavedThenLogin(t *testing.T) {
 		}
 		if rec, err := kept.Load(t.Context(), "alice"); err != nil || rec.Token.AccessToken != login.AccessToken {
 			t.Errorf("error %v; not the login's token", err)
+		}
+	})
+}
+
+// TestRenewedFile: what is stored in a sealed file is there for the next process.
+func TestRenewedFile(t *testing.T) {
+	key, err := store.KeyBytes("k", []byte(secretSealing))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "tokens")
+	var sent atomic.Int32
+	open := func() *rig {
+		files, err := store.NewFile(dir, store.Seal(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newFakeRig(t, nil, func(req *http.Request) (*http.Response, error) {
+			resp := reply(req, 200)
+			resp.Header.Set(slidingHeader, fmt.Sprintf("T%d", sent.Add(1)))
+			return resp, nil
+		}, func(c *tokenclient.Config) {
+			c.Refresher, c.Renewed = nil, tokenclient.RenewedHeader(slidingHeader)
+			c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
+			c.Store, c.Key = files, "alice"
+		})
+	}
+	r := open()
+	r.give(t, pair("T0", "", 0))
+	for range 3 {
+		for range 20 {
+			r.wantGet(t, 200)
+		}
+		last := r.access(t)
+		closeSession(t, r.session)
+		r = open()
+		if got := r.access(t); got != last {
+			t.Errorf("the next process has %s, want %s", got, last)
+		}
+	}
+}
+
+// TestRenewedSaveSeenEarly: a look at the store between a save and its return makes
+// no other generation of the same token.
+func TestRenewedSaveSeenEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		step := &stepStore{Store: new(store.Memory), written: newBarrier()}
+		r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
+			c.Store, c.Refresher = step, heartbeat(srv)
+		})
+		r.wantGet(t, 200)
+		<-step.written.reached // it is stored, and the session does not know
+		before := r.adopted.Load()
+		r.srv.Set(func(o *tokentest.Options) { o.SlidingHeader = false })
+		time.Sleep(14 * time.Minute) // early refreshes look
+		r.wantGet(t, 200)
+		synctest.Wait()
+		if got := r.adopted.Load(); got != before {
+			t.Errorf("%d adopted, want %d", got, before)
+		}
+		step.written.lift()
+		time.Sleep(5 * time.Second)
+		r.wantGet(t, 200)
+		synctest.Wait()
+		if c := r.srv.Counters(); c.Heartbeats != 1 || c.Unauthorized != 0 {
+			t.Errorf("%+v", c)
 		}
 	})
 }
