@@ -50,7 +50,8 @@ func TestAllocs(t *testing.T) {
 		"several origins": func(c *tokenclient.Config) {
 			c.Origins = append([]string{"https://one.example.com", "http://localhost:8080"}, c.Origins...)
 		},
-		"any origin": func(c *tokenclient.Config) { c.Origins, c.AnyOrigin = nil, true },
+		"no renewed token": func(c *tokenclient.Config) { c.Renewed = tokenclient.RenewedHeader("X-Auth-Token") },
+		"any origin":       func(c *tokenclient.Config) { c.Origins, c.AnyOrigin = nil, true },
 	} {
 		transport := contractSession(t, change).Transport(newAllocsBase())
 		for _, method := range []string{http.MethodGet, http.MethodPost} {

@@ -68,14 +68,23 @@ func setHeader(req *http.Request, a valueAttacher, t *Token) error {
 	return err
 }
 
-// checkAttacher reports what is wrong with an Attacher of a Config.
-func checkAttacher(a Attacher) error {
-	name := a.HeaderName()
-	if h, ok := a.(HeaderAttacher); ok && name == "" {
-		return fmt.Errorf("tokenclient: Config.Attacher: HeaderAttacher(%q) names no header", string(h))
+// checkAttacher reports what is wrong with an Attacher that is in field.
+func checkAttacher(field string, a Attacher) error {
+	if isNil(a) {
+		return fmt.Errorf("tokenclient: %s holds a nil pointer", field)
 	}
-	if name != "" && !isHeaderName(name) {
-		return fmt.Errorf("tokenclient: Config.Attacher: %q is not a header name", name)
+	switch a := a.(type) {
+	case HeaderAttacher:
+		if a == "" {
+			return fmt.Errorf("tokenclient: %s: HeaderAttacher(%q) names no header", field, string(a))
+		}
+	case TimestampAttacher:
+		return a.check(field)
+	case *TimestampAttacher:
+		return a.check(field)
+	}
+	if name := a.HeaderName(); name != "" && !isHeaderName(name) {
+		return fmt.Errorf("tokenclient: %s: %q is not a header name", field, name)
 	}
 	return nil
 }

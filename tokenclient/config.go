@@ -10,10 +10,15 @@ import (
 	"time"
 )
 
-// Config is what [New] makes a [Session] from. Refresher and Origins (or
-// AnyOrigin) are required.
+// Config is what [New] makes a [Session] from. Refresher (or Renewed) and Origins
+// (or AnyOrigin) are required.
 type Config struct {
 	// Refresher exchanges the refresh token.
+	//
+	// Nil: only the server renews the token, and Renewed must be set. The token
+	// is then sent as it is, expired or not, and a 401 is final: it is handed
+	// back, unless the session has got a newer token since the request was sent,
+	// with which it is sent again.
 	Refresher Refresher
 
 	// Store keeps the token beyond the life of the process, and lets several
@@ -59,12 +64,29 @@ type Config struct {
 	// left. Waiting for the Store is bounded by the contexts of those who wait.
 	RefreshTimeout time.Duration
 
-	// Heartbeat makes KeepFresh refresh at least this often. 0: by expiry only.
+	// Heartbeat makes KeepFresh refresh at least this often, counted from when
+	// the token that is held was asked for. 0: by expiry only.
 	Heartbeat time.Duration
 
 	// Rejected reports whether the server refused the token. It must not read
 	// the body. Nil: the status is 401.
 	Rejected func(*http.Response) bool
+
+	// Renewed returns the token that an answer brings, for servers that renew the
+	// token by themselves, and whether there is one; see [RenewedHeader]. It is
+	// asked about each answer to a request that carried the token and was not
+	// rejected, by many goroutines at the same time, and must not read the body.
+	// Every server in Origins can so replace the token. Nil: none does.
+	//
+	// The session takes the token over if it still has the one that the request
+	// was sent with, so that late answers bring no older token back, and unless a
+	// refresh is under way, which brings a newer one. It uses the token at once
+	// and stores it in the background. What is empty in it stays as it was, the
+	// refresh token above all; its lifetime counts from when the request was
+	// sent, and is read from the access token if Expiry is zero and that is a
+	// JWT. The access token that the request was sent with is no renewal, nor is
+	// one that cannot be sent in a header.
+	Renewed func(*http.Response) (*Token, bool)
 
 	// Hooks are told what happens. Nil: nobody is. The struct is copied.
 	Hooks *Hooks
@@ -95,6 +117,7 @@ func New(c Config) (*Session, error) {
 		heartbeat:     c.Heartbeat,
 		attacher:      c.Attacher,
 		rejected:      c.Rejected,
+		findRenewed:   c.Renewed,
 		log:           c.Logger,
 		control:       make(chan struct{}, 1),
 		closing:       make(chan struct{}),
@@ -116,7 +139,7 @@ func New(c Config) (*Session, error) {
 	if s.attacher == nil {
 		s.attacher = bearer{}
 	}
-	if err := checkAttacher(s.attacher); err != nil {
+	if err := checkAttacher("Config.Attacher", s.attacher); err != nil {
 		return nil, err
 	}
 	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
@@ -133,8 +156,10 @@ func New(c Config) (*Session, error) {
 
 func (c *Config) check() error {
 	switch {
-	case isNil(c.Refresher):
-		return errors.New("tokenclient: Config.Refresher is nil; use a *JSONRefresher or an *OAuth2Refresher, for example")
+	case c.Refresher == nil && c.Renewed == nil:
+		return errors.New("tokenclient: Config.Refresher is nil; use a *JSONRefresher or an *OAuth2Refresher, for example, or set Config.Renewed if only the server renews the token")
+	case c.Refresher != nil && isNil(c.Refresher):
+		return errors.New("tokenclient: Config.Refresher holds a nil pointer")
 	case c.Store != nil && isNil(c.Store):
 		return errors.New("tokenclient: Config.Store holds a nil pointer")
 	case c.Store != nil && c.Key == "":

@@ -34,6 +34,16 @@
 // reuse. What is promised instead: a refresh token is presented again only after
 // an answer was lost, and never by two processes at the same time.
 //
+// # Servers that renew the token
+//
+// Some servers send a new token with their answers, and lock out whoever sends
+// nothing for the lifetime of one. Config.Renewed finds such a token, and
+// [RenewedHeader] where it mostly is. The session uses it at once and stores it in
+// the background; of answers that overlap the first wins, and a late one never
+// brings an older token back. If there is a Refresher too, [Session.KeepFresh]
+// keeps an idle session alive; see JSONRefresher.Attacher for endpoints that take
+// the access token itself. Without one the server's 401 is final.
+//
 // # Where tokens go
 //
 // Only to the origins in the Config, over https or within this machine, and not

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +25,8 @@ type endpointCall struct {
 	insecureHTTP bool
 	header       http.Header // of the request, with its Content-Type
 	body         []byte
-	secrets      []string // what was put in header and body and must not be shown
+	attach       func(*http.Request) error // puts an access token on the request; nil: nothing does
+	secrets      []string                  // what was put in header and body and must not be shown
 }
 
 // An endpointAnswer is a complete answer that is not a redirect.
@@ -62,7 +65,8 @@ func (c *endpointCall) check() (*url.URL, error) {
 }
 
 // do sends the request and reads the answer. Its error is always a *TokenError.
-// It is ErrNotPresented if it is certain that no byte of the body was sent.
+// It is ErrNotPresented if it is certain that no byte of the body was sent, nor a
+// header with a token in it.
 func (c *endpointCall) do(ctx context.Context) (*endpointAnswer, error) {
 	u, err := c.check()
 	if err != nil {
@@ -72,6 +76,12 @@ func (c *endpointCall) do(ctx context.Context) (*endpointAnswer, error) {
 		return nil, c.fail(0, &notPresented{err})
 	}
 	body := &onceBody{r: bytes.NewReader(c.body)}
+	var connected atomic.Bool
+	if c.attach != nil { // headers are sent before the body is read
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		})
+	}
 	// net/http repeats a POST by itself, on a connection that broke, if it has
 	// GetBody or an Idempotency-Key. NewRequest sets no GetBody for a type of ours.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), body)
@@ -81,6 +91,11 @@ func (c *endpointCall) do(ctx context.Context) (*endpointAnswer, error) {
 	req.ContentLength = int64(len(c.body))
 	req.Header = c.header
 	req.Header.Set("Accept", "application/json")
+	if c.attach != nil {
+		if err := c.attach(req); err != nil {
+			return nil, c.fail(0, &notPresented{c.safe(err)})
+		}
+	}
 	req.Header.Del("Idempotency-Key")
 	req.Header.Del("X-Idempotency-Key")
 
@@ -90,7 +105,7 @@ func (c *endpointCall) do(ctx context.Context) (*endpointAnswer, error) {
 		// Every way of sending begins with a Read of the body, whatever the
 		// transport. Forbidding further ones first makes the verdict final: a
 		// goroutine of net/http may outlive Do.
-		if body.detach() {
+		if body.detach() || connected.Load() {
 			return nil, c.fail(0, c.safe(err))
 		}
 		return nil, c.fail(0, &notPresented{c.safe(err)})

@@ -66,6 +66,9 @@ func (s *unsavedStore) Refresh(ctx context.Context, key string, seen tokenclient
 		if errors.Is(err, tokenclient.ErrNoToken) {
 			err = tokenclient.ErrReplaced // by a logout
 		}
+		if err == nil && stored.Era != seen.Era {
+			err = tokenclient.ErrReplaced // by a login
+		}
 		return err
 	}
 	if err := again(call); err != nil {

@@ -17,16 +17,17 @@ type Hooks struct {
 	Refreshed func(RefreshInfo)
 
 	// Adopted is called when the session took over a token that another session
-	// or process put into the Store.
+	// or process put into the Store, or that the server sent in an answer (see
+	// Config.Renewed).
 	Adopted func(RefreshInfo)
 
 	// RefreshFailed is called when a refresh failed, whether or not a request
 	// had to fail with it. The error is what such a request gets.
 	RefreshFailed func(RefreshInfo, error)
 
-	// SaveFailed is called when a refreshed token could not be stored: at first
-	// with a [*NotSavedError], and after each further attempt that failed. The
-	// token is in use, and is lost if the process ends.
+	// SaveFailed is called when a refreshed or renewed token could not be
+	// stored: at first with a [*NotSavedError], and after each further attempt
+	// that failed. The token is in use, and is lost if the process ends.
 	SaveFailed func(RefreshInfo, error)
 
 	// SessionEnded is called once when a session that had a token has none any

@@ -95,11 +95,15 @@ func unixClaim(raw json.RawMessage) time.Time {
 	if !ok {
 		return time.Time{}
 	}
-	if f >= millisecondsFrom {
+	milliseconds := f >= millisecondsFrom
+	if milliseconds {
 		f /= 1000
 	}
-	if f < 1 || f > maxUnix {
+	switch {
+	case f < 1 || f > maxUnix:
 		return time.Time{}
+	case milliseconds: // whoever counts them may mean them
+		return time.UnixMilli(int64(math.Round(f * 1000)))
 	}
 	return time.Unix(int64(f), 0)
 }

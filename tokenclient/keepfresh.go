@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -16,8 +17,12 @@ const keepFreshStep = 30 * time.Second
 // ErrLoginRequired (ErrClosed after Close). Refreshes that fail are tried again.
 //
 // A token whose expiry is unknown cannot be kept fresh without a Heartbeat: that
-// is an error at once.
+// is an error at once. So is a session without a Config.Refresher, since there is
+// nothing to call.
 func (s *Session) KeepFresh(ctx context.Context) error {
+	if s.refresher == nil {
+		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
+	}
 	for {
 		s.mu.Lock()
 		turned := s.turnedLocked()

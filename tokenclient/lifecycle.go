@@ -215,7 +215,7 @@ func (s *Session) save(ctx context.Context, e *NotSavedError) error {
 
 func (s *Session) saveFailedLocked(e *NotSavedError) {
 	info := s.infoLocked()
-	s.note(slog.LevelError, "refreshed token not saved", "generation", info.Generation, "err", e.Err)
+	s.note(slog.LevelError, "token not saved", "generation", info.Generation, "err", e.Err)
 	if s.hooks.SaveFailed != nil {
 		s.events.post(func() { s.hooks.SaveFailed(info, e) })
 	}
@@ -231,9 +231,9 @@ const closePatience = time.Second
 // and calls fail with ErrClosed from then on. Close does not log out: the stored
 // token stays.
 //
-// If a refreshed token could not be stored Close tries a last time, and its error
-// is a [*NotSavedError] if that fails: without that token the next process has to
-// log in. If ctx ends first the error is ctx's too. Close may be called again, and
+// If a refreshed or renewed token could not be stored Close tries a last time, and
+// its error is a [*NotSavedError] if that fails: without that token the next process
+// has to log in. If ctx ends first the error is ctx's too. Close may be called again, and
 // does again what is left to do.
 func (s *Session) Close(ctx context.Context) error {
 	s.mu.Lock()
@@ -261,6 +261,10 @@ func (s *Session) Close(ctx context.Context) error {
 
 // saveAll tries to store everything that is not stored.
 func (s *Session) saveAll(ctx context.Context) (errs []error) {
+	if err := s.storeRenewedLast(ctx); err != nil {
+		s.saveFailed(err)
+		errs = append(errs, err)
+	}
 	s.mu.Lock()
 	var unsaved []*NotSavedError
 	for e := range s.unsaved {

@@ -104,7 +104,7 @@ func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
 		open := s.isOpen()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.lifetime), s.timeout)
-		r, err = s.exchange(ctx, current, func(context.Context, Record) (*Token, error) {
+		r, err = s.exchange(ctx, current, s.timeout, func(context.Context, Record) (*Token, error) {
 			made = t
 			return t, nil
 		})

@@ -11,16 +11,24 @@ import (
 // Refresh exchanges the refresh token now, whether or not the access token is
 // still good, or takes part in a refresh that is under way. It returns a copy of
 // the new token. Neither the wait after a failure nor the bound on refreshes that
-// a 401 asked for holds it back. Errors are those of [Session.Token].
+// a 401 asked for holds it back. Errors are those of [Session.Token]. Without a
+// Config.Refresher there is nothing to refresh with, which is an error at once.
 func (s *Session) Refresh(ctx context.Context) (*Token, error) {
+	if s.refresher == nil {
+		return nil, fmt.Errorf("tokenclient: Refresh: %w", errNoRefresher)
+	}
 	h, err := s.asItIs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if h, err = s.refreshed(ctx, h, true); err != nil {
-		return nil, err
+	for {
+		if h, err = s.refreshed(ctx, h, true); err != nil {
+			return nil, err
+		}
+		if !s.cameInAnswer(h) { // a renewal that came first was not asked for
+			return h.record.Token.Clone(), nil
+		}
 	}
-	return h.record.Token.Clone(), nil
 }
 
 // RefreshRejected is for protocols other than HTTP: it reports that the server
@@ -29,6 +37,10 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 // else it is refreshed, together with everybody who was refused, at most three
 // times at once and then once in 30 seconds; beyond that the error is a
 // [*TokenError] that says when. Try once with the result, and then give up.
+//
+// Without a Config.Refresher the token can only come from the Store, where another
+// process may have put it; if it does not, the error is ErrLoginRequired, and the
+// session goes on with the token that it has.
 func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error) {
 	h, err := s.current(ctx)
 	if err != nil {
@@ -38,6 +50,9 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 	held := h.record.Token
 	if t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued) {
 		return held.Clone(), nil
+	}
+	if s.refresher == nil {
+		return s.foundNewer(ctx, h)
 	}
 	if next, ok := s.mayRenew(h); !ok {
 		if !s.isOpen() {
@@ -63,6 +78,10 @@ func (s *Session) mayRenew(h *held) (next time.Time, ok bool) {
 	}
 	if s.held.Load().generation != h.generation {
 		return time.Time{}, true // it was renewed already
+	}
+	if s.refresher == nil {
+		s.lookForNewerLocked()
+		return time.Time{}, false
 	}
 	ok = s.storm.allow(h.generation, time.Now().Round(0))
 	return s.storm.next(), ok
@@ -207,11 +226,12 @@ func (s *Session) refreshInBackground(h *held) {
 // presenting, or has died presenting, is left alone as long as the access token
 // is good.
 func (s *Session) worthPresenting(h *held) bool {
-	r, err := s.load()
+	r, err := s.load(s.lifetime)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.held.Load()
 	switch {
-	case !s.closed && s.held.Load() != h:
+	case !s.closed && now.generation != h.generation:
 		return false
 	case s.closed && (err != nil || newer(r, h.record)):
 		return false
@@ -221,10 +241,10 @@ func (s *Session) worthPresenting(h *held) bool {
 	case err != nil:
 		s.earlier.failed(err, 0, 0, time.Now().Round(0))
 		return false
-	case newer(r, h.record):
+	case newer(r, now.record) && s.supersededLocked(r):
 		s.adoptLocked(r, true)
 		return false
-	case r.Announced > 0:
+	case newer(r, now.record), r.Announced > 0: // the former: a save of ours is under way
 		s.earlier.failed(errAnnounced, 0, 0, time.Now().Round(0))
 		return false
 	}
@@ -245,7 +265,7 @@ func exchangeable(r Refresher, t *Token) bool {
 	case *OAuth2Refresher:
 		return false
 	case *JSONRefresher:
-		return r.SendAccessToken
+		return r.SendAccessToken || r.Attacher != nil
 	}
 	return true
 }
@@ -261,7 +281,10 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 	s.mu.Lock()
 	now, epoch, closed := s.held.Load(), s.epoch, s.closed
 	err, failures := s.backoff.pending(time.Now()), s.backoff.failures
+	unstored := s.renewals.unstored
+	s.renewals.refreshing = true
 	s.mu.Unlock()
+	defer s.refreshEnded()
 	switch {
 	case closed: // an early refresh that was begun before
 	case !now.usable():
@@ -277,6 +300,9 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 	var tries int
 	fn := func(ctx context.Context, current Record) (*Token, error) {
 		tries = current.Announced
+		if unstored != nil && current.Era == unstored.record.Era && current.Number == unstored.record.Number {
+			current.Token = unstored.record.Token // the stored one is older
+		}
 		if tries > 1 && s.waiting.Load() == 0 {
 			return nil, asTokenError(errAnnounced, current.Token)
 		}
@@ -284,23 +310,24 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		made = t
 		return t, err
 	}
-	r, err := s.exchange(s.lifetime, h.record, fn)
+	seen := now.record
+	r, err := s.exchange(s.lifetime, seen, s.timeout, fn)
 	if failures == 0 && answerLost(err) {
 		// Some servers answer the same again for a while, and if the request was
 		// what got lost the session is saved; if it was the answer, and the
 		// server is strict, the session was lost before.
 		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", err)
-		r, err = s.exchange(s.lifetime, h.record, fn)
+		r, err = s.exchange(s.lifetime, seen, s.timeout, fn)
 	}
 	r.Announced = max(r.Announced, tries)
-	return s.settle(epoch, began, h.record, r, err, made)
+	return s.settle(epoch, began, seen, r, err, made)
 }
 
 // exchange is Store.Refresh, whatever the Store does.
-func (s *Session) exchange(ctx context.Context, seen Record, fn func(context.Context, Record) (*Token, error)) (Record, error) {
+func (s *Session) exchange(ctx context.Context, seen Record, timeout time.Duration, fn func(context.Context, Record) (*Token, error)) (Record, error) {
 	var r Record
 	err := s.contain("Store.Refresh", func() (err error) {
-		r, err = s.store.Refresh(ctx, s.key, seen, s.timeout, fn)
+		r, err = s.store.Refresh(ctx, s.key, seen, timeout, fn)
 		return err
 	})
 	var te *TokenError

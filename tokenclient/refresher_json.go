@@ -26,6 +26,13 @@ type JSONRefresher struct {
 	// token alone then.
 	SendAccessToken bool
 
+	// Attacher also puts the access token, expired or not, on the request, as
+	// HeaderAttacher("X-Auth-Token") does, for endpoints that take the access
+	// token itself: a heartbeat that answers a new one, for example. A token
+	// without a refresh token is refreshed by the access token alone then, and
+	// the body is an empty JSON object. Nil: it is not put there.
+	Attacher Attacher
+
 	// Request names the members of what is sent, AccessToken and RefreshToken;
 	// its other fields are not used. Response names those of the answer.
 	Request, Response JSONFields
@@ -60,8 +67,8 @@ var _ Refresher = (*JSONRefresher)(nil)
 // either: the [Session] keeps the old one, and so should other callers.
 //
 // Every error is a [*TokenError]. It is ErrLoginRequired if the answer is terminal
-// (see Terminal), and if old has nothing to send. It is ErrNotPresented if the
-// refresh token was certainly not sent.
+// (see Terminal), and if old has nothing to send. It is ErrNotPresented if neither
+// token was sent for certain. What the Attacher returns fails the refresh.
 func (r *JSONRefresher) Refresh(ctx context.Context, old *Token) (*Token, error) {
 	c := &endpointCall{field: "JSONRefresher.URL", url: r.URL, client: r.HTTPClient, insecureHTTP: r.InsecureHTTP}
 	var members []jsonMember
@@ -71,7 +78,15 @@ func (r *JSONRefresher) Refresh(ctx context.Context, old *Token) (*Token, error)
 	if old != nil && old.AccessToken != "" && r.SendAccessToken {
 		members = append(members, jsonMember{cmp.Or(r.Request.AccessToken, "access_token"), old.AccessToken})
 	}
-	if len(members) == 0 {
+	if r.Attacher != nil {
+		if err := checkAttacher("JSONRefresher.Attacher", r.Attacher); err != nil {
+			return nil, c.fail(0, &notPresented{err})
+		}
+		if old != nil && old.AccessToken != "" {
+			c.attach = func(req *http.Request) error { return r.Attacher.Attach(req, old) }
+		}
+	}
+	if len(members) == 0 && c.attach == nil {
 		return nil, c.fail(0, errNoRefreshToken)
 	}
 	c.secrets = []string{old.RefreshToken, old.AccessToken}

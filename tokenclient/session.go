@@ -22,7 +22,7 @@ import (
 // with [Session.SetToken] unless the Store has one, wrap an [http.Client] with
 // [Session.Wrap], and end it with [Session.Close].
 type Session struct {
-	refresher     Refresher
+	refresher     Refresher  // nil: only the server renews
 	endpoints     []*url.URL // where refresher posts to
 	store         Store
 	key           string
@@ -35,6 +35,7 @@ type Session struct {
 	attacher      Attacher
 	header        string // the header that attacher sets, canonical; "": none
 	rejected      func(*http.Response) bool
+	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         Hooks
 	log           *slog.Logger
 
@@ -45,7 +46,7 @@ type Session struct {
 	closing  chan struct{} // closed by Close, before end
 
 	held    atomic.Pointer[held] // never nil; written with mu held
-	flights singleflight.Group   // "refresh" and "look"
+	flights singleflight.Group   // "refresh" (and saves of renewed tokens), "look", "newer"
 	waiting atomic.Int32         // callers that cannot go on without a refresh
 	early   atomic.Bool          // an early refresh is under way
 	events  events
@@ -56,11 +57,12 @@ type Session struct {
 	epoch    uint64        // goes up with each login and logout; a refresh begun before cannot adopt
 	turned   chan struct{} // closed when waiting has become pointless; nil: nobody asked for it
 	left     leaving
-	lookAt   time.Time // when an empty or ended session may look at the store again
+	lookAt   time.Time // when the session may look at the store again for a token to use
 	lookErr  error     // what the last look ended with
 	backoff  backoff   // of refreshes that somebody needs
 	earlier  backoff   // of looks before an early refresh, which nobody needs yet
 	storm    stormGuard
+	renewals renewals
 	unsaved  map[*NotSavedError]struct{}
 	closed   bool
 	running  int           // goroutines of the session's own that Close waits for
@@ -69,7 +71,8 @@ type Session struct {
 }
 
 // held is one generation: what the session holds between one adoption and the
-// next. It does not change.
+// next. It does not change, but when a renewed token is stored another held of the
+// same generation takes its place, with the number that the token got in the store.
 type held struct {
 	generation uint64
 	record     Record   // its Token is nil if the session is empty, ended or closed
@@ -148,7 +151,8 @@ func (s *Session) Wrap(c *http.Client) *http.Client {
 }
 
 // Token returns a copy of a token that is good to be sent now, after loading or
-// refreshing it if necessary. Errors are those of a request: ErrLoginRequired,
+// refreshing it if necessary. Without a Config.Refresher that is the token as it is,
+// expired or not, after a look at the store if it has expired. Errors are those of a request: ErrLoginRequired,
 // a [*TokenError], ErrStoreUnavailable, ErrStoreCorrupt, ErrClosed, ErrReentrant,
 // or ctx's.
 func (s *Session) Token(ctx context.Context) (*Token, error) {
@@ -194,12 +198,15 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	if now.Before(h.soft) {
 		return h, nil
 	}
+	if s.refresher == nil {
+		return s.unrefreshed(ctx, h, now)
+	}
 	if !h.overdue(now) {
 		s.refreshEarly(h)
 		return h, nil
 	}
 	next, err := s.refreshed(ctx, h, false)
-	if err != nil && ctx.Err() == nil && s.held.Load() == h && !h.expired(time.Now()) {
+	if err != nil && ctx.Err() == nil && s.held.Load().generation == h.generation && !h.expired(time.Now()) {
 		return h, nil // a token that the server still takes is better than an error
 	}
 	return next, err
@@ -254,7 +261,7 @@ func (s *Session) loadShared() error {
 	epoch := s.epoch
 	s.mu.Unlock()
 
-	r, err := s.load()
+	r, err := s.load(s.lifetime)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,9 +281,9 @@ func (s *Session) loadShared() error {
 }
 
 // load reads the store, whatever it does.
-func (s *Session) load() (r Record, err error) {
+func (s *Session) load(ctx context.Context) (r Record, err error) {
 	err = s.contain("Store.Load", func() (err error) {
-		r, err = s.store.Load(s.lifetime, s.key)
+		r, err = s.store.Load(ctx, s.key)
 		return err
 	})
 	if err == nil && (r.State != Active || r.Token == nil) {
@@ -314,6 +321,7 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 	}
 	h.soft, h.hard = windows(issued, r.Token.Expiry, s.refreshBefore)
 	s.left, s.lookErr, s.backoff, s.earlier = leaving{}, nil, backoff{}, backoff{}
+	s.renewals.forget()
 	s.held.Store(h)
 	if announce && s.hooks.Adopted != nil {
 		info := s.infoLocked()
@@ -340,6 +348,7 @@ func (s *Session) endLocked(reason error, logout bool) {
 	}
 	s.lookErr, s.lookAt = reason, time.Now().Round(0).Add(lookInterval)
 	s.backoff, s.earlier = backoff{}, backoff{}
+	s.renewals.forget()
 	s.held.Store(h)
 	s.turnLocked()
 	if old.usable() && !s.closed {

@@ -94,10 +94,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, refuse(req, err)
 	}
-	body := t.firstBody(req)
+	body, sent := t.firstBody(req), s.sendTime()
 	resp, err := t.send(req, h, body.reader(), body.expectation())
 	if err != nil || !s.rejected(resp) {
 		body.handOver()
+		s.renewedBy(resp, h, sent)
 		return resp, err
 	}
 	return t.rejected(req, h, body, resp)
@@ -134,9 +135,14 @@ func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *h
 		return nil, err
 	}
 	s.replayed(req)
+	sent := s.sendTime()
 	resp, err = t.send(req, h, again, nil)
 	if err == nil {
-		s.judge(h, s.rejected(resp))
+		refused := s.rejected(resp)
+		s.judge(h, refused)
+		if !refused {
+			s.renewedBy(resp, h, sent)
+		}
 	}
 	return resp, err
 }

@@ -77,6 +77,7 @@ func parse(args []string) (*settings, error) {
 	f.BoolVar(&o.Milliseconds, "milliseconds", false, "iat and exp in JWTs are milliseconds")
 	f.IntVar(&o.MaxUses, "max-uses", 0, "how often a login can be refreshed; 0: no limit")
 	f.StringVar(&o.Header, "header", "", "the header of the bare access token, such as X-Auth-Token; default: Authorization: Bearer")
+	f.BoolVar(&o.SlidingHeader, "sliding-header", false, "API answers carry a renewed access token in that header")
 	f.StringVar(&o.ClientSecret, "client-secret", "", "what OAuth clients must know; default: they are public")
 
 	f.IntVar(&s.failRefresh, "fail-refresh", 0, "how many refreshes fail; negative: all")
@@ -178,6 +179,9 @@ func story(w io.Writer, srv *tokentest.Server, s *settings) {
 	line("Log in with a password.", isJSON+"-d "+quote(string(login)), "/login")
 	line("Call the API; it describes the request.", bearer("ACCESS"), "/api/orders")
 	line("Send it a body and get that back.", bearer("ACCESS")+" -d hello", "/api/orders?echo=1")
+	if s.options.SlidingHeader {
+		line("Exchange the access token itself for a new one.", bearer("ACCESS")+" -d ''", "/heartbeat")
+	}
 	refresh := isJSON + `-d '{"refresh_token":"'$REFRESH'"}'`
 	line("Exchange the refresh token.", refresh, "/token/refresh")
 	if !s.options.NoRotation && s.options.ReuseGrace == 0 {

@@ -147,7 +147,9 @@ func TestRun(t *testing.T) {
 		"secrets":      {[]string{"-client-secret", `a'b" :$x`, "-user", `o'neill:"$x\`, "-opaque"}, strict},
 		"HTTP/2":       {[]string{"-http2"}, strict},
 		"no rotation":  {[]string{"-no-rotation", "-no-expires-in", "-clock-skew", "1h"}, lax},
-		"grace":        {[]string{"-reuse-grace", "1m", "-max-uses", "1", "-latency", "1ms"}, lax},
+		"sliding": {[]string{"-sliding-header", "-header", "X-Auth-Token", "-milliseconds"},
+			[]int{200, 200, 200, 200, 200, 401, 401, 200, 200, 401}},
+		"grace": {[]string{"-reuse-grace", "1m", "-max-uses", "1", "-latency", "1ms"}, lax},
 		"faults": {[]string{"-fail-refresh", "1", "-fail-status", "503", "-fail-header", "Retry-After: 7",
 			"-fail-body", "no", "-fail-after-commit"}, []int{200, 200, 200, 503, 401, 401, 200, 200, 401}},
 	} {

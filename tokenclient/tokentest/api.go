@@ -2,6 +2,7 @@ package tokentest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -22,7 +23,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		}
 		s.requestIDs[id] = true
 	}
-	var user, refused string
+	var user, refused, renewed string
 	token := s.accessTokenLocked(r)
 	fault := s.apiFaults.take()
 	switch {
@@ -30,8 +31,16 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	case token == "":
 		refused = "no access token"
 	default:
-		user, refused = s.judgeLocked(token)
+		var f *family
+		if f, refused = s.judgeLocked(token); f != nil {
+			user = f.user
+		}
+		if f != nil && s.options.SlidingHeader {
+			renewed = s.mintLocked(f, false)
+			s.counters.Renewals++
+		}
 	}
+	header := cmp.Or(s.options.Header, "Authorization")
 	if refused != "" || fault != nil && !fault.Cut && fault.status() == http.StatusUnauthorized {
 		s.counters.Unauthorized++
 	}
@@ -60,6 +69,9 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		a.challenge = challenge
 		a.write(w)
 	default:
+		if renewed != "" {
+			w.Header().Set(header, renewed)
+		}
 		echo(w, r, user)
 	}
 }

@@ -30,6 +30,13 @@ type Counters struct {
 	// Replays is how many of them had an X-Request-Id that an earlier request to
 	// the API had.
 	Replays int
+
+	// Renewals is how many of them were answered with a new access token because
+	// of Options.SlidingHeader.
+	Renewals int
+
+	// Heartbeats is the number of calls of /heartbeat.
+	Heartbeats int
 }
 
 // Counters returns what the server saw so far.

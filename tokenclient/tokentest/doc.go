@@ -116,11 +116,17 @@
 //   - GET /.well-known/oauth-authorization-server is the metadata of RFC 8414.
 //   - POST /oauth/revoke is RFC 7009. A refresh token takes its whole family
 //     with it, an access token only itself. Unknown tokens are a 200 too.
+//   - POST /heartbeat takes the access token itself, on the header where the API
+//     wants it, and answers a new one of the same family as JSON: access_token,
+//     token_type and expires_in. The old one is accepted until its own expiry. A
+//     token that is not accepted is a 401 with a JSON body. Whatever the request's
+//     body is, it is not read.
 //   - Any method at /api/ and below needs an access token and describes the
 //     request as JSON: method, path, subject (the user), and the body's length
 //     and sha256. With the query echo=1 the answer is the request's body as it
 //     came. A token that is not accepted is a 401 with a challenge (RFC 6750,
-//     section 3), given before the body is read.
+//     section 3), given before the body is read. With Options.SlidingHeader the
+//     answer has a new access token in a header.
 //
 // Every other path is a 404.
 //
@@ -130,7 +136,9 @@
 // belongs to that family. Refresh tokens rotate: each buys one pair. One that is
 // presented again has been stolen or was lost on the way, and the server cannot
 // tell which, so it revokes the family, access tokens included (RFC 9700,
-// section 4.14.2). [Options] has the knobs that soften this.
+// section 4.14.2). [Options] has the knobs that soften this. Access tokens are
+// independent of each other: each is accepted until its own expiry, however many the
+// family has got since.
 //
 // Both tokens are JWTs, signed with HS256 and a key that only this server has.
 // Their claims are sub, iat, exp, jti and family. Times in them are cut to whole

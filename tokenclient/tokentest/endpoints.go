@@ -110,11 +110,22 @@ func (s *Server) serveOAuthRevoke(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// serveHeartbeat is POST /heartbeat.
+func (s *Server) serveHeartbeat(w http.ResponseWriter, r *http.Request) {
+	s.renew(w, r, &s.counters.Heartbeats, func() answer { return s.prolong(r) })
+}
+
 // refresh is what both protocols have in common once it is known that a call
 // asks for a refresh: commit makes it take effect.
 func (s *Server) refresh(w http.ResponseWriter, r *http.Request, commit func() answer) {
+	s.renew(w, r, &s.counters.Refreshes, commit)
+}
+
+// renew counts a call that asks for a token and lets it take effect by commit,
+// unless it is to fail.
+func (s *Server) renew(w http.ResponseWriter, r *http.Request, count *int, commit func() answer) {
 	s.mu.Lock()
-	s.counters.Refreshes++
+	*count++
 	fault := s.refreshFaults.take()
 	s.mu.Unlock()
 	s.delay(r)

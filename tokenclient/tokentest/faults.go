@@ -30,8 +30,8 @@ type Fault struct {
 	AfterCommit bool
 }
 
-// FailRefresh makes the next n calls of /token/refresh and /oauth/token that ask
-// for a refresh fail with f, in the order in which they arrive. Further calls of
+// FailRefresh makes the next n calls of /token/refresh, of /heartbeat, and of
+// /oauth/token that ask for a refresh fail with f, in the order in which they arrive. Further calls of
 // FailRefresh add to the list. A negative n means all calls from then on; a zero
 // n empties the list. f.Header must not be changed afterwards.
 func (s *Server) FailRefresh(n int, f Fault) {

@@ -67,6 +67,13 @@ type Options struct {
 	// section 2.1).
 	Header string
 
+	// SlidingHeader makes the API renew the token by itself: each answer to an
+	// accepted request has a new access token of the same family, bare, in the
+	// response header that Header names, or in Authorization, without a scheme.
+	// The old one is accepted until its own expiry; a client that sends nothing
+	// for that long is locked out. Answers that a [Fault] decided have none.
+	SlidingHeader bool
+
 	// ClientSecret is what clients of /oauth/token and /oauth/revoke must prove
 	// to know, by HTTP Basic or in the form (RFC 6749, section 2.3.1); any
 	// client_id will do. Empty: clients are public and are not asked.

@@ -91,6 +91,7 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 	mux.HandleFunc("GET /oauth/authorize", s.serveAuthorize)
 	mux.HandleFunc("POST /oauth/device", s.serveDevice)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.serveMetadata)
+	mux.HandleFunc("POST /heartbeat", s.serveHeartbeat)
 	mux.HandleFunc("/api/", s.serveAPI)
 	s.http = &http.Server{
 		Handler:     mux,

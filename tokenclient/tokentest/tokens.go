@@ -93,18 +93,18 @@ func (s *Server) findLocked(text string) *grant {
 	return s.grants[id]
 }
 
-// judgeLocked returns the user of an access token, or why it is not accepted.
-func (s *Server) judgeLocked(text string) (user, refused string) {
+// judgeLocked returns the family of an access token, or why it is not accepted.
+func (s *Server) judgeLocked(text string) (f *family, refused string) {
 	g := s.findLocked(text)
 	switch {
 	case g == nil || g.refresh:
-		return "", "not an access token of this server"
+		return nil, "not an access token of this server"
 	case g.revoked || g.family.revoked:
-		return "", "the access token was revoked"
+		return nil, "the access token was revoked"
 	case !s.options.now().Before(g.expiry):
-		return "", "the access token expired"
+		return nil, "the access token expired"
 	}
-	return g.family.user, ""
+	return g.family, ""
 }
 
 // login answers a pair of a new family.
@@ -165,6 +165,21 @@ func (s *Server) pairLocked(f *family, refresh bool) answer {
 		}
 	}
 	return answer{status: http.StatusOK, body: body}
+}
+
+// prolong answers a new access token for one that is accepted.
+func (s *Server) prolong(r *http.Request) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	token := s.accessTokenLocked(r)
+	if token == "" {
+		return refusal(http.StatusUnauthorized, "invalid_token", "no access token")
+	}
+	f, refused := s.judgeLocked(token)
+	if f == nil {
+		return refusal(http.StatusUnauthorized, "invalid_token", refused)
+	}
+	return s.pairLocked(f, false)
 }
 
 // revoke ends one token as RFC 7009, section 2.1 has it.
