@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// An Attacher puts a token on a request. The default, a nil Attacher, is the
-// Authorization header of RFC 6750, section 2.1.
+// An Attacher puts a token on a request. The default is [Bearer].
 //
 // An Attacher is safe for concurrent use.
 type Attacher interface {
@@ -22,14 +21,17 @@ type Attacher interface {
 	Attach(req *http.Request, t *Token) error
 }
 
-// bearer is the default Attacher.
-type bearer struct{}
+// Bearer is the default [Attacher]: the Authorization header of RFC 6750, section
+// 2.1. The scheme is the token's type, if that is something else than Bearer.
+type Bearer struct{}
 
-func (bearer) HeaderName() string { return "Authorization" }
+// HeaderName returns "Authorization".
+func (Bearer) HeaderName() string { return "Authorization" }
 
-func (b bearer) Attach(req *http.Request, t *Token) error { return setHeader(req, b, t) }
+// Attach sets the header.
+func (b Bearer) Attach(req *http.Request, t *Token) error { return setHeader(req, b, t) }
 
-func (bearer) headerValue(t *Token) (string, error) {
+func (Bearer) headerValue(t *Token) (string, error) {
 	// Servers that answer "bearer" in lower case are many, and so are servers
 	// that accept only "Bearer".
 	if t.TokenType == "" || strings.EqualFold(t.TokenType, "Bearer") {

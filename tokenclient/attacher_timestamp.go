@@ -55,7 +55,7 @@ func (a TimestampAttacher) Attach(req *http.Request, t *Token) error {
 
 func (a TimestampAttacher) next() Attacher {
 	if a.Next == nil {
-		return bearer{}
+		return Bearer{}
 	}
 	return a.Next
 }

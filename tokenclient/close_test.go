@@ -221,3 +221,26 @@ func TestCloseAtAnyTime(t *testing.T) {
 		})
 	}
 }
+
+// TestCloseLetsAnEarlyRefreshBegin: a program that makes one request and ends, over
+// and over, would otherwise never refresh before the token has expired.
+func TestCloseLetsAnEarlyRefreshBegin(t *testing.T) {
+	for range 20 { // the request and Close race with the refresh
+		synctest.Test(t, func(t *testing.T) {
+			kept := new(store.Memory)
+			r := newRig(t, &tokentest.Options{InMemory: true, Latency: time.Second}, func(c *tokenclient.Config, _ *tokentest.Server) {
+				c.Store, c.Key = kept, "alice"
+			})
+			r.login(t)
+			time.Sleep(14 * time.Minute)
+			r.wantGet(t, 200)
+			if err := r.session.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r.wantRefreshes(t, 1)
+			if stored, err := kept.Load(t.Context(), "alice"); err != nil || stored.Number != 2 {
+				t.Errorf("stored number %d, error %v; want 2", stored.Number, err)
+			}
+		})
+	}
+}

@@ -137,7 +137,7 @@ func New(c Config) (*Session, error) {
 		s.timeout = defaultRefreshTimeout
 	}
 	if s.attacher == nil {
-		s.attacher = bearer{}
+		s.attacher = Bearer{}
 	}
 	if err := checkAttacher("Config.Attacher", s.attacher); err != nil {
 		return nil, err

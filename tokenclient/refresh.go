@@ -285,8 +285,10 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 	s.renewals.refreshing = true
 	s.mu.Unlock()
 	defer s.refreshEnded()
+	seen := now.record
 	switch {
 	case closed: // an early refresh that was begun before
+		seen = h.record
 	case !now.usable():
 		return nil, errFenced
 	case now.generation != h.generation:
@@ -310,7 +312,6 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		made = t
 		return t, err
 	}
-	seen := now.record
 	r, err := s.exchange(s.lifetime, seen, s.timeout, fn)
 	if failures == 0 && answerLost(err) {
 		// Some servers answer the same again for a while, and if the request was
