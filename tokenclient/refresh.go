@@ -230,10 +230,14 @@ func (s *Session) worthPresenting(h *held) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.held.Load()
+	seen := now.record
+	if s.closed {
+		seen = h.record // what was held when Close came
+	}
 	switch {
 	case !s.closed && now.generation != h.generation:
 		return false
-	case s.closed && (err != nil || newer(r, h.record)):
+	case s.closed && (err != nil || newer(r, seen)):
 		return false
 	case errors.Is(err, ErrNoToken):
 		s.endLocked(ErrLoginRequired, false)
@@ -241,10 +245,10 @@ func (s *Session) worthPresenting(h *held) bool {
 	case err != nil:
 		s.earlier.failed(err, 0, 0, time.Now().Round(0))
 		return false
-	case newer(r, now.record) && s.supersededLocked(r):
+	case newer(r, seen) && s.supersededLocked(r):
 		s.adoptLocked(r, true)
 		return false
-	case newer(r, now.record), r.Announced > 0: // the former: a save of ours is under way
+	case newer(r, seen), r.Announced > 0: // the former: a save of ours is under way
 		s.earlier.failed(errAnnounced, 0, 0, time.Now().Round(0))
 		return false
 	}
