@@ -1,0 +1,86 @@
+package tokenclient
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// refreshEarly starts a refresh that nobody waits for: h is good for a while yet.
+func (s *Session) refreshEarly(h *held) {
+	if !s.early.CompareAndSwap(false, true) {
+		return
+	}
+	s.mu.Lock()
+	now := time.Now()
+	waits := s.closed || s.backoff.pending(now) != nil || s.earlier.pending(now) != nil ||
+		!exchangeable(s.refresher, h.record.Token)
+	if !waits {
+		s.running++
+	}
+	s.mu.Unlock()
+	if waits {
+		s.early.Store(false)
+		return
+	}
+	go func() {
+		defer s.finish()
+		defer s.early.Store(false)
+		if s.worthPresenting(h) {
+			<-s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, false) })
+		}
+	}()
+}
+
+// worthPresenting looks at the store before an early refresh, and takes what
+// another process put there. A refresh token that somebody else may be
+// presenting, or has died presenting, is left alone as long as the access token
+// is good.
+func (s *Session) worthPresenting(h *held) bool {
+	r, err := s.load(s.lifetime)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.held.Load()
+	seen := now.record
+	if s.closed {
+		seen = h.record // what was held when Close came
+	}
+	switch {
+	case !s.closed && now.generation != h.generation:
+		return false
+	case s.closed && (err != nil || newer(r, seen)):
+		return false
+	case errors.Is(err, ErrNoToken):
+		s.endLocked(ErrLoginRequired, false)
+		return false
+	case err != nil:
+		s.earlier.failed(err, 0, 0, time.Now().Round(0))
+		return false
+	case newer(r, seen) && s.supersededLocked(r):
+		s.adoptLocked(r, true)
+		return false
+	case newer(r, seen), r.Announced > 0: // the former: a save of ours is under way
+		s.earlier.failed(errAnnounced, 0, 0, time.Now().Round(0))
+		return false
+	}
+	return true
+}
+
+var errAnnounced = fmt.Errorf("%w: somebody else may have presented it", ErrNotPresented)
+
+// newer reports whether r, from the store, comes after what a session holds.
+func newer(r, held Record) bool { return r.Era != held.Era || r.Number > held.Number }
+
+// exchangeable reports whether r can do anything with t, as far as is known.
+func exchangeable(r Refresher, t *Token) bool {
+	if t.RefreshToken != "" {
+		return true
+	}
+	switch r := r.(type) {
+	case *OAuth2Refresher:
+		return false
+	case *JSONRefresher:
+		return r.SendAccessToken || r.Attacher != nil
+	}
+	return true
+}
