@@ -44,7 +44,7 @@ func loopback(w io.Writer, s settings) error {
 			}
 			return err
 		}
-		n, err := calibrate(2*s.sample, call)
+		n, err := calibrate(s.turn, call)
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ import (
 // settings is how much is measured.
 type settings struct {
 	rounds   int           // of the hot path and the loopback
-	sample   time.Duration // how long a contender's turn lasts there
+	turn     time.Duration // how long a contender's turn lasts there
 	callers  int           // in a stampede
 	stampede int           // rounds of it
 	deadline int           // rounds of the waiters
@@ -33,8 +33,8 @@ type settings struct {
 }
 
 var (
-	full  = settings{rounds: 101, sample: 2 * time.Millisecond, callers: 10000, stampede: 15, deadline: 3, sessions: 2000}
-	quick = settings{rounds: 11, sample: time.Millisecond, callers: 10000, stampede: 3, deadline: 1, sessions: 500}
+	full  = settings{rounds: 61, turn: 5 * time.Millisecond, callers: 10000, stampede: 15, deadline: 3, sessions: 2000}
+	quick = settings{rounds: 11, turn: 2 * time.Millisecond, callers: 10000, stampede: 3, deadline: 1, sessions: 500}
 )
 
 func main() {
