@@ -3,18 +3,21 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
 )
 
-// interleave runs measure for each of n contenders in each round. Every round
-// begins with another of them.
+// interleave runs measure for each of n contenders in each round. The order is
+// another in every round: who comes after whom matters, for the memory that one
+// leaves behind is what the next finds.
 func interleave(rounds, n int, measure func(contender int) error) error {
-	for round := range rounds {
-		for i := range n {
-			if err := measure((round + i) % n); err != nil {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range rounds {
+		for _, i := range r.Perm(n) {
+			if err := measure(i); err != nil {
 				return err
 			}
 		}
@@ -76,8 +79,12 @@ func repeat(n int, f func() error) error {
 	return nil
 }
 
-// timed returns how long f takes on average over n times, in nanoseconds.
+// timed returns how long f takes on average over n times, in nanoseconds, after
+// as many that do not count.
 func timed(n int, f func() error) (float64, error) {
+	if err := repeat(n, f); err != nil {
+		return 0, err
+	}
 	began := time.Now()
 	err := repeat(n, f)
 	return float64(time.Since(began).Nanoseconds()) / float64(n), err
@@ -86,9 +93,14 @@ func timed(n int, f func() error) (float64, error) {
 // atRest is timed without the garbage collector, which runs before. What a
 // collection costs, and into whose turn it falls, depends on the program.
 func atRest(n int, f func() error) (float64, error) {
-	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	return timed(n, f)
+	if err := repeat(n, f); err != nil {
+		return 0, err
+	}
+	runtime.GC()
+	began := time.Now()
+	err := repeat(n, f)
+	return float64(time.Since(began).Nanoseconds()) / float64(n), err
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
