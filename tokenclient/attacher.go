@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -102,13 +103,19 @@ func isHeaderName(s string) bool {
 	return s != ""
 }
 
-// withHeader returns a copy of h in which name has value. Its size is given
-// beforehand, since a map that grows is allocated twice; the values are shared,
+// withHeader returns a copy of h in which name has value. The values are shared,
 // which is legal because nobody below a RoundTripper may change them.
 func withHeader(h http.Header, name string, value []string) http.Header {
-	c := make(http.Header, len(h)+1)
-	for k, v := range h {
-		c[k] = v
+	var c http.Header
+	switch len(h) {
+	case 0:
+		return http.Header{name: value}
+	case 8, 14, 28, 56, 112:
+		// A copy would be full, and allocated a second time for one header more.
+		c = make(http.Header, len(h)+1)
+		maps.Copy(c, h)
+	default:
+		c = maps.Clone(h) // as it is in memory, not header by header
 	}
 	c[name] = value
 	return c

@@ -3,6 +3,8 @@ package tokenclient_test
 import (
 	"context"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -159,5 +161,32 @@ func TestAttacherBadToken(t *testing.T) {
 		if now, err := s.Peek(t.Context()); err != nil || now.AccessToken != contractAccess(0) {
 			t.Errorf("after a bad SetToken: token %v, error %v", now, err)
 		}
+	}
+}
+
+// TestAttacherHeaderCount: however many headers a request has, all of them go out
+// with the token, and none is added to the caller's.
+func TestAttacherHeaderCount(t *testing.T) {
+	base := &contractBase{answers: []contractAnswer{{status: 200}}}
+	transport := contractSession(t, nil).Transport(base)
+	for n := range 120 {
+		req := allocsRequest(t, http.MethodGet, n)
+		before := req.Header.Clone()
+		if _, err := transport.RoundTrip(req); err != nil {
+			t.Fatal(err)
+		}
+		sent := base.sent[n].req.Header.Clone()
+		if !slices.Equal(sent["Authorization"], []string{"Bearer " + contractAccess(0)}) {
+			t.Errorf("%d headers: Authorization is %q", n, sent["Authorization"])
+		}
+		delete(sent, "Authorization")
+		if !reflect.DeepEqual(sent, before) || !reflect.DeepEqual(req.Header, before) {
+			t.Errorf("%d headers: sent %v, and the caller's are %v", n, sent, req.Header)
+		}
+	}
+	req := allocsRequest(t, http.MethodGet, 0)
+	req.Header = nil
+	if _, err := transport.RoundTrip(req); err != nil || req.Header != nil {
+		t.Errorf("no header map: error %v, afterwards %v", err, req.Header)
 	}
 }

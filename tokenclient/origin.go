@@ -58,12 +58,12 @@ func isLoopback(host string) bool {
 }
 
 // parseOrigin reads an entry of Config.Origins.
-func parseOrigin(s string, insecureHTTP bool) (origin, error) {
-	bad := func(why string) (origin, error) {
-		return origin{}, fmt.Errorf("tokenclient: Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
+func parseOrigin(s string, insecureHTTP bool) (allowedOrigin, error) {
+	bad := func(why string) (allowedOrigin, error) {
+		return allowedOrigin{}, fmt.Errorf("tokenclient: Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
 	}
 	if strings.Contains(s, "@") { // a password, perhaps: not to be repeated
-		return origin{}, errors.New("tokenclient: Config.Origins: an entry has user information in it")
+		return allowedOrigin{}, errors.New("tokenclient: Config.Origins: an entry has user information in it")
 	}
 	u, err := url.Parse(s)
 	switch {
@@ -82,7 +82,16 @@ func parseOrigin(s string, insecureHTTP bool) (origin, error) {
 	if !o.secure() && !insecureHTTP {
 		return bad("is plain http beyond this machine, where everybody on the way can read the token (Config.InsecureHTTP allows it)")
 	}
-	return o, nil
+	return allowedOrigin{o, u.Host}, nil
+}
+
+// allowedOrigin is an entry of Config.Origins.
+type allowedOrigin struct {
+	origin
+
+	// text is the host and port as the entry has them. A URL with the same
+	// scheme and the same text is of this origin, without a closer look.
+	text string
 }
 
 // maxRedirects bounds the walk along a redirect chain. [http.Client] follows 10.
@@ -94,6 +103,9 @@ func (s *Session) mayAttach(req *http.Request) (bool, error) {
 	if req.URL == nil || withoutToken(req.Context()) || s.callerSet(req) || s.ownEndpoint(req.URL) {
 		return false, nil
 	}
+	if req.Response == nil && s.plainlyAllowed(req.URL) {
+		return true, nil
+	}
 	o := originOf(req.URL)
 	if !s.allowed(o) || !s.chainAllowed(req, o) {
 		return false, nil
@@ -102,6 +114,20 @@ func (s *Session) mayAttach(req *http.Request) (bool, error) {
 		return false, fmt.Errorf("tokenclient: no token is sent over plain http to %s; use https, or set Config.InsecureHTTP", o)
 	}
 	return true, nil
+}
+
+// plainlyAllowed reports whether u's origin is allowed and may have the token, for
+// most URLs of which it is: written as in the Config, or over https if any will do.
+func (s *Session) plainlyAllowed(u *url.URL) bool {
+	if s.anyOrigin {
+		return u.Scheme == "https"
+	}
+	for i := range s.origins {
+		if a := &s.origins[i]; a.text == u.Host && a.scheme == u.Scheme {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Session) allowed(o origin) bool {

@@ -25,7 +25,7 @@ type Session struct {
 	endpoints     []*url.URL // where refresher posts to
 	store         Store
 	key           string
-	origins       []origin
+	origins       []allowedOrigin
 	anyOrigin     bool
 	insecureHTTP  bool
 	refreshBefore time.Duration

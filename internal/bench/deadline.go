@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	deadlineWaiters = 20
+	deadlineOf      = 10 * time.Millisecond
+	deadlineRefresh = 2 * time.Second
+)
+
+// deadline measures how late a caller with a short deadline is free when others
+// wait for a long refresh.
+func deadline(w io.Writer, s settings) error {
+	late := make([]series, len(contenders))
+	never := make([]string, len(contenders))
+	err := interleave(s.deadline, len(contenders), func(i int) (err error) {
+		never[i], err = deadlineOnce(contenders[i], &late[i])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "## A waiter's deadline\n\nA refresh takes %v; %d callers come later, each with a deadline of %v. How long after its deadline such a caller is free.\n\n",
+		deadlineRefresh, deadlineWaiters, deadlineOf)
+	t := newTable("", "median", "worst")
+	for i, c := range contenders {
+		if never[i] != "" {
+			t.add(c.name, never[i], "")
+			continue
+		}
+		t.add(c.name, nsAsMS(late[i].median()), nsAsMS(late[i].quantile(1)))
+	}
+	t.print(w)
+	return nil
+}
+
+func deadlineOnce(c contender, late *series) (never string, err error) {
+	i := newIssuer()
+	i.lifetime.Store(int64(-time.Second))
+	opened, err := c.open(place{base: &server{issuer: i}, issuer: i, origin: origin})
+	if err != nil || opened.never != "" {
+		return opened.never, err
+	}
+	defer opened.close()
+	i.valid.Store(nil)
+	i.lifetime.Store(int64(time.Hour))
+	i.latency.Store(int64(deadlineRefresh))
+
+	// The first caller has no deadline of its own, and leaves when all are free.
+	first, leave := context.WithCancel(context.Background())
+	var starter, waiters sync.WaitGroup
+	starter.Go(func() { _, _ = opened.get(first, origin+"/first") })
+	time.Sleep(50 * time.Millisecond)
+	after := make([]time.Duration, deadlineWaiters)
+	for n := range deadlineWaiters {
+		waiters.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), deadlineOf)
+			defer cancel()
+			began := time.Now()
+			_, _ = opened.get(ctx, origin+"/things")
+			after[n] = time.Since(began) - deadlineOf
+		})
+		time.Sleep(2 * time.Millisecond)
+	}
+	waiters.Wait()
+	leave()
+	starter.Wait()
+	for _, d := range after {
+		*late = append(*late, float64(d))
+	}
+	return "", nil
+}

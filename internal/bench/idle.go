@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+)
+
+// idle measures the memory of sessions that hold a token and do nothing.
+func idle(w io.Writer, s settings) error {
+	fmt.Fprintf(w, "## An idle session\n\nThe memory of one of %d, each with a token of its own (80 bytes of text) and all over one base; what the contender needs to send a request counts.\n\n", s.sessions)
+	t := newTable("", "bytes")
+	for _, c := range contenders {
+		bytes, err := idleBytes(c, s.sessions)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		t.add(c.name, fmt.Sprint(bytes))
+	}
+	t.print(w)
+	return nil
+}
+
+func idleBytes(c contender, n int) (uint64, error) {
+	p := place{base: newStill(), issuer: newIssuer(), origin: origin}
+	sessions := make([]*session, n)
+	before := inUse()
+	for i := range sessions {
+		var err error
+		if sessions[i], err = c.open(p); err != nil {
+			return 0, err
+		}
+	}
+	after := inUse()
+	for _, s := range sessions {
+		_ = s.close()
+	}
+	return (after - before) / uint64(n), nil
+}
+
+// inUse is the memory of what is reachable, stacks of goroutines included.
+func inUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
