@@ -150,6 +150,7 @@ func New(c Config) (*Session, error) {
 		s.hooks = *c.Hooks
 	}
 	s.lifetime, s.end = context.WithCancel(context.WithValue(context.Background(), insideKey{s}, true))
+	s.born = time.Now()
 	s.held.Store(&held{})
 	return s, nil
 }

@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -199,4 +200,29 @@ func TestGuardStorm(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestQuietAsksTheWallClock: while the machine sleeps the monotonic clock stands
+// still, and a token expires. Requests find out after a second at the latest.
+func TestQuietAsksTheWallClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Session{born: time.Now()}
+		slept := &held{soft: time.Now().Add(-time.Minute), quietUntil: time.Hour}
+		if s.quiet(slept) {
+			t.Error("the first request did not ask the wall clock")
+		}
+		if !s.quiet(slept) {
+			t.Error("the next request asked the wall clock again")
+		}
+		time.Sleep(wallInterval)
+		if s.quiet(slept) {
+			t.Error("nobody asked the wall clock for a second")
+		}
+		if due := (&held{soft: slept.soft, quietUntil: wallInterval}); s.quiet(due) {
+			t.Error("a token that is due by the monotonic clock is left alone")
+		}
+		if !s.quiet(&held{}) {
+			t.Error("something is to be done about a token whose expiry is unknown")
+		}
+	})
 }

@@ -44,6 +44,9 @@ type Session struct {
 	end      context.CancelFunc
 	closing  chan struct{} // closed by Close, before end
 
+	born     time.Time    // with a monotonic reading
+	wallNext atomic.Int64 // nanoseconds since born: when the wall clock is to be asked again
+
 	held    atomic.Pointer[held] // never nil; written with mu held
 	flights singleflight.Group   // "refresh" (and saves of renewed tokens), "look", "newer"
 	waiting atomic.Int32         // callers that cannot go on without a refresh
@@ -77,7 +80,8 @@ type held struct {
 	record     Record   // its Token is nil if the session is empty, ended or closed
 	value      []string // of the header that carries the token; nil if it is made for each request
 	soft, hard time.Time
-	logouts    uint64 // how often the session was logged out before
+	quietUntil time.Duration // soft, by the monotonic clock since Session.born
+	logouts    uint64        // how often the session was logged out before
 }
 
 // usable reports whether requests may go out with h at all.
@@ -166,7 +170,7 @@ func (s *Session) asItIs(ctx context.Context) (*held, error) {
 // not about to expire it takes no lock and does no I/O.
 func (s *Session) current(ctx context.Context) (*held, error) {
 	h, err := s.asItIs(ctx)
-	if err != nil || h.soft.IsZero() {
+	if err != nil || s.quiet(h) {
 		return h, err
 	}
 	now := time.Now()
@@ -187,6 +191,25 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	return next, err
 }
 
+// wallInterval is how long the monotonic clock is trusted alone.
+const wallInterval = time.Second
+
+// quiet reports whether there is nothing to do about h yet, for most requests of
+// which that is so. The monotonic clock is read in half the time that package time
+// takes for both; but it stands still while the machine sleeps, so that every now
+// and then a request asks the wall clock, too.
+func (s *Session) quiet(h *held) bool {
+	if h.soft.IsZero() {
+		return true
+	}
+	now := time.Since(s.born)
+	if now < h.quietUntil && now < time.Duration(s.wallNext.Load()) {
+		return true
+	}
+	s.wallNext.Store(int64(now + wallInterval))
+	return false
+}
+
 // adoptLocked makes r, which holds a token, the next generation.
 func (s *Session) adoptLocked(r Record, announce bool) *held {
 	old := s.held.Load()
@@ -201,6 +224,7 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 		issued = now // what is left is all that is known of the lifetime
 	}
 	h.soft, h.hard = windows(issued, r.Token.Expiry, s.refreshBefore)
+	h.quietUntil = time.Since(s.born) + time.Until(h.soft)
 	s.left, s.lookErr, s.backoff, s.earlier = leaving{}, nil, backoff{}, backoff{}
 	s.renewals.forget()
 	s.held.Store(h)
