@@ -1,7 +1,9 @@
 package tokenclient
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,24 +204,65 @@ func TestGuardStorm(t *testing.T) {
 	}
 }
 
-// TestQuietAsksTheWallClock: while the machine sleeps the monotonic clock stands
-// still, and a token expires. Requests find out after a second at the latest.
-func TestQuietAsksTheWallClock(t *testing.T) {
+// TestExpiryDuringSuspend: while the machine sleeps the monotonic clock stands
+// still, and a token expires. From the first request on that finds out, nobody gets
+// the old one.
+func TestExpiryDuringSuspend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Session{born: time.Now()}
-		slept := &held{soft: time.Now().Add(-time.Minute), quietUntil: time.Hour}
-		if s.quiet(slept) {
-			t.Error("the first request did not ask the wall clock")
+		s, err := New(Config{AnyOrigin: true, Refresher: RefresherFunc(func(context.Context, *Token) (*Token, error) {
+			time.Sleep(2 * time.Second)
+			return &Token{AccessToken: "new"}, nil
+		})})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !s.quiet(slept) {
-			t.Error("the next request asked the wall clock again")
+		defer s.Close(t.Context())
+		old := &Token{AccessToken: "old", RefreshToken: "r", Expiry: time.Now().Add(time.Hour)}
+		if err := s.SetToken(t.Context(), old); err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(wallInterval)
-		if s.quiet(slept) {
-			t.Error("nobody asked the wall clock for a second")
+		suspended := *s.held.Load()
+		suspended.quietUntil = 24 * time.Hour // the monotonic clock lags behind by a day
+		s.held.Store(&suspended)
+		time.Sleep(2 * time.Hour)
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if got, err := s.Token(t.Context()); err != nil || got.AccessToken != "new" {
+					t.Errorf("token %v, error %v; want the new one", got, err)
+				}
+			})
+			time.Sleep(100 * time.Millisecond)
 		}
-		if due := (&held{soft: slept.soft, quietUntil: wallInterval}); s.quiet(due) {
-			t.Error("a token that is due by the monotonic clock is left alone")
+		wg.Wait()
+	})
+}
+
+// TestQuietTrustsTheMonotonicClock for a second after the wall clock agreed.
+func TestQuietTrustsTheMonotonicClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{AnyOrigin: true, Refresher: RefresherFunc(func(context.Context, *Token) (*Token, error) {
+			return nil, errors.New("not asked for")
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close(t.Context())
+		if err := s.SetToken(t.Context(), &Token{AccessToken: "a", Expiry: time.Now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		h := s.held.Load()
+		for range 3 {
+			if s.quiet(h) {
+				t.Error("the wall clock was not asked for a second")
+			}
+			if _, err := s.Token(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !s.quiet(h) {
+				t.Error("the wall clock is asked again at once")
+			}
+			time.Sleep(wallInterval)
 		}
 		if !s.quiet(&held{}) {
 			t.Error("something is to be done about a token whose expiry is unknown")

@@ -175,6 +175,7 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	}
 	now := time.Now()
 	if now.Before(h.soft) {
+		s.wallNext.Store(int64(now.Sub(s.born) + wallInterval))
 		return h, nil
 	}
 	if s.refresher == nil {
@@ -191,23 +192,21 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	return next, err
 }
 
-// wallInterval is how long the monotonic clock is trusted alone.
+// wallInterval is how long the monotonic clock is trusted alone after the wall clock
+// agreed with it.
 const wallInterval = time.Second
 
 // quiet reports whether there is nothing to do about h yet, for most requests of
 // which that is so. The monotonic clock is read in half the time that package time
 // takes for both; but it stands still while the machine sleeps, so that every now
-// and then a request asks the wall clock, too.
+// and then a request asks the wall clock, too. From when that says otherwise until
+// there is another token, all requests ask it.
 func (s *Session) quiet(h *held) bool {
 	if h.soft.IsZero() {
 		return true
 	}
 	now := time.Since(s.born)
-	if now < h.quietUntil && now < time.Duration(s.wallNext.Load()) {
-		return true
-	}
-	s.wallNext.Store(int64(now + wallInterval))
-	return false
+	return now < h.quietUntil && now < time.Duration(s.wallNext.Load())
 }
 
 // adoptLocked makes r, which holds a token, the next generation.
