@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,12 +111,12 @@ func TestHard10TimeOfRejectionCounts(t *testing.T) {
 }
 
 // expiring answers refreshes with pairs whose expires_in is the JSON value v.
-func expiring(v string, refreshes *int) tokenclient.RefresherFunc {
+func expiring(v string, refreshes *atomic.Int64) tokenclient.RefresherFunc {
 	return func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-		*refreshes++
-		body := fmt.Sprintf(`{"access_token":"a%d","refresh_token":"r%[1]d","expires_in":%s}`, *refreshes, v)
+		n := refreshes.Add(1)
+		body := fmt.Sprintf(`{"access_token":"a%d","refresh_token":"r%[1]d","expires_in":%s}`, n, v)
 		if v == "" {
-			body = fmt.Sprintf(`{"access_token":"a%d","refresh_token":"r%[1]d"}`, *refreshes)
+			body = fmt.Sprintf(`{"access_token":"a%d","refresh_token":"r%[1]d"}`, n)
 		}
 		return tokenclient.ParseToken(json.RawMessage(body), time.Now(), nil)
 	}
@@ -126,7 +127,7 @@ func TestHard10TimeOfOddLifetimes(t *testing.T) {
 	for _, tc := range []struct {
 		expiresIn   string
 		want        time.Duration // 0: unknown
-		least, most int           // refreshes in an hour with a request each second
+		least, most int64         // refreshes in an hour with a request each second
 	}{
 		{"900", 15 * time.Minute, 4, 6},
 		{`"900"`, 15 * time.Minute, 4, 6},
@@ -143,7 +144,7 @@ func TestHard10TimeOfOddLifetimes(t *testing.T) {
 	} {
 		t.Run(tc.expiresIn, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var refreshes int
+				var refreshes atomic.Int64 // an early one may be running at the end
 				s, err := tokenclient.New(tokenclient.Config{Refresher: expiring(tc.expiresIn, &refreshes), Origins: []string{fakeAPI}})
 				if err != nil {
 					t.Fatal(err)
@@ -163,7 +164,7 @@ func TestHard10TimeOfOddLifetimes(t *testing.T) {
 				case tc.want != 0 && !now.Expiry.Equal(began.Add(tc.want)):
 					t.Errorf("lifetime %v, want %v", now.Expiry.Sub(began), tc.want)
 				}
-				refreshes = 0
+				refreshes.Store(0)
 				for range 3600 {
 					now, err := s.Token(t.Context())
 					if err != nil {
@@ -174,8 +175,8 @@ func TestHard10TimeOfOddLifetimes(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
-				if refreshes < tc.least || refreshes > tc.most {
-					t.Errorf("%d refreshes in an hour, want %d to %d", refreshes, tc.least, tc.most)
+				if n := refreshes.Load(); n < tc.least || n > tc.most {
+					t.Errorf("%d refreshes in an hour, want %d to %d", n, tc.least, tc.most)
 				}
 			})
 		})
