@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -72,6 +73,11 @@ type engine struct {
 	medium  medium
 	sealer  *Sealer
 	newTurn func(key string) turn
+
+	// margin is what a hold is longer than the call. 0: just what the medium
+	// needs to write the claim, because the turn is not lost when a holder is
+	// stopped.
+	margin time.Duration
 
 	mu      sync.Mutex // guards what follows
 	unsaved map[string][]*tokenclient.NotSavedError

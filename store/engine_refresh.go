@@ -21,10 +21,11 @@ type flight struct {
 	timeout time.Duration
 	fn      refreshFunc
 
-	turn  turn
-	lease [16]byte      // new for each hold: one that is found in a record is ours
-	slack time.Duration // how old a claim may be when fn is called
-	data  *dataKey      // seals the result; nil until first needed
+	turn    turn
+	lease   [16]byte      // new for each hold: one that is found in a record is ours
+	margin  time.Duration // what the hold is longer than the call
+	reserve time.Duration // what is left of margin when fn is called
+	data    *dataKey      // seals the result; nil until first needed
 
 	claiming bool      // a claim of ours may be in the record, and fn was not called
 	before   uint8     // what the record announced before our claim
@@ -49,7 +50,10 @@ func (e *engine) refresh(ctx context.Context, key string, seen tokenclient.Recor
 	f := &flight{
 		e: e, key: key, seen: seen, timeout: timeout, fn: fn,
 		turn: e.newTurn(key), lease: newID(),
-		slack: min(max(timeout/4, 250*time.Millisecond), time.Second),
+		margin: e.margin, reserve: min(e.margin/2, time.Second),
+	}
+	if f.margin == 0 {
+		f.margin = min(max(timeout/4, 250*time.Millisecond), time.Second)
 	}
 	return f.run(ctx)
 }
@@ -164,7 +168,7 @@ func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclien
 		r.lease = f.lease
 		r.announced = min(r.announced, 254) + 1
 	}
-	r.leaseLen = f.timeout + f.slack
+	r.leaseLen = f.timeout + f.margin
 	cur.Announced = int(r.announced)
 
 	f.claiming, f.issued = true, time.Now()
@@ -175,8 +179,8 @@ func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclien
 	// Others wait for the lease length from when they see the claim. If it is old
 	// already, the request could outlive that; it is claimed anew, with more room
 	// in case the medium is just slow.
-	if age, ok := elapsed(f.issued); !ok || age > f.slack {
-		f.slack = max(f.slack, 2*age)
+	if age, ok := elapsed(f.issued); !ok || age > f.margin-f.reserve {
+		f.margin = max(f.margin, 2*age+f.reserve)
 		return entry{}, cur, nil
 	}
 	return held, cur, nil

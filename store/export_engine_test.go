@@ -37,35 +37,12 @@ func NewFakeProcess(m FakeMedium, l *FakeLocks, s *Sealer) *FakeProcess {
 		medium: fakeMedium{m}, sealer: s,
 		newTurn: func(key string) turn {
 			if l == nil {
-				return &leaseTurn{}
+				return new(leaseTurn)
 			}
 			return &slotTurn{slots: &l.slots, key: key}
 		},
 	}}
 }
-
-// leaseTurn waits for a lease as long as that says, seen from here.
-type leaseTurn struct {
-	poll  backoff
-	seen  [16]byte
-	since time.Time
-}
-
-func (t *leaseTurn) ready(ctx context.Context, r *record) (bool, error) {
-	if r.lease == [16]byte{} {
-		return true, nil
-	}
-	if t.seen != r.writeID {
-		t.seen, t.since = r.writeID, time.Now()
-	}
-	left := r.leaseLen - time.Since(t.since)
-	if left <= 0 {
-		return true, nil
-	}
-	return false, sleep(ctx, min(left, t.poll.next()))
-}
-
-func (t *leaseTurn) end() {}
 
 func (p *FakeProcess) Load(ctx context.Context, key string) (tokenclient.Record, error) {
 	return p.e.load(ctx, key)

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// A KV is what [Shared] needs of an engine: a register for each key that can be read
+// and compared and swapped. A type that implements it in a few lines over a client
+// that the program already has is all it takes to share tokens through another
+// engine; run storetest.RunKV against it.
+//
+// Keys are 64 characters, digits and lower-case letters from a to f, whatever the
+// program's own keys look like. Values are never empty, are whole records of some
+// hundred bytes to some ten KiB, and are sealed; they begin with a byte for the
+// format and 16 bytes that no other write shares, so an engine that compares only
+// these 17 bytes compares enough. Records are never deleted by this package.
+//
+// Get and CompareAndSwap must be linearizable over all processes: a Get that begins
+// after a CompareAndSwap returned true sees its value or a later one. So they must
+// not be answered by a replica or a cache.
+//
+// They must honour ctx, whose deadline is seconds away, and may be called
+// concurrently. Implementations change neither old nor new, and may keep new; what
+// Get returned belongs to the caller.
+type KV interface {
+	// Get returns the value of key, nil if there is none. An engine that cannot
+	// be asked is an error, never nil: nil means that nobody ever logged in.
+	Get(ctx context.Context, key string) (value []byte, err error)
+
+	// CompareAndSwap stores new as the value of key if the value is exactly old,
+	// and reports whether it did. A nil old says that there is no value yet.
+	//
+	// After an error nobody knows whether the value was stored, or will be a
+	// moment later. Shared then finds out with Get. So an implementation need not,
+	// and must not, try again by itself after a reply was lost.
+	CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error)
+}
+
+// operationTimeout is how long one Get or CompareAndSwap may take. A network that
+// swallows packets would otherwise hold up a refresh for as long as the kernel
+// tries, which is a quarter of an hour, though the engine is back by then.
+const operationTimeout = 5 * time.Second
+
+// kvMedium is a KV as a medium.
+type kvMedium struct{ kv KV }
+
+func (m kvMedium) where(key string) string { return "record " + kvKey(key) }
+
+// kvKey is the key under which an engine knows the record of key. Thus a program's
+// key may have any characters and length, however an engine folds, pads or limits
+// its own, and is not told to those who run the engine.
+func kvKey(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
+}
+
+func (m kvMedium) get(ctx context.Context, key string) (value []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+	defer cancel()
+	defer recovered("KV.Get", &err)
+	return m.kv.Get(ctx, kvKey(key))
+}
+
+func (m kvMedium) compareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+	defer cancel()
+	defer recovered("KV.CompareAndSwap", &err)
+	if err := ctx.Err(); err != nil {
+		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+	}
+	return m.kv.CompareAndSwap(ctx, kvKey(key), old, new)
+}
+
+// recovered turns the panic of a KV into an error: a new pair may be on its way into
+// the store, and the next try may work.
+func recovered(op string, err *error) {
+	if p := recover(); p != nil {
+		*err = panicError(op, p)
+	}
+}

@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+const (
+	defaultMargin = 10 * time.Second
+	minMargin     = time.Second
+	maxMargin     = time.Hour
+)
+
+// SharedOptions change what [NewShared] does by default. A nil *SharedOptions is
+// like a zero one.
+type SharedOptions struct {
+	// Margin is what a hold is longer than the call that is made under it, the
+	// session's RefreshTimeout. 0: 10 s; otherwise at least 1 s and at most 1 h. It
+	// has to cover how long the engine takes to write the claim, and how long a
+	// process or its network may stand still without harm. After a process was
+	// killed in the middle of a call, the others wait for RefreshTimeout and
+	// Margin, 30 s by default: if the server accepts the previous refresh token for
+	// some seconds, choose them to fit into that time.
+	Margin time.Duration
+}
+
+// A Shared keeps records in an engine that many processes and machines use, a [KV],
+// and lets one of them at a time exchange a refresh token. Nothing is held open in
+// the engine meanwhile: no connection, transaction or lock. The hold is written in
+// the record, with its length; whoever meets it waits for as long without seeing it
+// change, by its own clock, and then takes over. So no two machines need to agree on
+// the time.
+//
+// The others look for the result after 50 ms and then ever less often, up to once a
+// second, at times left to chance.
+//
+// The package documentation says what is guaranteed and what is not.
+type Shared struct{ engine engine }
+
+var _ tokenclient.Store = (*Shared)(nil)
+
+// NewShared returns a Shared that keeps its records in kv, sealed by s before they
+// get there. o may be nil. It refuses a kv that is nil, a Sealer that is nil, zero or
+// made of bad keys, and a Margin out of its range. All processes that share a kv
+// need the same keys; they may have different options.
+//
+// It does not ask kv for anything: a program can start before its engine does.
+func NewShared(kv KV, s *Sealer, o *SharedOptions) (*Shared, error) {
+	if kv == nil {
+		return nil, errors.New("store: NewShared: the KV is nil")
+	}
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	margin := defaultMargin
+	if o != nil && o.Margin != 0 {
+		margin = o.Margin
+	}
+	if margin < minMargin || margin > maxMargin {
+		return nil, fmt.Errorf("store: NewShared: SharedOptions.Margin is %v, not between %v and %v", margin, minMargin, maxMargin)
+	}
+	return &Shared{engine{
+		medium: kvMedium{kv}, sealer: s, margin: margin,
+		newTurn: func(string) turn { return new(leaseTurn) },
+	}}, nil
+}
+
+// Format writes the kind of store, whatever the verb: a KV may hold credentials.
+func (s *Shared) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "store.Shared") }
+
+// Load returns the record of key; see [tokenclient.Store].
+func (s *Shared) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	return s.engine.load(ctx, key)
+}
+
+// Replace stores a login, or a logout if t is nil; see [tokenclient.Store].
+func (s *Shared) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	return s.engine.replace(ctx, key, t)
+}
+
+// Refresh calls fn to exchange the token that follows seen, unless a newer one is
+// stored; see [tokenclient.Store]. With the context of fn, Refresh of the same key
+// is [tokenclient.ErrReentrant], while Load and Replace, which wait for nobody, are
+// answered. After a [tokenclient.NotSavedError] other processes wait until its token
+// is saved or the hold has run out.
+func (s *Shared) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	return s.engine.refresh(ctx, key, seen, timeout, fn)
+}
+
+const (
+	pollFirst = 50 * time.Millisecond
+	pollMax   = time.Second
+)
+
+// A leaseTurn is the turn of a store in which nothing but the record says who holds
+// it. What counts is how long this process has seen the same claim, never a time that
+// another one wrote down; so a process that has just started waits for the whole
+// length of a claim that may be old.
+type leaseTurn struct {
+	claim [16]byte  // write id of the record that is waited for
+	since time.Time // no earlier than when it was first seen
+	poll  time.Duration
+}
+
+func (t *leaseTurn) ready(ctx context.Context, r *record) (bool, error) {
+	if r.lease == [16]byte{} {
+		return true, ctx.Err()
+	}
+	// The monotonic clock stands still while the machine sleeps. The wait is longer
+	// then, which does no harm.
+	now := time.Now()
+	if t.claim != r.writeID {
+		t.claim, t.since = r.writeID, now
+	}
+	left := r.leaseLen - now.Sub(t.since)
+	if left <= 0 {
+		return true, ctx.Err()
+	}
+	t.poll = min(max(2*t.poll, pollFirst), pollMax)
+	if err := sleep(ctx, min(left, t.poll/2+rand.N(t.poll/2))); err != nil {
+		return false, fmt.Errorf("%w: %w", errHeld, err)
+	}
+	return false, nil
+}
+
+func (*leaseTurn) end() {}
