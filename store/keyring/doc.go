@@ -9,14 +9,14 @@
 //
 // # What it protects, and what it does not
 //
-// The key is on disk only as the keyring keeps it: encrypted with the password of
-// the user's login. So the sealed tokens are of no use to those who find the folder,
-// a backup of it, or the whole disk, and unlike with a key file that holds even if
-// they find everything. While the user is logged in and the keyring is unlocked, it
-// protects no more than a key file does:
+// The key is on disk only as the keyring keeps it: encrypted with a password of the
+// user's, mostly that of the login. So unlike with a key file, a backup or a stolen
+// disk that has everything on it is of no use either, if the password is good; a
+// user who is logged in without one often has a keyring that is not encrypted.
+// While the keyring is unlocked, it protects no more than a key file does:
 //
-//   - Any program of the same user can read the key. The Secret Service does not
-//     tell programs apart. On macOS the item belongs to the tool
+//   - Any program of the same user can read the key. GNOME Keyring does not tell
+//     programs apart. On macOS the item belongs to the tool
 //     /usr/bin/security, through which it is written, so whoever runs that tool gets
 //     the key without a question. The Credential Manager gives it to any
 //     process of the user.

@@ -150,8 +150,10 @@ func TestKey(t *testing.T) {
 	}
 	if runtime.GOOS != "windows" {
 		for path, want := range map[string]fs.FileMode{dir: 0o700, keyring.Marker(dir, service, account): 0o600, keyring.LockFile(dir, service, account): 0o600} {
-			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
-				t.Errorf("%s: %v, %v", path, info.Mode(), err)
+			if info, err := os.Stat(path); err != nil {
+				t.Error(err)
+			} else if info.Mode().Perm() != want {
+				t.Errorf("%s: %v", path, info.Mode())
 			}
 		}
 	}
@@ -357,8 +359,8 @@ func TestKeyFolder(t *testing.T) {
 		"file":    {func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, "not a folder"},
 		"symlink": {func(dir string) error { return os.Symlink(filepath.Dir(dir), dir) }, "not a folder"},
 	} {
-		if what == "loose" && runtime.GOOS == "windows" {
-			continue // modes do not tell
+		if what != "file" && runtime.GOOS == "windows" {
+			continue // modes do not tell, and links need a privilege
 		}
 		f, dir := &fakeRing{}, newFolder(t)
 		if err := c.make(dir); err != nil {

@@ -152,7 +152,7 @@ func roleKilled(args []string) {
 func roleStopped(args []string) {
 	pid := daemonPID()
 	must(syscall.Kill(pid, syscall.SIGSTOP))
-	_, err := keyring.KeyWithin(200*time.Millisecond, args[0], service, account)
+	_, err := keyring.KeyWithin(500*time.Millisecond, args[0], service, account)
 	must(syscall.Kill(pid, syscall.SIGCONT))
 	fmt.Println("unavailable", errors.Is(err, tokenclient.ErrStoreUnavailable), err)
 	printKey(args[0])
@@ -389,7 +389,7 @@ func TestSecretServiceStopped(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
 	first := h.session(password, "key", h.app())
-	wantLines(t, h.session(password, "stopped", h.app()), unavailable+"not done within 200ms: read the keyring", first[0])
+	wantLines(t, h.session(password, "stopped", h.app()), unavailable+"not done within 500ms: read the keyring", first[0])
 }
 
 // TestSecretServiceFile is the whole of it: tokens in a File, their key in the
