@@ -76,7 +76,7 @@ func ExampleKey_daemon() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	key, err := waitForKey(ctx, "/var/lib/example-daemon")
+	key, err := waitForKey(ctx, "/home/alice/.config/example-daemon")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -48,14 +48,14 @@ const maxName = 255
 // [store.KeyFile] is recognised.
 //
 // If the keyring is locked, the desktop asks the user for the password. Key takes 30
-// seconds at most; then it returns an error, and a question on the screen remains
-// there. If the user answers it after all, the next call succeeds. A daemon that may
-// start before the keyring is unlocked calls Key again, with pauses, as
-// each call may ask.
+// seconds at most; then it returns an error, and the question stays on the screen
+// while the program runs. If the user answers it after all, the next call succeeds.
+// A daemon that may start before the keyring is unlocked calls Key again, with
+// pauses, as each call may ask.
 //
-// A keyring that is locked, missing, or does not answer in time is an error that is
-// [tokenclient.ErrStoreUnavailable], never a reason to make another key. So is all
-// else that a person has to look at, while what is there is left as it is:
+// A keyring that is locked, not there, or does not answer in time is an error that
+// is [tokenclient.ErrStoreUnavailable], never a reason to make another key. So is
+// all else that a person has to look at, while what is there is left as it is:
 //
 //   - The item is gone, but the marker is there. The tokens that were sealed cannot
 //     be read unless the item comes back from a backup. To begin anew, remove the
@@ -129,8 +129,8 @@ func checkName(what, name string) error {
 
 // within runs loadOrCreate on a goroutine, as nothing can interrupt a keyring. A
 // goroutine that is left behind owns the lock, if it has it, until the call that it
-// hangs in ends or the process does, and begins nothing more. So no second
-// key can be made while it may still store the first.
+// hangs in ends or the process does, and then makes no key. So no second key can be
+// made while it may still store the first.
 func (it *item) within(limit time.Duration) (store.KeyWrapper, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -144,7 +144,7 @@ func (it *item) within(limit time.Duration) (store.KeyWrapper, error) {
 		defer func() {
 			// The library panics if the bus dies while it waits for an answer.
 			if p := recover(); p != nil {
-				res = result{err: fmt.Errorf("the keyring failed with a %T while it was to %s", p, it.step.Load())}
+				res = result{err: fmt.Errorf("panic with a %T: %s", p, it.step.Load())}
 			}
 			done <- res
 		}()

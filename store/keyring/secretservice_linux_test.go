@@ -233,7 +233,11 @@ func (h *home) app() string { return filepath.Join(h.dir, "app") }
 
 // env has no display, so that a keyring that wants to ask the user cannot.
 func (h *home) env(extra ...string) []string {
-	env := []string{"HOME=" + filepath.Join(h.dir, "home"), "XDG_RUNTIME_DIR=" + filepath.Join(h.dir, "run")}
+	env := []string{
+		"HOME=" + filepath.Join(h.dir, "home"),
+		"XDG_RUNTIME_DIR=" + filepath.Join(h.dir, "run"),
+		"GORACE=atexit_sleep_ms=0", // each process would end a second later
+	}
 	for _, name := range []string{"PATH", "TMPDIR", "GOCOVERDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
