@@ -85,7 +85,8 @@ func (it *item) marked() (id string, err error) {
 // mark writes the marker. It appears as a whole and lasts: from then on tokens are
 // sealed with the key. The caller has the lock.
 func (it *item) mark(id string) error {
-	temp := it.path(".id.new") // under the lock a fixed name is nobody else's, and is not left behind twice
+	// Under the lock this name is nobody else's. What a crash left is written over.
+	temp := it.path(".id.new")
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
