@@ -49,7 +49,7 @@ func newServer(tb testing.TB, kill syscall.Signal, a *account) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{Address: freeAddress(tb), tb: tb, dir: dir, account: a, kill: kill}
+	s := &Server{Address: FreeAddress(tb), tb: tb, dir: dir, account: a, kill: kill}
 	tb.Cleanup(func() {
 		s.Stop()
 		if err := os.RemoveAll(dir); err != nil {
@@ -64,9 +64,10 @@ func newServer(tb testing.TB, kill syscall.Signal, a *account) *Server {
 	return s
 }
 
-// freeAddress picks a port below those that systems give to outgoing connections:
-// one of these might have it when the server starts again.
-func freeAddress(tb testing.TB) string {
+// FreeAddress returns an address that nobody listens at. Its port is below those that
+// systems give to outgoing connections: one of these might have it when a server that
+// was stopped starts again.
+func FreeAddress(tb testing.TB) string {
 	tb.Helper()
 	for range 100 {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
