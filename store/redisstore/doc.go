@@ -11,7 +11,7 @@
 // more, and the new one is nowhere else but in the memory of the processes that use
 // it. Redis as it is delivered is a cache, which forgets. It needs
 //
-//   - appendonly yes, with appendfsync always, or everysec if up to about a second of
+//   - appendonly yes, with appendfsync always, or everysec if about two seconds of
 //     logins and refreshes may be lost when the machine loses power;
 //   - maxmemory-policy noeviction, or no maxmemory: any other policy removes records
 //     that look unused, or some at random;
@@ -47,7 +47,7 @@
 //
 // One string for each key, under the prefix and 64 hexadecimal digits. It does not
 // expire. Keys that are logged out, or whose token was refused, keep a record of 67
-// bytes, with which goes what Redis needs for itself and the key, some 200 bytes.
+// bytes, which with its key takes some 200 bytes of memory.
 // Whoever has millions of them removes those of long ago, with
 //
 //	redis-cli --scan --pattern 'PREFIX*' | xargs -I KEY redis-cli EVAL "
@@ -55,8 +55,7 @@
 //	    return redis.call('DEL', KEYS[1])
 //	  end" 1 KEY
 //
-// A record of another length holds a token. One that nobody asked for in a week
-// (IDLETIME counts seconds, and does not work with a maxmemory-policy of LFU) is of
-// no use to a process that was away for a while and still has the token that comes
-// after a refused one.
+// A record of another length holds a token. IDLETIME counts seconds, and does not work
+// with a maxmemory-policy of LFU. Keep the records of the last days: a process that was
+// away may have the token that comes after a refused one, and then puts it there.
 package redisstore

@@ -17,6 +17,7 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/store/redisstore"
 	"github.com/seed-fbfaa0ec/silentrefresh/store/storetest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
 // connect returns a client that is closed when the test ends.
@@ -230,12 +231,10 @@ func TestContextEnds(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) && !o.ContextTimeoutEnabled {
 				t.Errorf("Get: %v", err)
 			}
-			old := bytes.Clone(one)
-			swapped, err := kv.CompareAndSwap(within(t, 50*time.Millisecond), key, old, two)
+			swapped, err := kv.CompareAndSwap(within(t, 50*time.Millisecond), key, one, two)
 			if err == nil || swapped || !errors.Is(err, context.DeadlineExceeded) && !o.ContextTimeoutEnabled {
 				t.Errorf("CompareAndSwap: %t, %v", swapped, err)
 			}
-			clear(old) // it is the caller's again
 			if took := time.Since(began); o.ReadTimeout < 0 && took > 10*time.Second {
 				t.Errorf("the calls took %v", took)
 			}
@@ -255,6 +254,38 @@ func TestContextEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// held is a hook that sends commands when it is told to.
+type held struct {
+	ended
+	send chan bool
+}
+
+func (h held) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	next = h.ended.ProcessHook(next)
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		<-h.send
+		return next(context.WithoutCancel(ctx), cmd)
+	}
+}
+
+// A swap that is sent after its caller has left is still the one that was asked for,
+// whatever the caller does with its slices.
+func TestLateSwap(t *testing.T) {
+	c := connect(t, &redis.Options{Addr: servers.Redis(t).Address})
+	kv := redisstore.New(c, "")
+	mustSwap(t, kv, nil, one)
+	hook := held{make(ended, 10), make(chan bool)}
+	c.AddHook(hook)
+	old := bytes.Clone(one)
+	if swapped, err := kv.CompareAndSwap(within(t, 50*time.Millisecond), key, old, two); swapped || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("CompareAndSwap: %t, %v", swapped, err)
+	}
+	clear(old)
+	close(hook.send)
+	<-hook.ended
+	mustHave(t, kv, two)
 }
 
 // misbehaving is a hook that ends its goroutine, or panics.
@@ -289,7 +320,7 @@ func TestErrorsHoldNoValue(t *testing.T) {
 		"memory is full":     "maxmemory 1",
 		"not allowed":        "user default on nopass ~* +@all -evalsha -eval -getex",
 		"no replica":         "min-replicas-to-write 1",
-		"":                   "",
+		"another type":       "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := servers.Redis(t, config)
@@ -309,6 +340,16 @@ func TestErrorsHoldNoValue(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the package documentation says that an account needs.
+func TestAccount(t *testing.T) {
+	s := servers.Redis(t, "user default on nopass ~p:* -@all +ping +getex +evalsha +eval +get +set")
+	kv := redisstore.New(connect(t, &redis.Options{Addr: s.Address}), "p:")
+	mustHave(t, kv, nil)
+	mustSwap(t, kv, nil, one)
+	mustSwap(t, kv, one, two)
+	mustHave(t, kv, two)
 }
 
 // What the package documentation says about removing records.
@@ -359,4 +400,31 @@ func TestTombstonesCanBeRemoved(t *testing.T) {
 
 func refused(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
 	return nil, tokenclient.ErrRefused
+}
+
+// The program of the documentation, on two machines: one login, and a refresh when it
+// is due.
+func TestExample(t *testing.T) {
+	c := connect(t, &redis.Options{Addr: servers.Redis(t).Address})
+	api := tokentest.NewServer(t, nil)
+	api.AddUser("orders", "secret")
+	t.Setenv("TOKEN_KEY", strings.Repeat("0123456789abcdef", 4))
+	t.Setenv("API_USER", "orders")
+	t.Setenv("API_PASSWORD", "secret")
+	for range 2 {
+		if err := callAPI(within(t, time.Minute), c, api.URL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api.RevokeAccess("orders")
+	if err := callAPI(within(t, time.Minute), c, api.URL); err != nil {
+		t.Fatal(err)
+	}
+	if n := api.Counters(); n.Logins != 1 || n.Refreshes != 1 || n.Unauthorized != 1 {
+		t.Errorf("%+v", n)
+	}
+	keys, err := c.Keys(t.Context(), "orders:token:*").Result()
+	if err != nil || len(keys) != 1 {
+		t.Error(keys, err)
+	}
 }
