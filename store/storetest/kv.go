@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -38,9 +39,9 @@ func RunKV(t *testing.T, open func(t testing.TB, address string) store.KV, make 
 		return
 	}
 	if role == "" {
-		all := kvRows
+		all := slices.Concat(kvRows, faultRows)
 		if make(t) != "" {
-			all = append(all[:len(all):len(all)], kvProcessRows...)
+			all = slices.Concat(all, kvProcessRows, killRows)
 		}
 		t.Run("KV", func(t *testing.T) {
 			for _, row := range all {

@@ -21,6 +21,9 @@ func kvChild(t testing.TB, kv store.KV, role string) {
 	c := &kvCheck{check: &check{t: dying{t}, why: "see the row"}, kv: kv}
 	say("ready")
 	switch fields := strings.Fields(role); fields[0] {
+	case "refresh":
+		key, _ := strconv.Unquote(strings.TrimPrefix(role, "refresh "))
+		refreshInSteps(c.t, kv, key, in, say)
 	case "swap":
 		for in.Scan() {
 			n, _ := strconv.ParseUint(in.Text(), 10, 64)
