@@ -45,7 +45,13 @@ func RunKV(t *testing.T, open func(t testing.TB, address string) store.KV, make 
 		}
 		t.Run("KV", func(t *testing.T) {
 			for _, row := range all {
-				t.Run(row.name, func(t *testing.T) { row.try(t, open, make(t)) })
+				t.Run(row.name, func(t *testing.T) {
+					c := row.check(t, open, make(t))
+					if row.waits {
+						t.Parallel()
+					}
+					row.run(c)
+				})
 			}
 		})
 	}
@@ -69,23 +75,25 @@ func shared(t testing.TB, kv store.KV) *store.Shared {
 
 // A kvRow is one expectation of a KV.
 type kvRow struct {
-	name string
-	why  string
-	run  func(c *kvCheck)
+	name  string
+	why   string
+	waits bool // most of the time; it opens no more than one handle then
+	run   func(c *kvCheck)
 }
 
-func (r kvRow) try(t testing.TB, open func(testing.TB, string) store.KV, address string) {
+func (r kvRow) check(t testing.TB, open func(testing.TB, string) store.KV, address string) *kvCheck {
 	t.Helper()
 	c := &kvCheck{check: &check{t: t, address: address, why: r.why}, openKV: open}
 	c.kv = c.open()
-	r.run(c)
+	return c
 }
 
 // kvCheck is a kvRow being tried.
 type kvCheck struct {
 	*check
-	openKV func(testing.TB, string) store.KV
-	kv     store.KV
+	openKV   func(testing.TB, string) store.KV
+	kv       store.KV
+	thorough bool // even with -short
 }
 
 func (c *kvCheck) open() store.KV { return c.openKV(c.t, c.address) }

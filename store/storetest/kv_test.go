@@ -21,6 +21,8 @@ type mapKV struct {
 	values map[string][]byte
 }
 
+func newMapKV() *mapKV { return &mapKV{values: make(map[string][]byte)} }
+
 func (m *mapKV) Get(ctx context.Context, key string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -91,7 +93,7 @@ func (f folderKV) CompareAndSwap(ctx context.Context, key string, old, new []byt
 func TestKVInMemory(t *testing.T) {
 	var m *mapKV
 	RunKV(t, func(testing.TB, string) store.KV { return m }, func(*testing.T) string {
-		m = &mapKV{values: make(map[string][]byte)}
+		m = newMapKV()
 		return ""
 	})
 }
