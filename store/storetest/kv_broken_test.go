@@ -335,6 +335,7 @@ func plantedBugs() map[string]struct {
 		"and in a login":                {"faults in a login", brokenKV{swap: always}},
 		"a tombstone is not stored":     {"faults in a refresh that is refused", losing},
 		"a logout is not stored":        {"faults in a logout", losing},
+		"nor is one in between":         {"a logout after a login whose reply is lost", losing},
 	}
 }
 

@@ -40,7 +40,8 @@ var errFault = errors.New("storetest: the engine cannot be reached")
 type faultyKV struct {
 	store.KV
 	fault fault
-	at    int // operation that has it, from 1
+	at    int    // operation that has it, from 1
+	then  func() // what happens right after it; nil: nothing
 
 	mu     sync.Mutex
 	n      int
@@ -92,6 +93,9 @@ func (k *faultyKV) CompareAndSwap(ctx context.Context, key string, old, new []by
 	do := func() (bool, error) { return k.KV.CompareAndSwap(ctx, key, old, new) }
 	if !hit {
 		return do()
+	}
+	if k.then != nil {
+		defer k.then()
 	}
 	late := func(by int) (bool, error) {
 		ctx := context.WithoutCancel(ctx)
@@ -273,6 +277,23 @@ func (f *faultCase) beside(timeout time.Duration, allowed []error, do func()) {
 	wg.Wait()
 }
 
+// during runs do while another process, if there is one, has just presented the
+// token. It may not store what it gets.
+func (f *faultCase) during(do func()) {
+	if len(f.others) == 0 {
+		do()
+		return
+	}
+	_, err := f.others[0].Refresh(f.ctx(), f.key, f.seen, longCall, func(ctx context.Context, r tokenclient.Record) (*tokenclient.Token, error) {
+		t, err := f.fn(nil, true)(ctx, r)
+		do()
+		return t, err
+	})
+	if !errors.Is(err, tokenclient.ErrReplaced) {
+		f.errorf("refresh of another process meanwhile: %v; want ErrReplaced", err)
+	}
+}
+
 func isOneOf(err error, kinds []error) bool {
 	for _, kind := range kinds {
 		if errors.Is(err, kind) {
@@ -371,6 +392,12 @@ var faultRows = []kvRow{
 		var r tokenclient.Record
 		f.beside(longCall, nil, func() {
 			var err error
+			began := time.Now()
+			defer func() {
+				if took := time.Since(began); took > longCall {
+					f.errorf("Refresh took %v: it waited for itself", took)
+				}
+			}()
 			r, err = f.refresh(f.seen, longCall, func(called *bool) refreshFunc { return f.fn(called, true) })
 			if err != nil || r.Number != 2 {
 				f.errorf("Refresh: number %d, error %v; want 2", r.Number, err)
@@ -436,7 +463,7 @@ var faultRows = []kvRow{
 		t.RefreshToken = "refresh-of-the-next-login"
 		next.current = t.RefreshToken
 		var now tokenclient.Record
-		f.beside(shortCall, []error{tokenclient.ErrReplaced}, func() {
+		f.during(func() {
 			err := f.again(func() (_ bool, err error) {
 				now, _, err = f.a.Replace(f.ctx(), f.key, t)
 				return false, err
@@ -452,7 +479,7 @@ var faultRows = []kvRow{
 		f.goesOn(now, shortCall)
 	})},
 	{"faults in a logout", "the session of a user who logged out would be back", true, faultsIn(1, func(f *faultCase) {
-		f.beside(shortCall, []error{tokenclient.ErrReplaced, tokenclient.ErrNoToken}, func() {
+		f.during(func() {
 			var now tokenclient.Record
 			err := f.again(func() (_ bool, err error) {
 				now, _, err = f.a.Replace(f.ctx(), f.key, nil)
@@ -464,4 +491,27 @@ var faultRows = []kvRow{
 		})
 		f.wantEnded(tokenclient.LoggedOut)
 	})},
+	{"a logout after a login whose reply is lost", "a login that is repeated brings the session back", true, func(c *kvCheck) {
+		for kind := range faults {
+			if kind == down || kind == slow || kind == doneTwice || kind == retried {
+				continue // its client is not told of a failure, or of more than one
+			}
+			f := &faultCase{
+				kvCheck: c, name: faultNames[kind], key: fmt.Sprintf("key %d", kind),
+				kv: &faultyKV{KV: c.kv, fault: kind, at: 2},
+			}
+			f.try(func(f *faultCase) {
+				f.kv.then = func() {
+					if _, _, err := shared(c.t, c.kv).Replace(c.ctx(), f.key, nil); err != nil {
+						f.errorf("logout: %v", err)
+					}
+				}
+				_, t := newJudge()
+				if now, _, err := f.a.Replace(c.ctx(), f.key, t); err != nil || now.State != tokenclient.LoggedOut {
+					f.errorf("the login: %v, error %v; want that of the logout, which was later", now.State, err)
+				}
+				f.wantEnded(tokenclient.LoggedOut)
+			})
+		}
+	}},
 }
