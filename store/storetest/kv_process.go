@@ -36,11 +36,11 @@ func kvChild(t testing.TB, kv store.KV, role string) {
 		}
 	case "increment":
 		times, _ := strconv.Atoi(fields[1])
-		for in.Scan() && times > 0 {
-			for ; times > 0; times-- {
-				c.increment(kv, kvKey(1), nil)
-			}
-			break
+		if !in.Scan() {
+			os.Exit(3)
+		}
+		for range times {
+			c.increment(kv, kvKey(1), nil)
 		}
 	}
 	os.Exit(0)
