@@ -27,11 +27,13 @@ import (
 // the results must behave as one engine. It closes by t.Cleanup what it opened. It is
 // called in child processes, too: those run the test binary again, with the arguments
 // that select this test, and everything before RunKV in that test is executed there
-// as well. So a server that the tests need is started by make, or by TestMain unless
-// STORETEST_ROLE is set in the environment, and its address is part of the address.
+// as well. So a server that the tests need is started only if STORETEST_ROLE is not
+// set in the environment, and where it listens is part of the address.
 //
 // RunKV must be called from a top-level test or a subtest whose name can be selected
-// with -test.run.
+// with -test.run. Some of its subtests run in parallel, so that test cannot call
+// t.Setenv. It takes some ten seconds, most of which it waits; with -short it takes a
+// tenth of the faults, kills and large numbers.
 func RunKV(t *testing.T, open func(t testing.TB, address string) store.KV, make func(t *testing.T) (address string)) {
 	role := os.Getenv(envRole)
 	if role, ok := strings.CutPrefix(role, kvRole); ok {

@@ -263,12 +263,13 @@ func (f *faultCase) try(act func(f *faultCase)) {
 	}
 }
 
-// beside runs do while the others refresh, and returns when all are done.
-func (f *faultCase) beside(timeout time.Duration, allowed []error, do func()) {
+// beside runs do while the others refresh, and returns when all are done. The errors
+// in allowed are none for them.
+func (f *faultCase) beside(allowed []error, do func()) {
 	var wg sync.WaitGroup
 	for _, s := range f.others {
 		wg.Go(func() {
-			if _, err := s.Refresh(f.ctx(), f.key, f.seen, timeout, f.fn(nil, true)); err != nil && !isOneOf(err, allowed) {
+			if _, err := s.Refresh(f.ctx(), f.key, f.seen, longCall, f.fn(nil, true)); err != nil && !isOneOf(err, allowed) {
 				f.errorf("refresh of another process: %v", err)
 			}
 		})
@@ -346,7 +347,7 @@ func (f *faultCase) refresh(seen tokenclient.Record, timeout time.Duration, fn f
 
 // goesOn checks that the newest token is stored, that what is late changes nothing,
 // and that processes can still exchange it, which are the last of the checks.
-func (f *faultCase) goesOn(seen tokenclient.Record, timeout time.Duration) {
+func (f *faultCase) goesOn(seen tokenclient.Record) {
 	f.t.Helper()
 	for _, when := range []string{"afterwards", "after all that was late"} {
 		number, refreshToken := f.judge.newest()
@@ -356,7 +357,7 @@ func (f *faultCase) goesOn(seen tokenclient.Record, timeout time.Duration) {
 			f.errorf("%s: %v number %d of the same era: %t, error %v; want number %d", when, r.State, r.Number, r.Era == seen.Era, err, number)
 			return
 		}
-		next, err := fresh.Refresh(f.ctx(), f.key, r, timeout, f.fn(nil, true))
+		next, err := fresh.Refresh(f.ctx(), f.key, r, longCall, f.fn(nil, true))
 		if err != nil || next.Number != r.Number+1 {
 			f.errorf("%s: the next refresh: number %d, error %v; want %d", when, next.Number, err, r.Number+1)
 			return
@@ -379,8 +380,8 @@ func (f *faultCase) wantEnded(state tokenclient.State) {
 	}
 }
 
-// The hold of a process that lives may be long, so that no hurry of the machine
-// ends it; others must wait out that of one whose release was lost.
+// A hold is long, so that it does not end on a machine that is busy, unless the
+// others must wait for its end because its release was lost.
 const (
 	longCall  = 10 * time.Second
 	shortCall = 50 * time.Millisecond
@@ -390,7 +391,7 @@ const (
 var faultRows = []kvRow{
 	{"faults in a refresh", "an exchanged token that is not stored, or presented again, ends the session", true, faultsIn(2, func(f *faultCase) {
 		var r tokenclient.Record
-		f.beside(longCall, nil, func() {
+		f.beside(nil, func() {
 			var err error
 			began := time.Now()
 			defer func() {
@@ -406,11 +407,11 @@ var faultRows = []kvRow{
 		if n := f.judge.sent[f.seen.Token.RefreshToken]; n != 1 {
 			f.errorf("the token was presented %d times, want once", n)
 		}
-		f.goesOn(r, longCall)
+		f.goesOn(r)
 	})},
 	{"faults in a refresh whose request is lost", "a token that may be spent must be known as one", true, faultsIn(1, func(f *faultCase) {
 		called := false
-		f.beside(shortCall, nil, func() {
+		f.beside(nil, func() {
 			_, err := f.refresh(f.seen, shortCall, func(c *bool) refreshFunc {
 				fn := f.fn(c, false)
 				return func(ctx context.Context, r tokenclient.Record) (*tokenclient.Token, error) {
@@ -421,7 +422,7 @@ var faultRows = []kvRow{
 			if errors.Is(err, errCut) != called || err != nil && !called {
 				f.errorf("Refresh: fn called: %t, error %v; want fn's error if it was called", called, err)
 			}
-			r, err := f.refresh(f.seen, shortCall, func(called *bool) refreshFunc { return f.fn(called, true) })
+			r, err := f.refresh(f.seen, longCall, func(called *bool) refreshFunc { return f.fn(called, true) })
 			if err != nil || r.Number != 2 {
 				f.errorf("the second try: number %d, error %v; want 2", r.Number, err)
 			}
@@ -429,10 +430,10 @@ var faultRows = []kvRow{
 		if n := f.judge.sent[f.seen.Token.RefreshToken]; called && n != 2 || !called && n != 1 {
 			f.errorf("the token was presented %d times; the first one was lost: %t", n, called)
 		}
-		f.goesOn(f.seen, shortCall)
+		f.goesOn(f.seen)
 	})},
 	{"faults in a refresh that sends nothing", "a network that is down for a while must cost nothing", true, faultsIn(1, func(f *faultCase) {
-		f.beside(shortCall, nil, func() {
+		f.beside(nil, func() {
 			called := false
 			_, err := f.refresh(f.seen, shortCall, func(c *bool) refreshFunc {
 				return func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
@@ -444,12 +445,12 @@ var faultRows = []kvRow{
 				f.errorf("Refresh: fn called: %t, error %v; want fn's error if it was called", called, err)
 			}
 		})
-		f.goesOn(f.seen, shortCall)
+		f.goesOn(f.seen)
 	})},
 	{"faults in a refresh that is refused", "a refused token that stays is presented by each process in turn", true, faultsIn(1, func(f *faultCase) {
 		f.judge.current = ""
 		ended := []error{tokenclient.ErrRefused, tokenclient.ErrNoToken}
-		f.beside(shortCall, ended, func() {
+		f.beside(ended, func() {
 			_, err := f.refresh(f.seen, shortCall, func(called *bool) refreshFunc { return f.fn(called, true) })
 			if !isOneOf(err, ended) {
 				f.errorf("Refresh: %v; want ErrRefused or ErrNoToken", err)
@@ -476,7 +477,7 @@ var faultRows = []kvRow{
 			f.errorf("the old token was presented again")
 		}
 		f.judge = next
-		f.goesOn(now, shortCall)
+		f.goesOn(now)
 	})},
 	{"faults in a logout", "the session of a user who logged out would be back", true, faultsIn(1, func(f *faultCase) {
 		f.during(func() {

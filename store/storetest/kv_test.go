@@ -81,7 +81,10 @@ func (f folderKV) CompareAndSwap(ctx context.Context, key string, old, new []byt
 			return err
 		}
 		temp := filepath.Join(f.path, "new")
-		if err := errors.Join(os.WriteFile(temp, new, 0o600), os.Rename(temp, filepath.Join(f.path, key))); err != nil {
+		if err := os.WriteFile(temp, new, 0o600); err != nil {
+			return err
+		}
+		if err := os.Rename(temp, filepath.Join(f.path, key)); err != nil {
 			return err
 		}
 		swapped = true
