@@ -94,20 +94,23 @@
 // takes over when the record has not changed for as long as it says, by the own clock
 // and counted from the own first look. The holder counts from before it wrote the
 // claim, and presents the token only if there is time left for the whole call and one
-// second, or half the margin if that is less. So in ordinary operation
-// the others notice a new token within a second; after a process was killed while it
-// held the key, one of them goes on after 30 seconds. Requests wait for that only if
-// the access token has expired.
+// second, or half the margin if that is less. So in ordinary operation the others
+// notice a new token within a second; after a process was killed while it held the
+// key, one of them goes on after 30 seconds. Requests wait for that only if the access
+// token has expired.
 //
 // A holder that was stopped or cut off from the engine for longer than its hold is in
 // the place of a dead one: the others cannot tell. They take over, and may present the
-// token again, which is announced as always. The session can be lost only if between
-// the announcement and the save the holder
+// token again, which is announced as always. Beside the gap that every store has, as
+// above, the session can be lost only if between the announcement and the save the
+// holder
 //
 //   - was stopped for longer than the hold after its last look at the clock and before
 //     the request left, or
 //   - was stopped, or cut off from the engine, for longer than the hold after the
 //     request left, or
+//   - was stopped before the request left, even for less than that, got no answer within
+//     the timeout, and the server handled the request still later, or
 //   - died, and the server handled its request after the hold had run out,
 //
 // and even then only if another process has presented the token meanwhile. If none
@@ -132,7 +135,7 @@
 // logged in. ErrStoreUnavailable means that there may be a token but it cannot be
 // had now: the folder cannot be read or written, the engine does not answer, a key is
 // locked or missing, the disk is full, another process is at work, or ctx ended, in
-// which case the error is ctx's too. ErrStoreCorrupt means that nobody can make sense of what is stored;
-// a login replaces it. They name the operation and the file
-// or the record's key in the engine, and hold no secret.
+// which case the error is ctx's too. ErrStoreCorrupt means that nobody can make sense
+// of what is stored; a login replaces it. They name the operation and the file, or the
+// record's key in the engine, and hold no secret.
 package store
