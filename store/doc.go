@@ -1,15 +1,21 @@
 // Package store keeps tokens beyond the life of a process, and lets exactly one
 // process at a time exchange a refresh token.
 //
-// Most programs need two names: [NewFile] for a store, and [Seal] for the key that
-// encrypts what is in it. The store goes into tokenclient.Config; a Session does
-// the rest.
+// Most programs need two names: [NewFile], or [NewShared] for several machines, for a
+// store, and [Seal] for the key that encrypts what is in it. The store goes into
+// tokenclient.Config; a Session does the rest.
 //
 // # Which store
 //
 //   - [Memory]: tests, and programs whose users log in at every start.
 //   - [File]: command-line tools, desktop programs, and services on one machine,
 //     any number of processes of them at the same time.
+//   - [Shared] over package sqlstore or redisstore: services on several machines, or
+//     in containers, that have a database or Redis in common anyway.
+//   - Shared over a [KV] of your own, two methods: other engines that can compare and
+//     swap. storetest.RunKV tests it.
+//   - Shared over [SingleProcess]: storage that can only put and get, such as an app's
+//     preferences on a phone, of a program that surely runs once.
 //
 // File needs a local disk. Network file systems such as NFS give locks, renames
 // and cached reads another meaning, so that two machines could exchange the same
@@ -25,6 +31,8 @@
 //   - [Passphrase]: programs whose user types one; nothing is kept that opens the
 //     tokens without it.
 //   - [KeyBytes]: keys from anywhere else.
+//   - Package keyring: desktop programs whose user has a keyring, such as the Keychain
+//     of macOS or the Secret Service. It keeps the key; the tokens are in a File.
 //   - A [KeyWrapper] of your own: keys that never leave a service or a device.
 //
 // [Seal] takes the current key and older ones, which still open what they sealed.
@@ -58,12 +66,14 @@
 //     newer one, another login, or a logout. Whoever loses such a race gets what
 //     is stored, and deletes nothing.
 //   - A token that was received but cannot be stored is used and stored later. As
-//     long as its process lives, File lets no other one present its predecessor.
-//   - After a process was killed others go on, with File at most about a second
-//     after the timeout of the call that it was making.
+//     long as its process lives, File lets no other one present its predecessor;
+//     Shared does until the hold has run out.
+//   - After a process was killed others go on: with File at most about a second
+//     after the timeout of the call that it was making, with Shared after its hold,
+//     as below.
 //
 // No store can prevent everything. If a process is killed, or its machine loses
-// power, after the server exchanged the token and before the new one is on disk,
+// power, after the server exchanged the token and before the new one is stored,
 // then nobody has the new one: the next process presents the old one, and the
 // server says whether there has to be a new login. The gap is as long as the answer
 // is on its way, and some milliseconds more. Only a server that accepts the
@@ -74,12 +84,58 @@
 // as long as their contexts allow. Reading, login and logout never wait for an
 // exchange.
 //
+// # What is guaranteed between machines
+//
+// An engine that several machines use has no locks that end with a process. With
+// Shared the record says that somebody holds it, and for how long: the timeout of the
+// call, 20 seconds unless tokenclient.Config says otherwise, and the margin, 10
+// seconds unless [SharedOptions] do; 30 seconds together. No clocks are compared. Who
+// meets a hold looks again after 50 ms, then ever less often, up to once a second, and
+// takes over when the record has not changed for as long as it says, by the own clock
+// and counted from the own first look. The holder counts from before it wrote the
+// claim, and presents the token only if there is time left for the whole call and one
+// second, or half the margin if that is less. So in ordinary operation the others
+// notice a new token within a second; after a process was killed while it held the
+// key, one of them goes on after 30 seconds. Requests wait for that only if the access
+// token has expired.
+//
+// A holder that was stopped or cut off from the engine for longer than its hold is in
+// the place of a dead one: the others cannot tell. They take over, and may present the
+// token again, which is announced as always. Beside the gap that every store has, as
+// above, the session can be lost only if between the announcement and the save the
+// holder
+//
+//   - was stopped for longer than the hold after its last look at the clock and before
+//     the request left, or
+//   - was stopped, or cut off from the engine, for longer than the hold after the
+//     request left, or
+//   - was stopped before the request left, even for less than that, got no answer within
+//     the timeout, and the server handled the request still later, or
+//   - died, and the server handled its request after the hold had run out,
+//
+// and even then only if another process has presented the token meanwhile. If none
+// has, the late holder's token is stored and nothing is lost. Stopped means SIGSTOP, a
+// debugger, a paused container, a virtual machine that is moved, or a laptop that
+// sleeps. A fault at any other moment costs no session, however the engine loses,
+// delays or repeats what it is told. A longer margin makes the window rarer and the
+// wait after a crash longer; it vanishes only with a server that accepts the previous
+// token for a while. To use that, choose timeout and margin to fit into that time.
+//
+// If the engine cannot be reached, nobody refreshes, because nothing can be announced.
+// Requests go on with the access token as long as it is good, then fail with
+// ErrStoreUnavailable, and work again when the engine is back. A call to the engine is
+// given up after 5 seconds. What was written must survive a crash of the engine: if it
+// comes back with an older record, that holds a spent token, which only those mend who
+// still have the newer one in memory. So set it up to write to disk before it answers,
+// and to fail over only to replicas that have everything.
+//
 // # Errors
 //
 // Errors are of the kinds in package tokenclient. ErrNoToken means that nobody is
 // logged in. ErrStoreUnavailable means that there may be a token but it cannot be
-// had now: the folder cannot be read or written, a key is locked or missing, the
-// disk is full, another process is at work, or ctx ended, in which case the error
-// is ctx's too. ErrStoreCorrupt means that nobody can make sense of what is stored;
-// a login replaces it. They name the operation and the file, and hold no secret.
+// had now: the folder cannot be read or written, the engine does not answer, a key is
+// locked or missing, the disk is full, another process is at work, or ctx ended, in
+// which case the error is ctx's too. ErrStoreCorrupt means that nobody can make sense
+// of what is stored; a login replaces it. They name the operation and the file, or the
+// record's key in the engine, and hold no secret.
 package store

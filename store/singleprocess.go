@@ -74,6 +74,9 @@ func (p *singleProcess) get(key string) ([]byte, error) {
 // alone runs do while no other is running, on a goroutine of its own that ends when
 // do does: a storage knows no context.
 func alone[T any](ctx context.Context, p *singleProcess, do func() (T, error)) (result T, err error) {
+	if err := ctx.Err(); err != nil {
+		return result, err
+	}
 	select {
 	case p.free <- struct{}{}:
 	case <-ctx.Done():

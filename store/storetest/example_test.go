@@ -25,3 +25,15 @@ func ExampleRun() {
 	_ = TestConformance // go test calls it
 	// Output:
 }
+
+// newEngine stands for the function under test, and an address for a table, say.
+var newEngine func(t testing.TB, address string) store.KV
+
+// The whole test of an engine.
+func ExampleRunKV() {
+	TestEngine := func(t *testing.T) {
+		storetest.RunKV(t, newEngine, func(t *testing.T) string { return t.TempDir() })
+	}
+	_ = TestEngine // go test calls it
+	// Output:
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -26,11 +27,13 @@ import (
 // the results must behave as one engine. It closes by t.Cleanup what it opened. It is
 // called in child processes, too: those run the test binary again, with the arguments
 // that select this test, and everything before RunKV in that test is executed there
-// as well. So a server that the tests need is started by make, or by TestMain unless
-// STORETEST_ROLE is set in the environment, and its address is part of the address.
+// as well. So a server that the tests need is started only if STORETEST_ROLE is not
+// set in the environment, and where it listens is part of the address.
 //
 // RunKV must be called from a top-level test or a subtest whose name can be selected
-// with -test.run.
+// with -test.run. Some of its subtests run in parallel, so that test cannot call
+// t.Setenv. It takes some ten seconds, most of which it waits; with -short it takes a
+// tenth of the faults, kills and large numbers.
 func RunKV(t *testing.T, open func(t testing.TB, address string) store.KV, make func(t *testing.T) (address string)) {
 	role := os.Getenv(envRole)
 	if role, ok := strings.CutPrefix(role, kvRole); ok {
@@ -38,13 +41,19 @@ func RunKV(t *testing.T, open func(t testing.TB, address string) store.KV, make 
 		return
 	}
 	if role == "" {
-		all := kvRows
+		all := slices.Concat(kvRows, faultRows)
 		if make(t) != "" {
-			all = append(all[:len(all):len(all)], kvProcessRows...)
+			all = slices.Concat(all, kvProcessRows, killRows)
 		}
 		t.Run("KV", func(t *testing.T) {
 			for _, row := range all {
-				t.Run(row.name, func(t *testing.T) { row.try(t, open, make(t)) })
+				t.Run(row.name, func(t *testing.T) {
+					c := row.check(t, open, make(t))
+					if row.waits {
+						t.Parallel()
+					}
+					row.run(c)
+				})
 			}
 		})
 	}
@@ -68,23 +77,25 @@ func shared(t testing.TB, kv store.KV) *store.Shared {
 
 // A kvRow is one expectation of a KV.
 type kvRow struct {
-	name string
-	why  string
-	run  func(c *kvCheck)
+	name  string
+	why   string
+	waits bool // most of the time; it opens no more than one handle then
+	run   func(c *kvCheck)
 }
 
-func (r kvRow) try(t testing.TB, open func(testing.TB, string) store.KV, address string) {
+func (r kvRow) check(t testing.TB, open func(testing.TB, string) store.KV, address string) *kvCheck {
 	t.Helper()
 	c := &kvCheck{check: &check{t: t, address: address, why: r.why}, openKV: open}
 	c.kv = c.open()
-	r.run(c)
+	return c
 }
 
 // kvCheck is a kvRow being tried.
 type kvCheck struct {
 	*check
-	openKV func(testing.TB, string) store.KV
-	kv     store.KV
+	openKV   func(testing.TB, string) store.KV
+	kv       store.KV
+	thorough bool // even with -short
 }
 
 func (c *kvCheck) open() store.KV { return c.openKV(c.t, c.address) }

@@ -21,6 +21,9 @@ func kvChild(t testing.TB, kv store.KV, role string) {
 	c := &kvCheck{check: &check{t: dying{t}, why: "see the row"}, kv: kv}
 	say("ready")
 	switch fields := strings.Fields(role); fields[0] {
+	case "refresh":
+		key, _ := strconv.Unquote(strings.TrimPrefix(role, "refresh "))
+		refreshInSteps(c.t, kv, key, in, say)
 	case "swap":
 		for in.Scan() {
 			n, _ := strconv.ParseUint(in.Text(), 10, 64)
@@ -33,11 +36,11 @@ func kvChild(t testing.TB, kv store.KV, role string) {
 		}
 	case "increment":
 		times, _ := strconv.Atoi(fields[1])
-		for in.Scan() && times > 0 {
-			for ; times > 0; times-- {
-				c.increment(kv, kvKey(1), nil)
-			}
-			break
+		if !in.Scan() {
+			os.Exit(3)
+		}
+		for range times {
+			c.increment(kv, kvKey(1), nil)
 		}
 	}
 	os.Exit(0)

@@ -18,18 +18,18 @@ import (
 
 // kvRows are the expectations of an engine that one process can see.
 var kvRows = []kvRow{
-	{"absent is nil", "nil alone says that nobody ever logged in", func(c *kvCheck) {
+	{"absent is nil", "nil alone says that nobody ever logged in", false, func(c *kvCheck) {
 		c.want(c.kv, kvKey(1), nil)
 		c.mustNotSwap(c.kv, kvKey(1), kvValue(), kvValue(), nil)
 	}},
-	{"a value is created once", "the first login on two machines would be two sessions, of which one is lost", func(c *kvCheck) {
+	{"a value is created once", "the first login on two machines would be two sessions, of which one is lost", false, func(c *kvCheck) {
 		first := kvValue()
 		c.mustSwap(c.kv, kvKey(1), nil, first)
 		c.mustNotSwap(c.kv, kvKey(1), nil, kvValue(), first)
 		c.mustNotSwap(c.kv, kvKey(1), nil, first, first)
 		c.mustNotSwap(c.kv, kvKey(1), []byte{}, kvValue(), first)
 	}},
-	{"swap only what was read", "who read an older record overwrites a newer refresh token", func(c *kvCheck) {
+	{"swap only what was read", "who read an older record overwrites a newer refresh token", false, func(c *kvCheck) {
 		a, b, d := kvValue(), kvValue(), kvValue()
 		c.mustSwap(c.kv, kvKey(1), nil, a)
 		c.mustSwap(c.kv, kvKey(1), a, b)
@@ -38,7 +38,7 @@ var kvRows = []kvRow{
 		c.mustNotSwap(c.kv, kvKey(1), a, b, b) // as a swap that is done twice
 		c.mustSwap(c.kv, kvKey(1), b, d)
 	}},
-	{"values are compared to the last byte", "a record that is only like the one that was read would be overwritten", func(c *kvCheck) {
+	{"values are compared to the last byte", "a record that is only like the one that was read would be overwritten", false, func(c *kvCheck) {
 		stored := []byte("\x01Value \xff\xfe 10\x00 ")
 		c.mustSwap(c.kv, kvKey(1), nil, stored)
 		for i := range stored {
@@ -66,7 +66,7 @@ var kvRows = []kvRow{
 		}
 		c.mustSwap(c.kv, kvKey(1), long, stored)
 	}},
-	{"values are kept to the letter", "a record that comes back changed does not open", func(c *kvCheck) {
+	{"values are kept to the letter", "a record that comes back changed does not open", false, func(c *kvCheck) {
 		all := make([]byte, 256)
 		for i := range all {
 			all[i] = byte(i)
@@ -85,7 +85,7 @@ var kvRows = []kvRow{
 			old = v
 		}
 	}},
-	{"keys are apart", "one user would get another's token", func(c *kvCheck) {
+	{"keys are apart", "one user would get another's token", false, func(c *kvCheck) {
 		keys := []string{
 			strings.Repeat("0", 64), strings.Repeat("0", 63) + "1", "1" + strings.Repeat("0", 63), strings.Repeat("0", 31) + "1" + strings.Repeat("0", 32),
 			strings.Repeat("f", 64), strings.Repeat("f", 63) + "e", strings.Repeat("1", 62) + "e1", strings.Repeat("1", 61) + "e10",
@@ -101,7 +101,7 @@ var kvRows = []kvRow{
 			c.mustNotSwap(c.kv, k, values[keys[(i+1)%len(keys)]], kvValue(), values[k])
 		}
 	}},
-	{"slices are the caller's", "a caller that goes on with what it read would change the record of everybody", func(c *kvCheck) {
+	{"slices are the caller's", "a caller that goes on with what it read would change the record of everybody", false, func(c *kvCheck) {
 		old, next := kvValue(), kvValue()
 		mine, stored := bytes.Clone(old), bytes.Clone(next)
 		c.mustSwap(c.kv, kvKey(1), nil, old)
@@ -121,7 +121,7 @@ var kvRows = []kvRow{
 			c.errorf("a swap changed what Get had returned before")
 		}
 	}},
-	{"two handles are one engine", "two processes would each have a token of their own", func(c *kvCheck) {
+	{"two handles are one engine", "two processes would each have a token of their own", false, func(c *kvCheck) {
 		other, value := c.open(), kvValue()
 		c.mustSwap(c.kv, kvKey(1), nil, value)
 		for range 50 {
@@ -133,7 +133,7 @@ var kvRows = []kvRow{
 		}
 		c.want(c.open(), kvKey(1), value)
 	}},
-	{"a context that has ended", "what nobody waits for any more would be done behind everybody's back", func(c *kvCheck) {
+	{"a context that has ended", "what nobody waits for any more would be done behind everybody's back", false, func(c *kvCheck) {
 		value := kvValue()
 		cancelled, cancel := context.WithCancel(c.ctx())
 		cancel()
@@ -159,18 +159,18 @@ var kvRows = []kvRow{
 			c.want(c.kv, kvKey(2), value)
 		}
 	}},
-	{"calls that are cut short", "a slow moment of the engine would end in a hang, or in a record that nobody wrote", func(c *kvCheck) {
+	{"calls that are cut short", "a slow moment of the engine would end in a hang, or in a record that nobody wrote", false, func(c *kvCheck) {
 		var wg sync.WaitGroup
 		for n := range 4 {
-			wg.Go(func() { c.cutShort(kvKey(n), scale(50)) })
+			wg.Go(func() { c.cutShort(kvKey(n), c.scale(50)) })
 		}
 		wg.Wait()
 		// Connections that are not given back are missing now.
 		c.mustSwap(c.kv, kvKey(5), nil, kvValue())
 	}},
-	{"one of many creates", "each further one overwrites a login", func(c *kvCheck) {
+	{"one of many creates", "each further one overwrites a login", false, func(c *kvCheck) {
 		handles := []store.KV{c.kv, c.open()}
-		for n := range scale(20) {
+		for n := range c.scale(20) {
 			var winners atomic.Int32
 			c.together(8, func(i int) {
 				if v := kvValue(); c.swap(handles[i%2], kvKey(n), nil, v) {
@@ -183,10 +183,10 @@ var kvRows = []kvRow{
 			}
 		}
 	}},
-	{"no swap is lost", "a lost write is a spent token that looks like a good one", func(c *kvCheck) {
+	{"no swap is lost", "a lost write is a spent token that looks like a good one", false, func(c *kvCheck) {
 		const workers = 8
 		handles := []store.KV{c.kv, c.open()}
-		times := scale(30)
+		times := c.scale(30)
 		var known atomic.Uint64 // what was stored before now, at least
 		c.together(workers, func(i int) {
 			for range times {
@@ -200,8 +200,8 @@ var kvRows = []kvRow{
 }
 
 // scale is n, or a tenth of it with -short.
-func scale(n int) int {
-	if testing.Short() {
+func (c *kvCheck) scale(n int) int {
+	if testing.Short() && !c.thorough {
 		return max(1, n/10)
 	}
 	return n
@@ -307,12 +307,12 @@ func (c *kvCheck) cutShort(key string, times int) {
 
 // kvProcessRows are the expectations of an engine that two processes can see.
 var kvProcessRows = []kvRow{
-	{"a process sees what another swapped", "it would present a token that was exchanged already", func(c *kvCheck) {
+	{"a process sees what another swapped", "it would present a token that was exchanged already", false, func(c *kvCheck) {
 		other := c.start(kvRole + "swap on")
 		other.want("ready")
 		value := kvCount(1)
 		c.mustSwap(c.kv, kvKey(1), nil, value)
-		for n := uint64(2); n < uint64(2*scale(50)); n += 2 {
+		for n := uint64(2); n < uint64(2*c.scale(50)); n += 2 {
 			other.say(fmt.Sprint(n))
 			other.want("swapped")
 			if value = c.get(c.kv, kvKey(1)); kvNumber(value) != n {
@@ -324,9 +324,9 @@ var kvProcessRows = []kvRow{
 		other.kill()
 		c.want(c.open(), kvKey(1), value)
 	}},
-	{"no swap of a process is lost", "a lost write is a spent token that looks like a good one", func(c *kvCheck) {
+	{"no swap of a process is lost", "a lost write is a spent token that looks like a good one", false, func(c *kvCheck) {
 		const processes = 4
-		times := scale(50)
+		times := c.scale(50)
 		var children []*process
 		for range processes {
 			children = append(children, c.start(fmt.Sprintf("%sincrement %d times", kvRole, times)))

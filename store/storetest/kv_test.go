@@ -21,6 +21,8 @@ type mapKV struct {
 	values map[string][]byte
 }
 
+func newMapKV() *mapKV { return &mapKV{values: make(map[string][]byte)} }
+
 func (m *mapKV) Get(ctx context.Context, key string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -79,7 +81,10 @@ func (f folderKV) CompareAndSwap(ctx context.Context, key string, old, new []byt
 			return err
 		}
 		temp := filepath.Join(f.path, "new")
-		if err := errors.Join(os.WriteFile(temp, new, 0o600), os.Rename(temp, filepath.Join(f.path, key))); err != nil {
+		if err := os.WriteFile(temp, new, 0o600); err != nil {
+			return err
+		}
+		if err := os.Rename(temp, filepath.Join(f.path, key)); err != nil {
 			return err
 		}
 		swapped = true
@@ -91,7 +96,7 @@ func (f folderKV) CompareAndSwap(ctx context.Context, key string, old, new []byt
 func TestKVInMemory(t *testing.T) {
 	var m *mapKV
 	RunKV(t, func(testing.TB, string) store.KV { return m }, func(*testing.T) string {
-		m = &mapKV{values: make(map[string][]byte)}
+		m = newMapKV()
 		return ""
 	})
 }

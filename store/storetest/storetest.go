@@ -1,4 +1,5 @@
-// Package storetest is the suite of tests that every [tokenclient.Store] passes.
+// Package storetest is the suite of tests that every [tokenclient.Store] passes, and
+// every engine below a [store.Shared].
 //
 // To test a store, say in a [Harness] how one is made and opened, and hand it to
 // [Run] in a test of its own:
@@ -10,7 +11,9 @@
 //		})
 //	}
 //
-// Each row of the suite is a subtest whose name says what is expected; when it
+// To test an engine, a [store.KV], hand two such functions to [RunKV].
+//
+// Each row of the suites is a subtest whose name says what is expected; when it
 // fails it says why that matters.
 package storetest
 

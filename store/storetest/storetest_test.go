@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -349,26 +350,36 @@ func find(t *testing.T, name string) row {
 
 // fails reports whether row fails against a store of h.
 func fails(t *testing.T, row row, h Harness, address string) bool {
-	r := &recorder{TB: t}
+	return failing(t, func(t testing.TB) { row.try(t, h, address) })
+}
+
+// failing reports whether run fails.
+func failing(t *testing.T, run func(testing.TB)) bool {
+	ctx, cancel := context.WithCancel(t.Context()) // no deadline, which rows look at
+	defer time.AfterFunc(20*time.Second, cancel).Stop()
+	defer cancel()
+	r := &recorder{TB: t, ctx: ctx}
 	done := make(chan struct{})
 	go func() { // which Fatalf ends
 		defer close(done)
-		row.try(r, h, address)
+		run(r)
 	}()
 	<-done
-	return r.failed
+	return r.failed.Load()
 }
 
 // recorder is a testing.TB whose failures are what the test wants.
 type recorder struct {
 	testing.TB
-	failed bool
+	ctx    context.Context // what is broken may never end
+	failed atomic.Bool
 }
 
-func (r *recorder) Helper()               {}
-func (r *recorder) Errorf(string, ...any) { r.failed = true }
+func (r *recorder) Helper()                  {}
+func (r *recorder) Context() context.Context { return r.ctx }
+func (r *recorder) Errorf(string, ...any)    { r.failed.Store(true) }
 func (r *recorder) Fatalf(string, ...any) {
-	r.failed = true
+	r.failed.Store(true)
 	runtime.Goexit()
 }
 

@@ -1,0 +1,602 @@
+package store_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// A hookedKV is an engine whose operations tests can hold up.
+type hookedKV struct {
+	m faultyMedium
+
+	mu     sync.Mutex
+	before func(ctx context.Context, op string, n int) error // n counts all operations from 1
+	after  func(op string)
+	n      int
+	keys   map[string]bool
+}
+
+func (h *hookedKV) do(ctx context.Context, op, key string, do func() error) error {
+	h.mu.Lock()
+	h.n++
+	if h.keys == nil {
+		h.keys = make(map[string]bool)
+	}
+	h.keys[key] = true
+	n, before, after := h.n, h.before, h.after
+	h.mu.Unlock()
+	if before != nil {
+		if err := before(ctx, op, n); err != nil {
+			return err
+		}
+	}
+	err := do()
+	if after != nil {
+		after(op)
+	}
+	return err
+}
+
+func (h *hookedKV) Get(ctx context.Context, key string) (value []byte, err error) {
+	err = h.do(ctx, "get", key, func() (err error) {
+		value, err = h.m.Get(ctx, key)
+		return err
+	})
+	return value, err
+}
+
+func (h *hookedKV) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
+	err = h.do(ctx, "swap", key, func() (err error) {
+		swapped, err = h.m.CompareAndSwap(ctx, key, old, new)
+		return err
+	})
+	return swapped, err
+}
+
+// hook sets before, counting from now; nil: none.
+func (h *hookedKV) hook(before func(ctx context.Context, op string, n int) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.n, h.before = 0, before
+}
+
+// hangs is an operation that is never answered.
+func hangs(ctx context.Context, _ string, _ int) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// header is the header of what is stored for the key "k".
+func (h *hookedKV) header(t testing.TB) store.Header {
+	t.Helper()
+	sum := sha256.Sum256([]byte("k"))
+	header, err := store.DecodeHeader(h.m.raw(hex.EncodeToString(sum[:])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return header
+}
+
+// touch writes the record of "k" again, with another write id.
+func (h *hookedKV) touch() {
+	sum := sha256.Sum256([]byte("k"))
+	key := hex.EncodeToString(sum[:])
+	h.m.put(key, store.SetAnnounced(h.m.raw(key), 1))
+}
+
+func newShared(t testing.TB, kv store.KV, margin time.Duration) *store.Shared {
+	t.Helper()
+	s, err := store.NewShared(kv, store.Plaintext(), &store.SharedOptions{Margin: margin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestNewSharedRefuses(t *testing.T) {
+	good := &faultyMedium{}
+	margin := func(d time.Duration) *store.SharedOptions { return &store.SharedOptions{Margin: d} }
+	for name, c := range map[string]struct {
+		kv     store.KV
+		sealer *store.Sealer
+		o      *store.SharedOptions
+	}{
+		"no KV":              {nil, store.Plaintext(), nil},
+		"no Storage":         {store.SingleProcess(nil), store.Plaintext(), nil},
+		"no Sealer":          {good, nil, nil},
+		"a zero Sealer":      {good, new(store.Sealer), nil},
+		"a Sealer of no key": {good, store.Seal(nil), nil},
+		"a short margin":     {good, store.Plaintext(), margin(time.Second - 1)},
+		"a negative margin":  {good, store.Plaintext(), margin(-1)},
+		"a long margin":      {good, store.Plaintext(), margin(time.Hour + 1)},
+	} {
+		s, err := store.NewShared(c.kv, c.sealer, c.o)
+		if err == nil || s != nil || !strings.HasPrefix(err.Error(), "store: ") {
+			t.Errorf("%s: %v, %v", name, s, err)
+		}
+	}
+	for _, o := range []*store.SharedOptions{nil, {}, margin(time.Second), margin(time.Hour)} {
+		if _, err := store.NewShared(good, store.Plaintext(), o); err != nil {
+			t.Errorf("%v: %v", o, err)
+		}
+	}
+	if good.writes != 0 {
+		t.Error("the engine was asked")
+	}
+}
+
+func TestSharedHold(t *testing.T) {
+	for margin, want := range map[time.Duration]time.Duration{0: 30 * time.Second, time.Second: 21 * time.Second} {
+		kv := &hookedKV{}
+		s := newShared(t, kv, margin)
+		seen := login(t, s, "k", "a")
+		_, err := s.Refresh(t.Context(), "k", seen, 20*time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+			if h := kv.header(t); h.LeaseLen != want || h.Announced != 1 {
+				t.Errorf("margin %v: hold of %v, %d announced; want %v", margin, h.LeaseLen, h.Announced, want)
+			}
+			return next(ctx, cur)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSharedShowsNothing: a KV may hold the password of the engine.
+func TestSharedShowsNothing(t *testing.T) {
+	s := newShared(t, &hookedKV{keys: map[string]bool{"geheim": true}}, 0)
+	login(t, s, "k", "geheim")
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+		for _, v := range []any{s, struct{ S *store.Shared }{s}, []any{s}} {
+			if got := fmt.Sprintf(verb, v); !strings.Contains(got, "store.Shared") || strings.Contains(got, "geheim") || len(got) > 60 {
+				t.Errorf("%s: %s", verb, got)
+			}
+		}
+	}
+}
+
+// TestSharedKeys: engines fold, pad and limit keys.
+func TestSharedKeys(t *testing.T) {
+	kv := &hookedKV{}
+	s := newShared(t, kv, 0)
+	keys := []string{"", "alice", "Alice", "alice ", strings.Repeat("a", 1000), "\xff", "a/b"}
+	for _, k := range keys {
+		login(t, s, k, "a")
+	}
+	for k := range kv.keys {
+		if len(k) != 64 || strings.Trim(k, "0123456789abcdef") != "" {
+			t.Errorf("key %q", k)
+		}
+	}
+	if len(kv.keys) != len(keys) {
+		t.Errorf("%d keys, want %d", len(kv.keys), len(keys))
+	}
+}
+
+// TestSharedOverAnEngineThatHangs: each operation of a refresh in turn is never
+// answered.
+func TestSharedOverAnEngineThatHangs(t *testing.T) {
+	for n, what := range []string{1: "read", 2: "claim", 3: "save"} {
+		if what == "" {
+			continue
+		}
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kv := &hookedKV{}
+				s := newShared(t, kv, 0)
+				seen := login(t, s, "k", "a")
+				hang := func(ctx context.Context, op string, i int) error {
+					if i == n {
+						return hangs(ctx, op, i)
+					}
+					return nil
+				}
+
+				if what != "save" { // which does not end with its caller
+					kv.hook(hang)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					start := time.Now()
+					_, err := s.Refresh(ctx, "k", seen, 20*time.Second, never(t))
+					wantErr(t, err, tokenclient.ErrStoreUnavailable)
+					wantErr(t, err, context.DeadlineExceeded)
+					if d := time.Since(start); d != time.Second {
+						t.Errorf("returned after %v, want the caller's second", d)
+					}
+					if h := kv.header(t); h.Lease != [16]byte{} || h.Announced != 0 {
+						t.Errorf("a claim is left behind: %v", h.Record)
+					}
+				}
+
+				kv.hook(hang)
+				start := time.Now()
+				r, err := s.Refresh(t.Context(), "k", seen, 20*time.Second, next)
+				d := time.Since(start)
+				switch what {
+				case "read":
+					wantErr(t, err, tokenclient.ErrStoreUnavailable)
+				case "claim":
+					if err != nil {
+						t.Error(err)
+					}
+					wantToken(t, r, "refresh-a'", 2)
+				case "save":
+					var pending *tokenclient.NotSavedError
+					if !errors.As(err, &pending) {
+						t.Errorf("%v; want a NotSavedError", err)
+					}
+				}
+				if d < 5*time.Second || d > 6*time.Second {
+					t.Errorf("returned after %v, want about 5 s", d)
+				}
+				// The engine is back, and nothing needs to be started again.
+				if r, err = s.Refresh(t.Context(), "k", seen, 20*time.Second, next); err != nil {
+					t.Fatal(err)
+				}
+				wantToken(t, r, "refresh-a'", 2)
+			})
+		})
+	}
+	for what, do := range map[string]func(ctx context.Context, s *store.Shared) error{
+		"Load":   func(ctx context.Context, s *store.Shared) error { _, err := s.Load(ctx, "k"); return err },
+		"Logout": func(ctx context.Context, s *store.Shared) error { _, _, err := s.Replace(ctx, "k", nil); return err },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			kv := &hookedKV{before: hangs}
+			s := newShared(t, kv, 0)
+			for _, limit := range []time.Duration{100 * time.Millisecond, time.Minute} {
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				start := time.Now()
+				err := do(ctx, s)
+				wantErr(t, err, tokenclient.ErrStoreUnavailable)
+				wantErr(t, err, context.DeadlineExceeded)
+				if d := time.Since(start); d != min(limit, 5*time.Second) {
+					t.Errorf("%s with %v returned after %v", what, limit, d)
+				}
+				cancel()
+			}
+		})
+	}
+}
+
+// TestSharedOverAnEngineThatPanics: each operation of a refresh in turn.
+func TestSharedOverAnEngineThatPanics(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		synctest.Test(t, func(t *testing.T) {
+			kv := &hookedKV{}
+			s := newShared(t, kv, 0)
+			seen := login(t, s, "k", "a")
+			kv.hook(func(_ context.Context, _ string, i int) error {
+				if i == n {
+					panic("nil map")
+				}
+				return nil
+			})
+			_, err := s.Refresh(t.Context(), "k", seen, 20*time.Second, next)
+			if n == 1 {
+				wantErr(t, err, tokenclient.ErrStoreUnavailable)
+				if !strings.Contains(err.Error(), "KV.Get") {
+					t.Error(err)
+				}
+				_, err = s.Refresh(t.Context(), "k", seen, 20*time.Second, next)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			wantStored(t, s, "k", "refresh-a'", 2)
+		})
+	}
+}
+
+// TestSharedOverASlowEngine: others count the hold from when they see the claim, so
+// time that the engine took for it must not be missing at its end.
+func TestSharedOverASlowEngine(t *testing.T) {
+	const timeout, reserve = 2 * time.Second, 500 * time.Millisecond
+	for _, latency := range []time.Duration{0, 400 * time.Millisecond, 501 * time.Millisecond, 600 * time.Millisecond, 1500 * time.Millisecond, 4 * time.Second} {
+		for name, grows := range map[string]bool{"alike": false, "ever slower": true} {
+			t.Run(fmt.Sprint(latency, " ", name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					kv := &hookedKV{}
+					s := newShared(t, kv, time.Second)
+					seen := login(t, s, "k", "a")
+					var issued time.Time
+					d := latency
+					kv.hook(func(_ context.Context, op string, _ int) error {
+						if op == "swap" {
+							issued = time.Now()
+						}
+						return nil
+					})
+					kv.after = func(op string) {
+						time.Sleep(d)
+						if grows {
+							d = min(d*3/2, 4500*time.Millisecond)
+						}
+					}
+					r, err := s.Refresh(t.Context(), "k", seen, timeout, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+						h := kv.header(t)
+						if left := h.LeaseLen - time.Since(issued); left < timeout+reserve {
+							t.Errorf("presented with %v left of %v, want %v", left, h.LeaseLen, timeout+reserve)
+						}
+						if h.Announced != 1 {
+							t.Errorf("announced %d times", h.Announced)
+						}
+						d = 0
+						return next(ctx, cur)
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					wantToken(t, r, "refresh-a'", 2)
+				})
+			})
+		}
+	}
+}
+
+// holding runs do while another process holds "k" and does nothing.
+func holding(t *testing.T, s *store.Shared, seen tokenclient.Record, timeout time.Duration, do func()) {
+	t.Helper()
+	held, leave, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := s.Refresh(t.Context(), "k", seen, timeout, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+			close(held)
+			<-leave
+			return nil, tokenclient.ErrNotPresented
+		})
+		wantErr(t, err, tokenclient.ErrNotPresented)
+	}()
+	<-held
+	do()
+	close(leave)
+	<-done
+}
+
+// TestSharedWaitsForAsLongAsItSees: those who come wait for the whole length of the
+// hold, whenever it began, to the millisecond; and from the beginning when it changes.
+func TestSharedWaitsForAsLongAsItSees(t *testing.T) {
+	const lease = 21 * time.Second
+	for _, late := range []time.Duration{0, 15 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			kv := &hookedKV{}
+			s := newShared(t, kv, time.Second)
+			seen := login(t, s, "k", "a")
+			holding(t, s, seen, 20*time.Second, func() {
+				time.Sleep(late)
+				start := time.Now()
+				r, err := newShared(t, kv, 0).Refresh(t.Context(), "k", seen, 20*time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+					if d := time.Since(start); d != lease {
+						t.Errorf("came %v later and presented after %v, want %v", late, d, lease)
+					}
+					if cur.Announced != 2 {
+						t.Errorf("announced %d, want 2", cur.Announced)
+					}
+					return next(ctx, cur)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				wantToken(t, r, "refresh-a'", 2)
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		kv := &hookedKV{}
+		s := newShared(t, kv, time.Second)
+		seen := login(t, s, "k", "a")
+		holding(t, s, seen, 20*time.Second, func() {
+			start := time.Now()
+			const changed = 12 * time.Second
+			time.AfterFunc(changed, kv.touch)
+			_, err := newShared(t, kv, time.Second).Refresh(t.Context(), "k", seen, 20*time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+				// It sees the change no later than a second after.
+				if d := time.Since(start) - lease - changed; d < 0 || d > time.Second {
+					t.Errorf("%v from a wait that begins anew with the change", d)
+				}
+				return next(ctx, cur)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+// TestSharedPolls: soon at first, then ever less often, and never two at one time for
+// long.
+func TestSharedPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kv := &hookedKV{}
+		s := newShared(t, kv, time.Second)
+		seen := login(t, s, "k", "a")
+		var runs [2][]time.Duration
+		for i := range runs {
+			holding(t, s, seen, 29*time.Second, func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				last := time.Now()
+				kv.hook(func(_ context.Context, op string, n int) error {
+					if op == "get" && n > 1 {
+						runs[i] = append(runs[i], time.Since(last))
+						last = time.Now()
+					}
+					return nil
+				})
+				_, err := s.Refresh(ctx, "k", seen, time.Second, never(t))
+				wantErr(t, err, context.DeadlineExceeded)
+				wantErr(t, err, tokenclient.ErrStoreUnavailable)
+				kv.hook(nil)
+			})
+			most := 50 * time.Millisecond
+			for n, d := range runs[i] {
+				if d < most/2 || d > most {
+					t.Errorf("wait %d is %v, want between %v and %v", n, d, most/2, most)
+				}
+				most = min(2*most, time.Second)
+			}
+			if n := len(runs[i]); n < 22 || n > 45 {
+				t.Errorf("%d looks in 20 s", n)
+			}
+		}
+		if fmt.Sprint(runs[0]) == fmt.Sprint(runs[1]) {
+			t.Error("nothing is left to chance")
+		}
+	})
+}
+
+// TestSharedHandsOver: whoever waits goes on soon after the holder is done.
+func TestSharedHandsOver(t *testing.T) {
+	for _, took := range []time.Duration{10 * time.Millisecond, 15 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			kv := &hookedKV{}
+			s := newShared(t, kv, 0)
+			seen := login(t, s, "k", "a")
+			var wg sync.WaitGroup
+			var ended time.Time
+			wg.Go(func() {
+				_, err := s.Refresh(t.Context(), "k", seen, 20*time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+					time.Sleep(took)
+					ended = time.Now()
+					return next(ctx, cur)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+			for range 3 {
+				wg.Go(func() {
+					r, err := newShared(t, kv, 0).Refresh(t.Context(), "k", seen, 20*time.Second, never(t))
+					if err != nil {
+						t.Error(err)
+					}
+					wantToken(t, r, "refresh-a'", 2)
+					if d := time.Since(ended); d > min(time.Second, max(took, 50*time.Millisecond)) {
+						t.Errorf("a call of %v was noticed after %v", took, d)
+					}
+				})
+			}
+			wg.Wait()
+		})
+		synctest.Test(t, func(t *testing.T) {
+			kv := &hookedKV{}
+			s := newShared(t, kv, 0)
+			seen := login(t, s, "k", "a")
+			done := make(chan struct{})
+			var released time.Time
+			holding(t, s, seen, 20*time.Second, func() {
+				go func() {
+					defer close(done)
+					r, err := newShared(t, kv, 0).Refresh(t.Context(), "k", seen, 20*time.Second, next)
+					if err != nil {
+						t.Error(err)
+					}
+					wantToken(t, r, "refresh-a'", 2)
+				}()
+				time.Sleep(took)
+				released = time.Now()
+			})
+			<-done
+			if d := time.Since(released); d > time.Second {
+				t.Errorf("a released hold was noticed after %v", d)
+			}
+		})
+	}
+}
+
+// TestSessionWhileTheEngineIsDown: nobody notices as long as the token is good; then
+// the failure is clear and soon, and passes by itself.
+func TestSessionWhileTheEngineIsDown(t *testing.T) {
+	for name, trouble := range map[string]func(context.Context, string, int) error{
+		"refuses": func(context.Context, string, int) error { return errDown },
+		"hangs":   hangs,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := tokentest.NewServer(t, &tokentest.Options{InMemory: true})
+				kv := &hookedKV{}
+				session, err := tokenclient.New(tokenclient.Config{
+					Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}, Store: newShared(t, kv, 0), Key: "alice",
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = session.Close(context.Background()) }()
+				if err := session.SetToken(t.Context(), srv.Issue("alice")); err != nil {
+					t.Fatal(err)
+				}
+				client := session.Wrap(srv.Client())
+				request := func(limit time.Duration) error {
+					ctx, cancel := context.WithTimeout(t.Context(), limit)
+					defer cancel()
+					req, err := http.NewRequestWithContext(ctx, "GET", srv.URL+"/api/orders", nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					resp, err := client.Do(req)
+					if err != nil {
+						return err
+					}
+					defer resp.Body.Close()
+					if resp.StatusCode != 200 {
+						return errors.New(resp.Status)
+					}
+					return nil
+				}
+
+				kv.hook(trouble)
+				for at := time.Duration(0); at < 14*time.Minute+30*time.Second; at += 10 * time.Second {
+					start := time.Now()
+					if err := request(2 * time.Second); err != nil {
+						t.Fatalf("after %v: %v", at, err)
+					}
+					if d := time.Since(start); d != 0 {
+						t.Fatalf("after %v a request took %v", at, d)
+					}
+					time.Sleep(10 * time.Second)
+				}
+				time.Sleep(time.Minute) // the token has expired
+				for _, limit := range []time.Duration{10 * time.Second, 2 * time.Second, 10 * time.Second} {
+					start := time.Now()
+					err := request(limit)
+					if !errors.Is(err, tokenclient.ErrStoreUnavailable) && (name != "hangs" || limit > 5*time.Second || !errors.Is(err, context.DeadlineExceeded)) {
+						t.Errorf("a request with %v: %v", limit, err)
+					}
+					if errors.Is(err, tokenclient.ErrLoginRequired) {
+						t.Errorf("the session is over: %v", err)
+					}
+					if d := time.Since(start); d > min(limit, 5*time.Second) {
+						t.Errorf("a request with %v took %v", limit, d)
+					}
+					time.Sleep(20 * time.Second)
+				}
+				if n := srv.Counters().Refreshes; n != 0 {
+					t.Errorf("%d refreshes that could not be announced", n)
+				}
+
+				kv.hook(nil)
+				time.Sleep(time.Minute)
+				if err := request(2 * time.Second); err != nil {
+					t.Errorf("the engine is back: %v", err)
+				}
+				if n := srv.Counters().Refreshes; n != 1 {
+					t.Errorf("%d refreshes, want 1", n)
+				}
+			})
+		})
+	}
+}
