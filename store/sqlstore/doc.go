@@ -34,16 +34,19 @@
 // Several processes on one machine share a file. It must be on a local disk. Versions
 // before 3.51.3, which can damage such a file, are refused at the first use.
 //
-// Drivers create files that every user may read. So create the folder and an empty
-// file first, with modes 0700 and 0600; SQLite gives its -wal, -shm and -journal
-// files the mode of the database. The data source name for modernc.org/sqlite and
-// for github.com/ncruces/go-sqlite3, with a path in which ?, # and % are escaped, is
+// Drivers create files that every user may read. So create a folder with mode 0700
+// first, and in it an empty file with mode 0600. SQLite gives its -wal, -shm and
+// -journal files the mode of the database, but github.com/ncruces/go-sqlite3 does
+// not: there the folder keeps others out. The data source name for it and for
+// modernc.org/sqlite, with a path in which ?, # and % are escaped, is
 //
 //	file:PATH?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)
 //
 // With busy_timeout a statement waits for other processes instead of failing at
-// once; WAL makes writing several times faster; with synchronous=FULL, the default,
-// a power failure takes no record that was stored.
+// once. WAL makes writing faster. With synchronous=FULL, the default, a power failure
+// takes no record that was stored. The journal mode stays with the file, and with
+// ncruces processes that change it at the same moment get "database is locked": start
+// one of them first.
 //
 // # PostgreSQL
 //
