@@ -197,7 +197,7 @@ func TestAccountRights(t *testing.T) {
 	forRemotes(t, func(t *testing.T, s *servers.Server, r remote, db *sql.DB, _ *store.Shared, login tokenclient.Record) {
 		statements := []string{"CREATE ROLE app LOGIN", "GRANT SELECT, INSERT, UPDATE ON tokens TO app"}
 		if r.dialect == sqlstore.MariaDB {
-			statements = []string{"CREATE USER app@'127.0.0.1'", "GRANT SELECT, INSERT, UPDATE ON test.tokens TO app@'127.0.0.1'"}
+			statements = []string{"CREATE USER app@'%'", "GRANT SELECT, INSERT, UPDATE ON test.tokens TO app@'%'"}
 		}
 		for _, text := range statements {
 			if _, err := db.Exec(text); err != nil {
