@@ -51,7 +51,10 @@ func TestAllocs(t *testing.T) {
 			c.Origins = append([]string{"https://one.example.com", "http://localhost:8080"}, c.Origins...)
 		},
 		"no renewed token": func(c *tokenclient.Config) { c.Renewed = tokenclient.RenewedHeader("X-Auth-Token") },
-		"any origin":       func(c *tokenclient.Config) { c.Origins, c.AnyOrigin = nil, true },
+		"hooks": func(c *tokenclient.Config) {
+			c.Hooks = &tokenclient.Hooks{Attached: func(context.Context, uint64) {}}
+		},
+		"any origin": func(c *tokenclient.Config) { c.Origins, c.AnyOrigin = nil, true },
 	} {
 		transport := contractSession(t, change).Transport(newAllocsBase())
 		for _, method := range []string{http.MethodGet, http.MethodPost} {

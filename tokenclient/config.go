@@ -92,8 +92,8 @@ type Config struct {
 	Hooks *Hooks
 
 	// Logger gets refreshes at level Debug, failures at Warn, and failures to
-	// save at Error, without any secret. It is called as Hooks are. Nil: nothing
-	// is logged.
+	// save at Error, without any secret; the package documentation lists the
+	// messages and their keys. It is called as Hooks are. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -118,6 +118,7 @@ func New(c Config) (*Session, error) {
 		attacher:      c.Attacher,
 		rejected:      c.Rejected,
 		findRenewed:   c.Renewed,
+		hooks:         &noHooks,
 		log:           c.Logger,
 		control:       make(chan struct{}, 1),
 		closing:       make(chan struct{}),
@@ -147,7 +148,8 @@ func New(c Config) (*Session, error) {
 		s.rejected = func(resp *http.Response) bool { return resp.StatusCode == http.StatusUnauthorized }
 	}
 	if c.Hooks != nil {
-		s.hooks = *c.Hooks
+		hooks := *c.Hooks
+		s.hooks = &hooks
 	}
 	s.lifetime, s.end = context.WithCancel(context.WithValue(context.Background(), insideKey{s}, true))
 	s.born = time.Now()

@@ -51,6 +51,33 @@
 // is left alone. Nothing in this package prints a token: not its types with any
 // verb of package fmt, nor its errors, nor its log lines.
 //
+// # Watching it
+//
+// [Hooks] tell a program what happens, and package otelhooks makes metrics and spans
+// of it. Config.Logger gets these lines, with keys that do not change. Messages
+// begin with "tokenclient: ", and each line has the key "key", which is Config.Key.
+//
+//	level  message                                           further keys
+//	DEBUG  refresh started                                   generation, cause
+//	DEBUG  token refreshed                                   generation, cause, duration, waiters, expiry
+//	DEBUG  token adopted                                     generation, cause, duration, waiters, expiry
+//	DEBUG  refresh overtaken                                 generation, cause, duration, waiters, err
+//	WARN   refresh failed                                    generation, cause, duration, waiters, err
+//	WARN   answer to a refresh lost, trying once more        err
+//	DEBUG  token rejected                                    generation, method, origin
+//	DEBUG  request sent again                                method, origin
+//	WARN   refreshed tokens refused too often                generation, origin, until, expiry
+//	DEBUG  token renewed by the server                       generation, expiry
+//	DEBUG  token in an answer ignored                        err
+//	ERROR  token not saved                                   generation, err
+//	INFO   session ended                                     err
+//	WARN   token that lost to a login or logout not revoked  err
+//	ERROR  panic contained                                   in, stack
+//
+// Their values are those of [RefreshInfo]: generation and waiters are integers,
+// duration is a time.Duration, until and expiry are times, cause is a string, err is
+// an error.
+//
 // # Errors
 //
 // A request fails with [ErrLoginRequired] if only a login helps, with a

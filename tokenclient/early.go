@@ -27,7 +27,7 @@ func (s *Session) refreshEarly(h *held) {
 		defer s.finish()
 		defer s.early.Store(false)
 		if s.worthPresenting(h) {
-			<-s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, false) })
+			<-s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, CauseSoft) })
 		}
 	}()
 }

@@ -45,6 +45,9 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 	if err := c.s.attacher.Attach(req.WithContext(ctx), h.record.Token); err != nil {
 		return nil, err
 	}
+	if c.s.hooks.Attached != nil {
+		c.s.hooks.Attached(ctx, h.generation)
+	}
 	metadata := make(map[string]string, len(req.Header))
 	for name, values := range req.Header {
 		metadata[strings.ToLower(name)] = strings.Join(values, ", ")

@@ -23,6 +23,7 @@ type stormGuard struct {
 	since   time.Time // when left was last counted up; zero: never used
 	judged  uint64    // the last generation with which a replay was refused
 	strikes int       // refused replays in a row, one for each generation
+	shut    bool      // the last answer of allow was no, and the hook was told
 }
 
 // allow reports whether generation, which the server refused, may be refreshed.

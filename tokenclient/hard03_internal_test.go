@@ -34,7 +34,7 @@ func TestHard03JoinerIsNotHandedTheRejectedToken(t *testing.T) {
 		again func(*Session, context.Context, *held) (*held, error)
 	}{
 		{"rejected", func(s *Session, ctx context.Context, h *held) (*held, error) { return s.renewed(ctx, h) }},
-		{"forced", func(s *Session, ctx context.Context, h *held) (*held, error) { return s.refreshed(ctx, h, true) }},
+		{"forced", func(s *Session, ctx context.Context, h *held) (*held, error) { return s.refreshed(ctx, h, CauseForced) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestHard03JoinerIsNotHandedTheRejectedToken(t *testing.T) {
 				begin := make(chan struct{})
 				late := s.flights.DoChan("refresh", func() (any, error) {
 					<-begin
-					return s.refresh(first, false)
+					return s.refresh(first, CauseSoft)
 				})
 				got := make(chan *held, 1)
 				go func() {

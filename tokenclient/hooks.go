@@ -1,52 +1,177 @@
 package tokenclient
 
 import (
+	"context"
 	"sync"
 	"time"
 )
 
-// Hooks are told what happens to a session. Nil fields are skipped.
+// Hooks are told what happens to a session. Nil fields are skipped. [JoinHooks]
+// makes one of several, and package otelhooks makes some that measure.
 //
-// They are called one at a time, in the order in which things happened, on a
-// goroutine that the session starts when there is something to tell. No lock is
-// held and no refresh waits for them, so they may call the session. A hook that
-// does not return holds up later hooks and nothing else; Session.Close does not
-// wait for it.
+// All but Attached are called one at a time, in the order in which things happened,
+// on a goroutine that the session starts when there is something to tell. No lock
+// is held and no refresh waits for them, so they may call the session. A hook that
+// does not return holds up later hooks, which are kept in memory, and nothing else;
+// Session.Close does not wait for it. Hooks that several sessions share are called
+// by each of them, and must be safe for concurrent use.
+//
+// No hook is told a secret. Errors are those of requests; they may name the key,
+// the token endpoint and where the token is stored.
 type Hooks struct {
+	// Attached is called when the token was put on a request, a replay included,
+	// or on a gRPC call, with the token's generation. Unlike the others it is
+	// called on the goroutine of the request and with its context, by many
+	// requests at the same time: what it costs, each request pays. If nil it
+	// costs nothing; calling it takes no lock and allocates nothing.
+	Attached func(ctx context.Context, generation uint64)
+
+	// RefreshStarted is called when a refresh begins, before it waits for the
+	// Store. One of Refreshed, Adopted, RefreshFailed and RefreshOvertaken
+	// follows, with the same Cause and Began, when it ends. Requests that join
+	// a refresh start none.
+	//
+	// A pair from a Refresher that answered too late is stored by a refresh of
+	// its own, with the cause of the one that had given up.
+	RefreshStarted func(RefreshInfo)
+
 	// Refreshed is called when this session exchanged the refresh token.
 	Refreshed func(RefreshInfo)
 
 	// Adopted is called when the session took over a token that another session
 	// or process put into the Store, or that the server sent in an answer (see
-	// Config.Renewed).
+	// Config.Renewed). Its Cause is CauseNone unless a refresh found the token.
 	Adopted func(RefreshInfo)
 
 	// RefreshFailed is called when a refresh failed, whether or not a request
 	// had to fail with it. The error is what such a request gets.
 	RefreshFailed func(RefreshInfo, error)
 
-	// SaveFailed is called when a refreshed or renewed token could not be
-	// stored: at first with a [*NotSavedError], and after each further attempt
-	// that failed. The token is in use, and is lost if the process ends.
-	SaveFailed func(RefreshInfo, error)
+	// RefreshOvertaken is called when a refresh came to nothing because something
+	// else came first. That is no failure. The error is ErrReplaced after a login
+	// or logout of this session, ErrLoginRequired if another process logged out,
+	// ErrOvertaken if the session had the token by then, ErrNotPresented if
+	// another process may be presenting the refresh token and nobody waits, and
+	// ErrClosed after Close.
+	RefreshOvertaken func(RefreshInfo, error)
 
-	// SessionEnded is called once when a session that had a token has none any
-	// more. The error is ErrLoginRequired; it is ErrLoggedOut too after Logout.
-	SessionEnded func(error)
+	// Rejected is called when an answer to a request of a Transport refused the
+	// token (see Config.Rejected), whatever is done about it, with the request's
+	// method and the origin it went to.
+	Rejected func(method, origin string)
 
 	// Replayed is called when a request was sent a second time, with its method
 	// and the origin it went to.
 	Replayed func(method, origin string)
+
+	// StormGuarded is called when the server refuses refreshed tokens so often
+	// that it is not asked for another one, and not before until. Refused
+	// requests get the 401 as it is meanwhile. It is called once for each time
+	// that this begins, not for each request.
+	StormGuarded func(info RefreshInfo, until time.Time)
+
+	// SaveFailed is called when a refreshed or renewed token could not be
+	// stored: at first with a [*NotSavedError], and after each further attempt
+	// that failed, the next of which begins within a minute. The token is in
+	// use, and is lost if the process ends.
+	SaveFailed func(RefreshInfo, error)
+
+	// SessionEnded is called once when a session that had a token has none any
+	// more. The error is ErrLoginRequired; it is ErrRefused too if the server
+	// refused the refresh token, and ErrLoggedOut after Logout.
+	SessionEnded func(error)
 }
 
-// RefreshInfo tells about one refresh. It holds no secret.
+// RefreshInfo tells about one refresh, or about the token that is held now. It holds
+// no secret.
 type RefreshInfo struct {
 	Key        string        // Config.Key
 	Generation uint64        // of the token that is held now; it goes up by one with each
-	Duration   time.Duration // how long the refresh took, waiting for the Store included
-	Waiters    int           // requests that were waiting at its end
+	Cause      Cause         // why the refresh was started; CauseNone: this is not about one
+	Began      time.Time     // when the refresh started; zero: this is not about one
+	Duration   time.Duration // how long the refresh took so far, waiting for the Store included
+	Waiters    int           // callers that are waiting for a refresh, at that moment
 	Expiry     time.Time     // of the access token that is held now; zero: unknown
 }
+
+// Cause says why a refresh was started. One that others join keeps its cause,
+// however much more urgent theirs are.
+type Cause uint8
+
+const (
+	CauseNone     Cause = iota // no refresh
+	CauseSoft                  // the token expires soon, and a request started a refresh in the background
+	CauseHard                  // the token has expired or is about to, and a request waits
+	CauseRejected              // the server refused the token
+	CauseForced                // Session.Refresh was called
+	CauseTimer                 // Session.KeepFresh found that it is time
+)
+
+// String returns the cause's name in lower case: "none", "soft", "hard", "rejected",
+// "forced" or "timer".
+func (c Cause) String() string {
+	switch c {
+	case CauseNone:
+		return "none"
+	case CauseSoft:
+		return "soft"
+	case CauseHard:
+		return "hard"
+	case CauseRejected:
+		return "rejected"
+	case CauseForced:
+		return "forced"
+	case CauseTimer:
+		return "timer"
+	}
+	return "invalid cause"
+}
+
+// JoinHooks returns hooks that call those of all of hooks, in their order. Nil
+// ones are skipped, and a field that is nil in all of them is nil.
+func JoinHooks(hooks ...*Hooks) *Hooks {
+	j := new(Hooks)
+	for _, h := range hooks {
+		if h == nil {
+			continue
+		}
+		j.Attached = join2(j.Attached, h.Attached)
+		j.RefreshStarted = join1(j.RefreshStarted, h.RefreshStarted)
+		j.Refreshed = join1(j.Refreshed, h.Refreshed)
+		j.Adopted = join1(j.Adopted, h.Adopted)
+		j.RefreshFailed = join2(j.RefreshFailed, h.RefreshFailed)
+		j.RefreshOvertaken = join2(j.RefreshOvertaken, h.RefreshOvertaken)
+		j.Rejected = join2(j.Rejected, h.Rejected)
+		j.Replayed = join2(j.Replayed, h.Replayed)
+		j.StormGuarded = join2(j.StormGuarded, h.StormGuarded)
+		j.SaveFailed = join2(j.SaveFailed, h.SaveFailed)
+		j.SessionEnded = join1(j.SessionEnded, h.SessionEnded)
+	}
+	return j
+}
+
+func join1[A any](f, g func(A)) func(A) {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(a A) { f(a); g(a) }
+}
+
+func join2[A, B any](f, g func(A, B)) func(A, B) {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(a A, b B) { f(a, b); g(a, b) }
+}
+
+// noHooks are those of sessions without any.
+var noHooks Hooks
 
 // events calls hooks one after another without making anybody wait.
 type events struct {

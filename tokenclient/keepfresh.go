@@ -61,7 +61,7 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) time.Duration {
 	}
 	// Before it has to be, a refresh is none that somebody else may be making.
 	if h.overdue(now) || s.worthPresenting(h) {
-		if _, err := s.refreshed(ctx, h, false); err == nil {
+		if _, err := s.refreshed(ctx, h, CauseTimer); err == nil {
 			return 0
 		}
 	}

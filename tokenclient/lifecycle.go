@@ -214,7 +214,7 @@ func (s *Session) save(ctx context.Context, e *NotSavedError) error {
 }
 
 func (s *Session) saveFailedLocked(e *NotSavedError) {
-	info := s.infoLocked()
+	info := s.infoLocked(flight{})
 	s.note(slog.LevelError, "token not saved", "generation", info.Generation, "err", e.Err)
 	if s.hooks.SaveFailed != nil {
 		s.events.post(func() { s.hooks.SaveFailed(info, e) })

@@ -25,7 +25,7 @@ var errBroken = errors.New("tokenclient: contract broken")
 //
 // A Refresher that does not return when its context ends is left behind; if it
 // brings a token in the end, that is saved and used all the same.
-func (s *Session) present(ctx context.Context, epoch uint64, current Record) (*Token, error) {
+func (s *Session) present(ctx context.Context, f flight, current Record) (*Token, error) {
 	old := current.Token
 	sent := time.Now().Round(0)
 	ctx, cancel := withRunningTimeout(context.WithoutCancel(ctx), s.timeout)
@@ -37,7 +37,7 @@ func (s *Session) present(ctx context.Context, epoch uint64, current Record) (*T
 	})
 	err, ok := receive(ctx, answered)
 	if !ok {
-		s.awaitLate(answered, epoch, current, func() (*Token, error) { return s.complete(t, old, sent) })
+		s.awaitLate(answered, f, current, func() (*Token, error) { return s.complete(t, old, sent) })
 		err = fmt.Errorf("%w: Refresher.Refresh did not return when its context ended: %w", errBroken, context.DeadlineExceeded)
 		return nil, asTokenError(err, old)
 	}
@@ -68,8 +68,8 @@ func receive(ctx context.Context, answered <-chan error) (err error, ok bool) {
 }
 
 // awaitLate saves what a Refresher brings that was left behind, unless a logout has
-// come since epoch. By its contract the Refresher ends; until then Close waits.
-func (s *Session) awaitLate(answered <-chan error, epoch uint64, current Record, result func() (*Token, error)) {
+// come since f began. By its contract the Refresher ends; until then Close waits.
+func (s *Session) awaitLate(answered <-chan error, f flight, current Record, result func() (*Token, error)) {
 	if !s.begin() {
 		return
 	}
@@ -83,17 +83,18 @@ func (s *Session) awaitLate(answered <-chan error, epoch uint64, current Record,
 			return
 		}
 		s.mu.Lock()
-		gone, began := s.epoch != epoch && !s.held.Load().usable(), time.Now()
+		gone := s.epoch != f.epoch && !s.held.Load().usable()
 		s.mu.Unlock()
 		if gone {
 			s.revokeOrphan(t)
 			return
 		}
+		late := s.takeOff(f.epoch, f.cause)
 		r, made, err := s.saveLate(t, current)
 		if made == nil && (errors.Is(err, ErrNoToken) || err == nil && r.Era != current.Era) {
 			s.revokeOrphan(t)
 		}
-		_, _ = s.settle(epoch, began, current, r, err, made)
+		_, _ = s.settle(late, current, r, err, made)
 	}()
 }
 

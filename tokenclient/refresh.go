@@ -22,7 +22,7 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 		return nil, err
 	}
 	for {
-		if h, err = s.refreshed(ctx, h, true); err != nil {
+		if h, err = s.refreshed(ctx, h, CauseForced); err != nil {
 			return nil, err
 		}
 		if !s.cameInAnswer(h) { // a renewal that came first was not asked for
@@ -41,9 +41,9 @@ type errNotTried struct{ error }
 func (e errNotTried) Unwrap() error { return e.error }
 
 // refreshed waits for the one refresh that replaces h. It leaves with ctx, and
-// the refresh goes on without it. With force the refresh is tried even shortly
-// after one that failed.
-func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, error) {
+// the refresh goes on without it. One that is forced is tried even shortly after
+// one that failed.
+func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (*held, error) {
 	if s.inside(ctx) {
 		return nil, ErrReentrant
 	}
@@ -59,7 +59,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, er
 		if now := s.held.Load(); now.generation != h.generation {
 			return s.turnedTo(now, h)
 		}
-		done := s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, force) })
+		done := s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, cause) })
 		select {
 		case r := <-done:
 			var idle errNotTried
@@ -72,7 +72,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, er
 			case errors.Is(r.Err, errFenced):
 				// held tells what it was overtaken by.
 			case errors.As(r.Err, &idle):
-				if !force {
+				if cause != CauseForced {
 					return nil, idle.error
 				}
 				// The flight belonged to somebody who does not force.
@@ -102,9 +102,30 @@ func (s *Session) turnedTo(now, h *held) (*held, error) {
 	return nil, s.endedErrLocked()
 }
 
+// flight is what is known of a refresh when it begins.
+type flight struct {
+	epoch uint64
+	cause Cause
+	began time.Time
+}
+
+// takeOff begins a refresh. settle ends it.
+func (s *Session) takeOff(epoch uint64, cause Cause) flight {
+	f := flight{epoch, cause, time.Now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	info := s.infoLocked(f)
+	info.Duration = 0
+	s.note(slog.LevelDebug, "refresh started", "generation", info.Generation, "cause", cause.String())
+	if s.hooks.RefreshStarted != nil {
+		s.events.post(func() { s.hooks.RefreshStarted(info) })
+	}
+	return f
+}
+
 // refresh is the one refresh of everybody who waits. It runs in a flight of its
 // own, under the session's lifetime and nobody's context.
-func (s *Session) refresh(h *held, force bool) (*held, error) {
+func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 	if !s.begin() {
 		return nil, ErrClosed
 	}
@@ -125,11 +146,11 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		return nil, errFenced
 	case now.generation != h.generation:
 		return now, nil
-	case err != nil && !force:
+	case err != nil && cause != CauseForced:
 		return nil, errNotTried{err}
 	}
 
-	began := time.Now()
+	f := s.takeOff(epoch, cause)
 	var made *Token
 	var tries int
 	fn := func(ctx context.Context, current Record) (*Token, error) {
@@ -140,7 +161,7 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		if tries > 1 && s.waiting.Load() == 0 {
 			return nil, asTokenError(errAnnounced, current.Token)
 		}
-		t, err := s.present(ctx, epoch, current)
+		t, err := s.present(ctx, f, current)
 		made = t
 		return t, err
 	}
@@ -153,7 +174,7 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		r, err = s.exchange(s.lifetime, seen, s.timeout, fn)
 	}
 	r.Announced = max(r.Announced, tries)
-	return s.settle(epoch, began, seen, r, err, made)
+	return s.settle(f, seen, r, err, made)
 }
 
 // exchange is Store.Refresh, whatever the Store does.

@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -29,7 +30,7 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 	if s.refresher == nil {
 		return s.foundNewer(ctx, h)
 	}
-	if next, ok := s.mayRenew(h); !ok {
+	if next, ok := s.mayRenew(h, ""); !ok {
 		if !s.isOpen() {
 			return nil, ErrClosed
 		}
@@ -43,9 +44,9 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 
 var errStorm = errors.New("tokenclient: the server keeps refusing tokens that were just refreshed")
 
-// mayRenew reports whether a refusal of h may lead to a refresh, and if not, when
-// one may again.
-func (s *Session) mayRenew(h *held) (next time.Time, ok bool) {
+// mayRenew reports whether a refusal of h by origin, "" if that is unknown, may lead
+// to a refresh, and if not, when one may again.
+func (s *Session) mayRenew(h *held, origin string) (next time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -59,7 +60,21 @@ func (s *Session) mayRenew(h *held) (next time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	ok = s.storm.allow(h.generation, time.Now().Round(0))
-	return s.storm.next(), ok
+	next = s.storm.next()
+	if !ok && !s.storm.shut {
+		s.stormGuardedLocked(origin, next)
+	}
+	s.storm.shut = !ok
+	return next, ok
+}
+
+func (s *Session) stormGuardedLocked(origin string, until time.Time) {
+	info := s.infoLocked(flight{})
+	s.note(slog.LevelWarn, "refreshed tokens refused too often", "generation", info.Generation,
+		"origin", origin, "until", until, "expiry", info.Expiry)
+	if s.hooks.StormGuarded != nil {
+		s.events.post(func() { s.hooks.StormGuarded(info, until) })
+	}
 }
 
 // judge notes whether the server refused h, which a request was sent again with.
@@ -77,7 +92,7 @@ func (s *Session) renewed(ctx context.Context, h *held) (*held, error) {
 	var next *held
 	var err error
 	if s.held.Load().generation == h.generation {
-		next, err = s.refreshed(ctx, h, false)
+		next, err = s.refreshed(ctx, h, CauseRejected)
 	} else {
 		next, err = s.current(ctx)
 	}
@@ -95,6 +110,6 @@ func (s *Session) refreshInBackground(h *held) {
 	}
 	go func() {
 		defer s.finish()
-		_, _ = s.refreshed(context.Background(), h, false) // every flight ends, so this does
+		_, _ = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
 	}()
 }

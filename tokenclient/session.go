@@ -35,7 +35,7 @@ type Session struct {
 	header        string // the header that attacher sets, canonical; "": none
 	rejected      func(*http.Response) bool
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
-	hooks         Hooks
+	hooks         *Hooks                              // never nil
 	log           *slog.Logger
 
 	// lifetime is the context of what the session does by itself; end ends it.
@@ -185,7 +185,7 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 		s.refreshEarly(h)
 		return h, nil
 	}
-	next, err := s.refreshed(ctx, h, false)
+	next, err := s.refreshed(ctx, h, CauseHard)
 	if err != nil && ctx.Err() == nil && s.held.Load().generation == h.generation && !h.expired(time.Now()) {
 		return h, nil // a token that the server still takes is better than an error
 	}
@@ -227,9 +227,8 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 	s.left, s.lookErr, s.backoff, s.earlier = leaving{}, nil, backoff{}, backoff{}
 	s.renewals.forget()
 	s.held.Store(h)
-	if announce && s.hooks.Adopted != nil {
-		info := s.infoLocked()
-		s.events.post(func() { s.hooks.Adopted(info) })
+	if announce {
+		s.adoptedLocked(flight{})
 	}
 	return h
 }
@@ -273,9 +272,13 @@ func (s *Session) note(level slog.Level, msg string, args ...any) {
 	s.events.post(func() { s.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 
-func (s *Session) infoLocked() RefreshInfo {
+// infoLocked tells about f, or about no refresh if f is zero.
+func (s *Session) infoLocked(f flight) RefreshInfo {
 	h := s.held.Load()
-	info := RefreshInfo{Key: s.key, Generation: h.generation, Waiters: int(s.waiting.Load())}
+	info := RefreshInfo{Key: s.key, Generation: h.generation, Cause: f.cause, Began: f.began, Waiters: int(s.waiting.Load())}
+	if !f.began.IsZero() {
+		info.Duration = time.Since(f.began)
+	}
 	if h.usable() {
 		info.Expiry = h.record.Token.Expiry
 	}

@@ -107,11 +107,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // rejected goes on with a request whose token, h, the server refused with resp.
 func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *http.Response) (*http.Response, error) {
 	s := t.Session
+	origin := originOf(req.URL).String()
+	s.tellRejected(req.Method, origin, h)
 	if !challengeAllowsRefresh(resp) {
 		body.handOver()
 		return resp, nil
 	}
-	if _, ok := s.mayRenew(h); !ok {
+	if _, ok := s.mayRenew(h, origin); !ok {
 		body.handOver()
 		return resp, nil
 	}
@@ -134,13 +136,15 @@ func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *h
 		}
 		return nil, err
 	}
-	s.replayed(req)
+	s.tellReplayed(req.Method, origin)
 	sent := s.sendTime()
 	resp, err = t.send(req, h, again, nil)
 	if err == nil {
 		refused := s.rejected(resp)
 		s.judge(h, refused)
-		if !refused {
+		if refused {
+			s.tellRejected(req.Method, origin, h)
+		} else {
 			s.renewedBy(resp, h, sent)
 		}
 	}
@@ -169,6 +173,9 @@ func (t *Transport) send(req *http.Request, h *held, body io.ReadCloser, e *expe
 		if err := s.attacher.Attach(r, h.record.Token); err != nil {
 			return nil, refuse(r, err)
 		}
+	}
+	if s.hooks.Attached != nil {
+		s.hooks.Attached(req.Context(), h.generation)
 	}
 	resp, err := t.base().RoundTrip(r)
 	if resp != nil {
@@ -217,12 +224,18 @@ func discard(body io.ReadCloser) {
 	_ = body.Close()
 }
 
-// replayed tells the hook that req is sent again.
-func (s *Session) replayed(req *http.Request) {
-	o := originOf(req.URL).String()
-	method := req.Method
-	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", o)
+// tellRejected tells that an answer to a request that was sent with h refused it.
+func (s *Session) tellRejected(method, origin string, h *held) {
+	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", origin)
+	if s.hooks.Rejected != nil {
+		s.events.post(func() { s.hooks.Rejected(method, origin) })
+	}
+}
+
+// tellReplayed tells that a request is sent again.
+func (s *Session) tellReplayed(method, origin string) {
+	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", origin)
 	if s.hooks.Replayed != nil {
-		s.events.post(func() { s.hooks.Replayed(method, o) })
+		s.events.post(func() { s.hooks.Replayed(method, origin) })
 	}
 }

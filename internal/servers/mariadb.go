@@ -25,11 +25,12 @@ func MariaDB(tb testing.TB, options ...string) *Server {
 	if err := s.run(startTimeout, append(append([]string{install}, own...), "--auth-root-authentication-method=normal")...); err != nil {
 		tb.Fatal(err)
 	}
-	s.command = append(append([]string{mariadbd}, own...), "--bind-address=127.0.0.1", "--port="+s.port(),
+	host, port := s.hostPort()
+	s.command = append(append([]string{mariadbd}, own...), "--bind-address="+host, "--port="+port,
 		"--socket="+s.path("socket"), "--pid-file="+s.path("pid"), "--performance-schema=OFF")
 	s.command = append(s.command, options...)
 	s.ready = func() error { // not "ping", which takes a refused login for an answer
-		return s.run(5*time.Second, admin, "--no-defaults", "--protocol=tcp", "-h", "127.0.0.1", "-P", s.port(),
+		return s.run(5*time.Second, admin, "--no-defaults", "--protocol=tcp", "-h", host, "-P", port,
 			"-u", s.User, "--connect-timeout=2", "status")
 	}
 	s.Start()

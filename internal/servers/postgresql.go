@@ -28,7 +28,8 @@ func PostgreSQL(tb testing.TB, settings ...string) *Server {
 		"--no-sync", "--wal-segsize=1"); err != nil {
 		tb.Fatal(err)
 	}
-	s.command = []string{postgres, "-D", data, "-p", s.port(), "-c", "listen_addresses=127.0.0.1",
+	host, port := s.hostPort()
+	s.command = []string{postgres, "-D", data, "-p", port, "-c", "listen_addresses=" + host,
 		"-c", "unix_socket_directories=", "-c", "dynamic_shared_memory_type=mmap", "-c", "shared_buffers=16MB"}
 	// Commits are still written before they are answered to, only not synced to
 	// the disk. That loses none when the server is killed, for the system has them.
@@ -36,7 +37,7 @@ func PostgreSQL(tb testing.TB, settings ...string) *Server {
 		s.command = append(s.command, "-c", setting)
 	}
 	s.ready = func() error {
-		return s.run(5*time.Second, isReady, "-h", "127.0.0.1", "-p", s.port(), "-t", "2")
+		return s.run(5*time.Second, isReady, "-h", host, "-p", port, "-t", "2")
 	}
 	s.Start()
 	return s

@@ -34,7 +34,10 @@ func startRedis(tb testing.TB, options, config []string) *Server {
 	redis := program(tb, "redis-server", "redis-server")
 	s := newServer(tb, syscall.SIGKILL, nil)
 	file := s.path("redis.conf")
-	config = append([]string{"port " + s.port(), "bind 127.0.0.1", "dir " + s.dir}, config...)
+	host, port := s.hostPort()
+	// Servers that talk to each other say where they come from, which Redis
+	// takes for another machine if it is not 127.0.0.1.
+	config = append([]string{"port " + port, "bind " + host, "bind-source-addr " + host, "protected-mode no", "dir " + s.dir}, config...)
 	if err := os.WriteFile(file, []byte(strings.Join(config, "\n")+"\n"), 0o600); err != nil {
 		tb.Fatal(err)
 	}

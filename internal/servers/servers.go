@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -49,7 +48,7 @@ func newServer(tb testing.TB, kill syscall.Signal, a *account) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{Address: freeAddress(tb), tb: tb, dir: dir, account: a, kill: kill}
+	s := &Server{Address: FreeAddress(tb), tb: tb, dir: dir, account: a, kill: kill}
 	tb.Cleanup(func() {
 		s.Stop()
 		if err := os.RemoveAll(dir); err != nil {
@@ -64,25 +63,24 @@ func newServer(tb testing.TB, kill syscall.Signal, a *account) *Server {
 	return s
 }
 
-// freeAddress picks a port below those that systems give to outgoing connections:
-// one of these might have it when the server starts again.
-func freeAddress(tb testing.TB) string {
+// FreeAddress returns an address that nobody listens at, nor will by accident: its
+// host is one of the sixteen million names that a Linux machine has for itself, drawn
+// by lot. A port of 127.0.0.1 could go to somebody else, before a server starts or
+// while it is stopped.
+func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			_ = l.Close()
-			return address
-		}
+	host := net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))
+	l, err := net.Listen("tcp", net.JoinHostPort(host.String(), "0"))
+	if err != nil {
+		tb.Fatal(err)
 	}
-	tb.Fatal("servers: found no free port")
-	return ""
+	defer l.Close()
+	return l.Addr().String()
 }
 
-func (s *Server) port() string {
-	_, port, _ := net.SplitHostPort(s.Address)
-	return port
+func (s *Server) hostPort() (host, port string) {
+	host, port, _ = net.SplitHostPort(s.Address)
+	return host, port
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }

@@ -116,6 +116,54 @@ func TestPostgreSQL(t *testing.T) {
 	})
 }
 
+// Each connection of PostgreSQL is a process in a session of its own.
+func TestPostgreSQLFreezesConnections(t *testing.T) {
+	s := servers.PostgreSQL(t)
+	host, port, _ := net.SplitHostPort(s.Address)
+	psql := exec.CommandContext(t.Context(), "psql", "-X", "-q", "-t", "-A", "-h", host, "-p", port, "-U", s.User, s.Database)
+	in, err := psql.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, answers, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	psql.Stdout = answers
+	if err := psql.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = answers.Close()
+	ask := func(timeout time.Duration) error {
+		_ = out.SetReadDeadline(time.Now().Add(timeout))
+		_, err := out.Read(make([]byte, 10))
+		return err
+	}
+	send := func() {
+		if _, err := io.WriteString(in, "SELECT 7;\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send()
+	if err := ask(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	s.Freeze()
+	send()
+	if err := ask(100 * time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("frozen, it answered a connection that was open:", err)
+	}
+	s.Thaw()
+	if err := ask(time.Minute); err != nil {
+		t.Error(err)
+	}
+	_ = in.Close()
+	if err := psql.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMariaDB(t *testing.T) {
 	s := servers.MariaDB(t)
 	host, port, _ := net.SplitHostPort(s.Address)
