@@ -281,8 +281,12 @@ func TestSQLiteReadOnly(t *testing.T) {
 				t.Error("the token was presented")
 				return nil, tokenclient.ErrNotPresented
 			})
-			if !errors.Is(err, tokenclient.ErrStoreUnavailable) || !strings.Contains(err.Error(), "readonly") {
-				t.Errorf("Refresh: %v; want ErrStoreUnavailable and the cause", err)
+			if !errors.Is(err, tokenclient.ErrStoreUnavailable) {
+				t.Errorf("Refresh: %v; want ErrStoreUnavailable", err)
+			}
+			kv := newKV(t, readOnly, e.dialect, tableName)
+			if ok, err := kv.CompareAndSwap(t.Context(), recordKey("bob"), nil, []byte(oldValue)); ok || err == nil || !strings.Contains(err.Error(), "readonly") {
+				t.Errorf("CompareAndSwap: %t, %v; want an error that names the cause", ok, err)
 			}
 		})
 	}

@@ -9,8 +9,8 @@
 //	…
 //	tokens, err := store.NewShared(kv, store.Seal(key), nil)
 //
-// Complete programs are in the folder internal/interop of the repository, one of
-// them with a SQLite file that is encrypted as a whole.
+// Complete programs are the examples in the folder internal/interop of the
+// repository, one of them with a SQLite file that is encrypted as a whole.
 //
 // # What is guaranteed
 //
