@@ -1,0 +1,50 @@
+package interop_test
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/servers"
+)
+
+// Examples with a server cannot run by themselves.
+func TestExamples(t *testing.T) {
+	t.Setenv("TOKENS_KEY", strings.Repeat("07", 32))
+	for name, example := range map[string]func(){"PostgreSQL": Example_postgreSQL, "MariaDB": Example_mariaDB} {
+		t.Run(name, func(t *testing.T) {
+			dsn := ""
+			if name == "PostgreSQL" {
+				dsn = postgreSQLName(servers.PostgreSQL(t))
+			} else {
+				dsn = mariaDBName(servers.MariaDB(t))
+			}
+			t.Setenv("DATABASE_URL", dsn)
+			if got, want := output(t, example), "login: <nil>\nstored: active r1\n"; got != want {
+				t.Errorf("it printed\n%swant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// output returns the few lines that f prints.
+func output(t *testing.T, f func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = w
+	defer func() { os.Stdout = stdout }()
+	f()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
