@@ -60,10 +60,10 @@ func isLoopback(host string) bool {
 // parseOrigin reads an entry of Config.Origins.
 func parseOrigin(s string, insecureHTTP bool) (allowedOrigin, error) {
 	bad := func(why string) (allowedOrigin, error) {
-		return allowedOrigin{}, fmt.Errorf("tokenclient: Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
+		return "", fmt.Errorf("tokenclient: Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
 	}
 	if strings.Contains(s, "@") { // a password, perhaps: not to be repeated
-		return allowedOrigin{}, errors.New("tokenclient: Config.Origins: an entry has user information in it")
+		return "", errors.New("tokenclient: Config.Origins: an entry has user information in it")
 	}
 	u, err := url.Parse(s)
 	switch {
@@ -82,16 +82,24 @@ func parseOrigin(s string, insecureHTTP bool) (allowedOrigin, error) {
 	if !o.secure() && !insecureHTTP {
 		return bad("is plain http beyond this machine, where everybody on the way can read the token (Config.InsecureHTTP allows it)")
 	}
-	return allowedOrigin{o, u.Host}, nil
+	return allowedOrigin(u.Scheme + "://" + u.Host), nil
 }
 
-// allowedOrigin is an entry of Config.Origins.
-type allowedOrigin struct {
-	origin
+// allowedOrigin is an entry of Config.Origins: the scheme, "://", and the host and
+// port as the entry has them.
+type allowedOrigin string
 
-	// text is the host and port as the entry has them. A URL with the same
-	// scheme and the same text is of this origin, without a closer look.
-	text string
+// isOf reports whether u is written in the same way, and hence of this origin
+// without a closer look.
+func (a allowedOrigin) isOf(u *url.URL) bool {
+	n := len(u.Scheme)
+	return len(a) == n+len("://")+len(u.Host) && string(a[n+len("://"):]) == u.Host &&
+		string(a[:n]) == u.Scheme && a[n:n+len("://")] == "://"
+}
+
+func (a allowedOrigin) origin() origin {
+	scheme, host, _ := strings.Cut(string(a), "://")
+	return originOf(&url.URL{Scheme: scheme, Host: host})
 }
 
 // maxRedirects bounds the walk along a redirect chain. [http.Client] follows 10.
@@ -122,8 +130,8 @@ func (s *Session) plainlyAllowed(u *url.URL) bool {
 	if s.anyOrigin {
 		return u.Scheme == "https"
 	}
-	for i := range s.origins {
-		if a := &s.origins[i]; a.text == u.Host && a.scheme == u.Scheme {
+	for _, a := range s.origins {
+		if a.isOf(u) {
 			return true
 		}
 	}
@@ -135,7 +143,7 @@ func (s *Session) allowed(o origin) bool {
 		return true
 	}
 	for _, a := range s.origins {
-		if a.equal(o) {
+		if a.origin().equal(o) {
 			return true
 		}
 	}
@@ -178,15 +186,21 @@ func (s *Session) callerSet(req *http.Request) bool {
 // Such a request may be part of a refresh, for which it must not wait.
 func (s *Session) ownEndpoint(u *url.URL) bool {
 	for _, e := range s.endpoints {
-		if e.Path == u.Path && originOf(e).equal(originOf(u)) {
+		if e.path == u.Path && e.origin.equal(originOf(u)) {
 			return true
 		}
 	}
 	return false
 }
 
-// endpointsOf returns the URLs that r posts to, as far as they are known.
-func endpointsOf(r Refresher) []*url.URL {
+// endpointAddress is what a request to an endpoint is known by.
+type endpointAddress struct {
+	origin
+	path string
+}
+
+// endpointsOf returns what r posts to, as far as that is known.
+func endpointsOf(r Refresher) []endpointAddress {
 	var urls []string
 	switch r := r.(type) {
 	case *OAuth2Refresher:
@@ -194,10 +208,10 @@ func endpointsOf(r Refresher) []*url.URL {
 	case *JSONRefresher:
 		urls = []string{r.URL}
 	}
-	var endpoints []*url.URL
+	var endpoints []endpointAddress
 	for _, s := range urls {
 		if u, err := url.Parse(s); err == nil && u.Host != "" {
-			endpoints = append(endpoints, u)
+			endpoints = append(endpoints, endpointAddress{originOf(u), u.Path})
 		}
 	}
 	return endpoints

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,22 +20,10 @@ import (
 // with [Session.SetToken] unless the Store has one, wrap an [http.Client] with
 // [Session.Wrap], and end it with [Session.Close].
 type Session struct {
-	refresher     Refresher  // nil: only the server renews
-	endpoints     []*url.URL // where refresher posts to
-	store         Store
-	key           string
-	origins       []allowedOrigin
-	anyOrigin     bool
-	insecureHTTP  bool
-	refreshBefore time.Duration
-	timeout       time.Duration
-	heartbeat     time.Duration
-	attacher      Attacher
-	header        string // the header that attacher sets, canonical; "": none
-	rejected      func(*http.Response) bool
-	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
-	hooks         Hooks
-	log           *slog.Logger
+	*settings // may be other sessions' too
+
+	store Store
+	key   string
 
 	// lifetime is the context of what the session does by itself; end ends it.
 	// It is not any caller's, whose values and end would reach everybody else.
@@ -70,6 +57,24 @@ type Session struct {
 	running  int           // goroutines of the session's own that Close waits for
 	idle     chan struct{} // closed when closed and running is 0
 	idleOnce sync.Once
+}
+
+// newSession makes a session with nothing in it. store nil: the token lives in memory
+// only.
+func newSession(set *settings, store Store, key string) *Session {
+	if store == nil {
+		store = new(soloStore)
+	}
+	s := &Session{
+		settings: set, store: store, key: key,
+		control: make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		idle:    make(chan struct{}),
+	}
+	s.lifetime, s.end = context.WithCancel(context.WithValue(context.Background(), insideKey{s}, true))
+	s.born = time.Now()
+	s.held.Store(&held{})
+	return s
 }
 
 // held is one generation: what the session holds between one adoption and the
