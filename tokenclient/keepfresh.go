@@ -67,9 +67,10 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) time.Duration {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until := s.backoff.until
-	if !h.overdue(now) && s.earlier.until.After(until) {
-		until = s.earlier.until
+	trouble := s.trouble.now()
+	until := trouble.backoff.until
+	if !h.overdue(now) && trouble.earlier.until.After(until) {
+		until = trouble.earlier.until
 	}
 	return max(0, until.Sub(now))
 }

@@ -112,7 +112,8 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 
 	s.mu.Lock()
 	now, epoch, closed := s.held.Load(), s.epoch, s.closed
-	err, failures := s.backoff.pending(time.Now()), s.backoff.failures
+	backoff := s.trouble.now().backoff
+	err, failures := backoff.pending(time.Now()), backoff.failures
 	unstored := s.renewals.unstored
 	s.renewals.refreshing = true
 	s.mu.Unlock()
@@ -129,7 +130,7 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		return nil, errNotTried{err}
 	}
 
-	began := time.Now()
+	lifetime, began := s.lifetime(), time.Now()
 	var made *Token
 	var tries int
 	fn := func(ctx context.Context, current Record) (*Token, error) {
@@ -144,13 +145,13 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		made = t
 		return t, err
 	}
-	r, err := s.exchange(s.lifetime, seen, s.timeout, fn)
+	r, err := s.exchange(lifetime, seen, s.timeout, fn)
 	if failures == 0 && answerLost(err) {
 		// Some servers answer the same again for a while, and if the request was
 		// what got lost the session is saved; if it was the answer, and the
 		// server is strict, the session was lost before.
 		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", err)
-		r, err = s.exchange(s.lifetime, seen, s.timeout, fn)
+		r, err = s.exchange(lifetime, seen, s.timeout, fn)
 	}
 	r.Announced = max(r.Announced, tries)
 	return s.settle(epoch, began, seen, r, err, made)

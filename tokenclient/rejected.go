@@ -58,15 +58,16 @@ func (s *Session) mayRenew(h *held) (next time.Time, ok bool) {
 		s.lookForNewerLocked()
 		return time.Time{}, false
 	}
-	ok = s.storm.allow(h.generation, time.Now().Round(0))
-	return s.storm.next(), ok
+	storm := s.stormLocked()
+	ok = storm.allow(h.generation, time.Now().Round(0))
+	return storm.next(), ok
 }
 
 // judge notes whether the server refused h, which a request was sent again with.
 func (s *Session) judge(h *held, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.storm.judge(h.generation, refused)
+	s.stormLocked().judge(h.generation, refused)
 }
 
 // renewed returns the generation to use in the place of h, which the server

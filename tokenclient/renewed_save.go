@@ -24,7 +24,7 @@ func (s *Session) storeSoonLocked() {
 	s.renewals.due = true
 	if !s.renewals.storing {
 		s.renewals.storing = true
-		s.running++
+		s.beginLocked()
 		go s.storeRenewals()
 	}
 }
@@ -60,7 +60,10 @@ func (s *Session) storeRenewals() {
 // over. A save that joins a refresh does nothing and returns nil.
 func (s *Session) storeInFlight() (err *NotSavedError) {
 	<-s.flights.DoChan("refresh", func() (any, error) {
-		err = s.storeRenewed(s.lifetime)
+		if s.begin() { // else Close has made the last attempt, or is going to
+			defer s.finish()
+			err = s.storeRenewed(s.lifetime())
+		}
 		return nil, errFenced
 	})
 	return err

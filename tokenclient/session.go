@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
 // A Session is the life of one identity's token: empty until a login, active,
@@ -25,38 +23,26 @@ type Session struct {
 	store Store
 	key   string
 
-	// lifetime is the context of what the session does by itself; end ends it.
-	// It is not any caller's, whose values and end would reach everybody else.
-	lifetime context.Context
-	end      context.CancelFunc
-	closing  chan struct{} // closed by Close, before end
-
 	born     time.Time    // with a monotonic reading
 	wallNext atomic.Int64 // nanoseconds since born: when the wall clock is to be asked again
 
 	held    atomic.Pointer[held] // never nil; written with mu held
-	flights singleflight.Group   // "refresh" (and saves of renewed tokens), "look", "newer"
 	waiting atomic.Int32         // callers that cannot go on without a refresh
 	early   atomic.Bool          // an early refresh is under way
+	flights flights
 	events  events
 
-	control chan struct{} // holds one element while a login or logout writes to the store
-
-	mu       sync.Mutex    // guards all below; not held during I/O or while waiting
+	mu       sync.Mutex // guards all below; not held during I/O or while waiting
+	closed   bool
+	running  int32         // goroutines of the session's own that Close waits for
+	work     *work         // nil: none of them
 	epoch    uint64        // goes up with each login and logout; a refresh begun before cannot adopt
 	turned   chan struct{} // closed when waiting has become pointless; nil: nobody asked for it
-	left     leaving
-	lookAt   time.Time // when the session may look at the store again for a token to use
-	lookErr  error     // what the last look ended with
-	backoff  backoff   // of refreshes that somebody needs
-	earlier  backoff   // of looks before an early refresh, which nobody needs yet
-	storm    stormGuard
+	control  chan struct{} // closed when the login or logout that writes to the store is over; nil: there is none
+	trouble  *trouble      // nil: none
+	storm    *stormGuard   // nil: not needed so far
 	renewals renewals
 	unsaved  map[*NotSavedError]struct{}
-	closed   bool
-	running  int           // goroutines of the session's own that Close waits for
-	idle     chan struct{} // closed when closed and running is 0
-	idleOnce sync.Once
 }
 
 // newSession makes a session with nothing in it. store nil: the token lives in memory
@@ -65,13 +51,7 @@ func newSession(set *settings, store Store, key string) *Session {
 	if store == nil {
 		store = new(soloStore)
 	}
-	s := &Session{
-		settings: set, store: store, key: key,
-		control: make(chan struct{}, 1),
-		closing: make(chan struct{}),
-		idle:    make(chan struct{}),
-	}
-	s.lifetime, s.end = context.WithCancel(context.WithValue(context.Background(), insideKey{s}, true))
+	s := &Session{settings: set, store: store, key: key}
 	s.born = time.Now()
 	s.held.Store(&held{})
 	return s
@@ -229,7 +209,7 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 	}
 	h.soft, h.hard = windows(issued, r.Token.Expiry, s.refreshBefore)
 	h.quietUntil = time.Since(s.born) + time.Until(h.soft)
-	s.left, s.lookErr, s.backoff, s.earlier = leaving{}, nil, backoff{}, backoff{}
+	s.trouble = nil
 	s.renewals.forget()
 	s.held.Store(h)
 	if announce && s.hooks.Adopted != nil {
@@ -243,20 +223,20 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 // ended keeps its first reason, unless it is a logout that ends it again.
 func (s *Session) endLocked(reason error, logout bool) {
 	old := s.held.Load()
-	if !old.usable() && s.left.reason != nil && !logout {
+	if !old.usable() && s.trouble.now().left.reason != nil && !logout {
 		return
 	}
 	h := &held{generation: old.generation + 1, logouts: old.logouts}
-	s.left.reason = reason
+	left := s.trouble.now().left
+	left.reason = reason
 	if logout {
 		h.logouts++
-		s.left.unstored = true
+		left.unstored = true
 	}
 	if old.usable() {
-		s.left.record = old.record
+		left.record = old.record
 	}
-	s.lookErr, s.lookAt = reason, time.Now().Round(0).Add(lookInterval)
-	s.backoff, s.earlier = backoff{}, backoff{}
+	s.trouble = &trouble{left: left, lookErr: reason, lookAt: time.Now().Round(0).Add(lookInterval)}
 	s.renewals.forget()
 	s.held.Store(h)
 	s.turnLocked()
@@ -301,30 +281,5 @@ func (s *Session) turnLocked() {
 	if s.turned != nil {
 		close(s.turned)
 		s.turned = nil
-	}
-}
-
-// begin notes that a goroutine of the session's own runs, unless the session is
-// closed and idle: what it was doing before Close it may finish. finish follows.
-func (s *Session) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed && s.running == 0 {
-		return false
-	}
-	s.running++
-	return true
-}
-
-func (s *Session) finish() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.running--
-	s.idleLocked()
-}
-
-func (s *Session) idleLocked() {
-	if s.closed && s.running == 0 {
-		s.idleOnce.Do(func() { close(s.idle) })
 	}
 }

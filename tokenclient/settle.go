@@ -50,7 +50,7 @@ func (s *Session) settle(epoch uint64, began time.Time, seen, r Record, err erro
 		}
 		return h, nil
 	case errors.Is(err, errAnnounced):
-		s.earlier.failed(err, 0, 0, time.Now().Round(0))
+		s.troubleLocked().earlier.failed(err, 0, 0, time.Now().Round(0))
 		return nil, errFenced // somebody who needs it may have joined meanwhile, and tries again
 	case errors.Is(err, ErrNoToken):
 		s.endLocked(ErrLoginRequired, false)
@@ -83,7 +83,7 @@ func (s *Session) failedLocked(began time.Time, r Record, err error) {
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
 	}
-	s.backoff.failed(err, r.Announced, retryAfter, time.Now().Round(0))
+	s.troubleLocked().backoff.failed(err, r.Announced, retryAfter, time.Now().Round(0))
 	info := s.infoLocked()
 	info.Duration = time.Since(began)
 	s.note(slog.LevelWarn, "refresh failed", "generation", info.Generation,
@@ -95,7 +95,7 @@ func (s *Session) failedLocked(began time.Time, r Record, err error) {
 
 // revokeOrphan tells the server to forget a token that lost to a login or logout.
 func (s *Session) revokeOrphan(t *Token) {
-	if err := s.revoke(context.WithoutCancel(s.lifetime), t); err != nil {
+	if err := s.revoke(s.insideContext(), t); err != nil {
 		s.note(slog.LevelWarn, "token that lost to a login or logout not revoked", "err", err)
 	}
 }
