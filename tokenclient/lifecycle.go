@@ -254,6 +254,7 @@ func (s *Session) Close(ctx context.Context) error {
 		old := s.held.Load()
 		s.held.Store(&held{generation: old.generation + 1, logouts: old.logouts})
 		s.turnLocked()
+		s.endCalmLocked()
 		if s.work != nil {
 			close(s.work.closing)
 		}

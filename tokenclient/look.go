@@ -95,6 +95,7 @@ func (s *Session) loadShared() error {
 		err = s.endedErrLocked()
 	case err == nil:
 		s.adoptLocked(r, left.reason != nil)
+		s.turnLocked()
 		return nil
 	}
 	trouble := s.troubleLocked()

@@ -70,7 +70,7 @@ func (s *Session) lookForNewerLocked() {
 func (s *Session) mayLookLocked() bool {
 	wait := time.Until(s.trouble.now().lookAt)
 	return !s.closed && s.held.Load().usable() &&
-		!s.renewals.due && // then the save looks
+		!s.renewals.now().due && // then the save looks
 		(wait <= 0 || wait > lookInterval) // the latter if the clock was set back
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -82,7 +83,7 @@ func parseOrigin(s string, insecureHTTP bool) (allowedOrigin, error) {
 	if !o.secure() && !insecureHTTP {
 		return bad("is plain http beyond this machine, where everybody on the way can read the token (Config.InsecureHTTP allows it)")
 	}
-	return allowedOrigin(u.Scheme + "://" + u.Host), nil
+	return allowedOrigin(sameText(u.Scheme+"://"+u.Host, s)), nil
 }
 
 // allowedOrigin is an entry of Config.Origins: the scheme, "://", and the host and
@@ -186,35 +187,53 @@ func (s *Session) callerSet(req *http.Request) bool {
 // Such a request may be part of a refresh, for which it must not wait.
 func (s *Session) ownEndpoint(u *url.URL) bool {
 	for _, e := range s.endpoints {
-		if e.path == u.Path && e.origin.equal(originOf(u)) {
+		if e.isAt(u) {
 			return true
 		}
 	}
 	return false
 }
 
-// endpointAddress is what a request to an endpoint is known by.
-type endpointAddress struct {
-	origin
-	path string
+// endpoint is what a request to an endpoint is known by: the scheme, "://", the host
+// and port, and the path.
+type endpoint string
+
+func (e endpoint) isAt(u *url.URL) bool {
+	if !strings.HasSuffix(string(e), u.Path) { // so it is for most
+		return false
+	}
+	scheme, rest, _ := strings.Cut(string(e), "://")
+	end := strings.IndexByte(rest, '/')
+	if end < 0 {
+		end = len(rest)
+	}
+	return rest[end:] == u.Path && originOf(&url.URL{Scheme: scheme, Host: rest[:end]}).equal(originOf(u))
 }
 
 // endpointsOf returns what r posts to, as far as that is known.
-func endpointsOf(r Refresher) []endpointAddress {
-	var urls []string
+func endpointsOf(r Refresher) []endpoint {
+	var urls [2]string
 	switch r := r.(type) {
 	case *OAuth2Refresher:
-		urls = []string{r.TokenURL, r.RevocationURL}
+		urls = [...]string{r.TokenURL, r.RevocationURL}
 	case *JSONRefresher:
-		urls = []string{r.URL}
+		urls[0] = r.URL
 	}
-	var endpoints []endpointAddress
+	var endpoints []endpoint
 	for _, s := range urls {
 		if u, err := url.Parse(s); err == nil && u.Host != "" {
-			endpoints = append(endpoints, endpointAddress{originOf(u), u.Path})
+			endpoints = append(endpoints, endpoint(sameText(u.Scheme+"://"+u.Host+u.Path, s)))
 		}
 	}
-	return endpoints
+	return slices.Clip(endpoints)
+}
+
+// sameText returns s in the memory of in, of which it mostly is the beginning.
+func sameText(s, in string) string {
+	if strings.HasPrefix(in, s) {
+		return in[:len(s)]
+	}
+	return s
 }
 
 type withoutTokenKey struct{}

@@ -54,11 +54,13 @@ func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, er
 			return nil, err
 		}
 		s.mu.Lock()
-		turned := s.turnedLocked()
-		s.mu.Unlock()
-		if now := s.held.Load(); now.generation != h.generation {
+		now := s.held.Load()
+		if now.generation != h.generation {
+			s.mu.Unlock()
 			return s.turnedTo(now, h)
 		}
+		turned := s.turnedLocked()
+		s.mu.Unlock()
 		done := s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, force) })
 		select {
 		case r := <-done:
@@ -114,8 +116,8 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 	now, epoch, closed := s.held.Load(), s.epoch, s.closed
 	backoff := s.trouble.now().backoff
 	err, failures := backoff.pending(time.Now()), backoff.failures
-	unstored := s.renewals.unstored
-	s.renewals.refreshing = true
+	unstored := s.renewals.now().unstored
+	s.renewals.setRefreshing(true)
 	s.mu.Unlock()
 	defer s.refreshEnded()
 	seen := now.record

@@ -101,7 +101,7 @@ func (s *Session) storeAgain(ctx context.Context) error {
 func (s *Session) renewalDue() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.renewals.due
+	return s.renewals.now().due
 }
 
 func (s *Session) saveFailed(e *NotSavedError) {
@@ -115,7 +115,7 @@ func (s *Session) saveFailed(e *NotSavedError) {
 // something to store all the same.
 func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
 	s.mu.Lock()
-	epoch, due, first := s.epoch, s.renewals.due, s.renewals.unstored
+	epoch, due, first := s.epoch, s.renewals.now().due, s.renewals.now().unstored
 	s.mu.Unlock()
 	if !due {
 		return nil
@@ -226,7 +226,7 @@ func (s *Session) meetLocked(r Record) {
 // the number decides. What the session has just stored itself, and is about to take
 // note of, supersedes nothing: it would be a generation of the same token.
 func (s *Session) supersededLocked(r Record) bool {
-	u := s.renewals.unstored
+	u := s.renewals.now().unstored
 	return u == nil || u.record.Era != r.Era ||
 		u.record.Token.RefreshToken != r.Token.RefreshToken ||
 		!r.Token.Issued.Before(u.record.Token.Issued) && !s.isUnstoredLocked(r)
@@ -234,7 +234,7 @@ func (s *Session) supersededLocked(r Record) bool {
 
 // isUnstoredLocked reports whether r holds the token that is to be stored.
 func (s *Session) isUnstoredLocked(r Record) bool {
-	u := s.renewals.unstored
+	u := s.renewals.now().unstored
 	return u != nil && u.record.Era == r.Era &&
 		u.record.Token.AccessToken == r.Token.AccessToken &&
 		u.record.Token.RefreshToken == r.Token.RefreshToken &&

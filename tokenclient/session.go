@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,10 +24,9 @@ type Session struct {
 	store Store
 	key   string
 
-	born     time.Time    // with a monotonic reading
-	wallNext atomic.Int64 // nanoseconds since born: when the wall clock is to be asked again
-
 	held    atomic.Pointer[held] // never nil; written with mu held
+	calm    atomic.Pointer[calm] // nil: ask the clock; written with mu held
+	asked   atomic.Int64         // when a request asked it last, in Unix nanoseconds
 	waiting atomic.Int32         // callers that cannot go on without a refresh
 	early   atomic.Bool          // an early refresh is under way
 	flights flights
@@ -41,7 +41,7 @@ type Session struct {
 	control  chan struct{} // closed when the login or logout that writes to the store is over; nil: there is none
 	trouble  *trouble      // nil: none
 	storm    *stormGuard   // nil: not needed so far
-	renewals renewals
+	renewals *renewals     // nil: no answer brings a token
 	unsaved  map[*NotSavedError]struct{}
 }
 
@@ -52,7 +52,9 @@ func newSession(set *settings, store Store, key string) *Session {
 		store = new(soloStore)
 	}
 	s := &Session{settings: set, store: store, key: key}
-	s.born = time.Now()
+	if set.findRenewed != nil {
+		s.renewals = new(renewals)
+	}
 	s.held.Store(&held{})
 	return s
 }
@@ -62,23 +64,39 @@ func newSession(set *settings, store Store, key string) *Session {
 // same generation takes its place, with the number that the token got in the store.
 type held struct {
 	generation uint64
-	record     Record   // its Token is nil if the session is empty, ended or closed
-	value      []string // of the header that carries the token; nil if it is made for each request
-	soft, hard time.Time
-	quietUntil time.Duration // soft, by the monotonic clock since Session.born
-	logouts    uint64        // how often the session was logged out before
+	record     Record // its Token is nil if the session is empty, ended or closed
+	logouts    uint64 // how often the session was logged out before
+
+	// value is that of the header that carries the token; "" if it is made for
+	// each request. The Token's AccessToken is a part of it, if it can be: the
+	// text is what takes the memory.
+	value [1]string
+
+	// soft and hard are how long before its Expiry the token is refreshed, in the
+	// background and before anything is sent; see windows. If the Expiry is
+	// unknown they say nothing.
+	soft, hard time.Duration
 }
 
 // usable reports whether requests may go out with h at all.
 func (h *held) usable() bool { return h.record.Token != nil }
 
-// expired reports whether the local clock says that the server will refuse h.
-func (h *held) expired(now time.Time) bool {
-	return !h.hard.IsZero() && !now.Before(h.record.Token.Expiry)
+// expires reports whether it is known when h does.
+func (h *held) expires() bool { return !h.record.Token.Expiry.IsZero() }
+
+// before returns when it is d before h's expiry; zero if that is unknown.
+func (h *held) before(d time.Duration) time.Time {
+	if !h.expires() {
+		return time.Time{}
+	}
+	return h.record.Token.Expiry.Add(-d)
 }
 
+// expired reports whether the local clock says that the server will refuse h.
+func (h *held) expired(now time.Time) bool { return h.expires() && !now.Before(h.before(0)) }
+
 // overdue reports whether nothing should be sent with h any more.
-func (h *held) overdue(now time.Time) bool { return !h.hard.IsZero() && !now.Before(h.hard) }
+func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.before(h.hard)) }
 
 // insideKey marks the contexts that a session hands to its Refresher and Store.
 type insideKey struct{ s *Session }
@@ -152,15 +170,18 @@ func (s *Session) asItIs(ctx context.Context) (*held, error) {
 }
 
 // current returns the generation to send a request with. With a token that is
-// not about to expire it takes no lock and does no I/O.
+// not about to expire it waits for no lock and does no I/O.
 func (s *Session) current(ctx context.Context) (*held, error) {
+	if h := s.held.Load(); s.isCalm(h) {
+		return h, nil
+	}
 	h, err := s.asItIs(ctx)
-	if err != nil || s.quiet(h) {
+	if err != nil || !h.expires() {
 		return h, err
 	}
 	now := time.Now()
-	if now.Before(h.soft) {
-		s.wallNext.Store(int64(now.Sub(s.born) + wallInterval))
+	if soft := h.before(h.soft); now.Before(soft) {
+		s.mayCalm(h, now, soft)
 		return h, nil
 	}
 	if s.refresher == nil {
@@ -177,38 +198,17 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	return next, err
 }
 
-// wallInterval is how long the monotonic clock is trusted alone after the wall clock
-// agreed with it.
-const wallInterval = time.Second
-
-// quiet reports whether there is nothing to do about h yet, for most requests of
-// which that is so. The monotonic clock is read in half the time that package time
-// takes for both; but it stands still while the machine sleeps, so that every now
-// and then a request asks the wall clock, too. From when that says otherwise until
-// there is another token, all requests ask it.
-func (s *Session) quiet(h *held) bool {
-	if h.soft.IsZero() {
-		return true
-	}
-	now := time.Since(s.born)
-	return now < h.quietUntil && now < time.Duration(s.wallNext.Load())
-}
-
 // adoptLocked makes r, which holds a token, the next generation.
 func (s *Session) adoptLocked(r Record, announce bool) *held {
 	old := s.held.Load()
-	h := &held{generation: old.generation + 1, record: r, logouts: old.logouts}
-	if a, ok := s.attacher.(valueAttacher); ok {
-		if v, err := a.headerValue(r.Token); err == nil {
-			h.value = []string{v}
-		}
-	}
+	h := &held{generation: old.generation + 1, logouts: old.logouts}
+	h.value[0], h.record = s.headerValue(r)
 	issued := r.Token.Issued
 	if now := time.Now(); issued.IsZero() && now.Before(r.Token.Expiry) {
 		issued = now // what is left is all that is known of the lifetime
 	}
-	h.soft, h.hard = windows(issued, r.Token.Expiry, s.refreshBefore)
-	h.quietUntil = time.Since(s.born) + time.Until(h.soft)
+	soft, hard := windows(issued, r.Token.Expiry, s.refreshBefore)
+	h.soft, h.hard = r.Token.Expiry.Sub(soft), r.Token.Expiry.Sub(hard)
 	s.trouble = nil
 	s.renewals.forget()
 	s.held.Store(h)
@@ -217,6 +217,26 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 		s.events.post(func() { s.hooks.Adopted(info) })
 	}
 	return h
+}
+
+// headerValue returns the value of the header that carries r's token, if all requests
+// get the same, and r with a token that shares the text with it: nobody else has a
+// use for the token that it replaces.
+func (s *Session) headerValue(r Record) (string, Record) {
+	a, ok := s.attacher.(valueAttacher)
+	if !ok {
+		return "", r
+	}
+	value, err := a.headerValue(r.Token)
+	if access := r.Token.AccessToken; err == nil && strings.HasSuffix(value, access) {
+		t := *r.Token // a Store may hold the other one
+		t.AccessToken = value[len(value)-len(access):]
+		r.Token = &t
+		if solo, ok := s.store.(*soloStore); ok {
+			solo.share(r)
+		}
+	}
+	return value, r
 }
 
 // endLocked ends a session for a reason that is ErrLoginRequired. One that has
@@ -268,7 +288,7 @@ func (s *Session) infoLocked() RefreshInfo {
 }
 
 // turnedLocked returns a channel that is closed by the next login, or when the
-// session ends.
+// session ends, if not before that.
 func (s *Session) turnedLocked() <-chan struct{} {
 	if s.turned == nil {
 		s.turned = make(chan struct{})

@@ -18,7 +18,7 @@ type settings struct {
 	attacher      Attacher
 	header        string // the header that attacher sets, canonical; "": none
 	origins       []allowedOrigin
-	endpoints     []endpointAddress // where refresher posts to
+	endpoints     []endpoint // where refresher posts to
 	refreshBefore time.Duration
 	timeout       time.Duration
 	heartbeat     time.Duration

@@ -157,15 +157,15 @@ func (t *Transport) send(req *http.Request, h *held, body io.ReadCloser, e *expe
 	}
 	r := req.WithContext(ctx)
 	r.Body = body
-	if h.value != nil {
-		r.Header = withHeader(req.Header, s.header, h.value)
+	if h.value[0] != "" {
+		r.Header = withHeader(req.Header, s.header, h.value[:])
 	} else if r.Header = req.Header.Clone(); r.Header == nil {
 		r.Header = make(http.Header)
 	}
 	if e != nil {
 		e.ask(r) // before Attach, which may sign the headers
 	}
-	if h.value == nil {
+	if h.value[0] == "" {
 		if err := s.attacher.Attach(r, h.record.Token); err != nil {
 			return nil, refuse(r, err)
 		}
