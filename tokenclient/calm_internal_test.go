@@ -18,7 +18,7 @@ func newCalm(t *testing.T, refresh RefresherFunc) *Session {
 			t.Fatal(err)
 		}
 	}
-	if !s.isCalm(s.held.Load()) {
+	if s.calmAbout(s.held.Load()) == nil {
 		t.Fatal("no calm after two requests at once")
 	}
 	return s
@@ -75,20 +75,20 @@ func TestCalm(t *testing.T) {
 		for range 3 {
 			time.Sleep(calmTime)
 			synctest.Wait()
-			if s.isCalm(h) {
+			if s.calmAbout(h) != nil {
 				t.Error("the clock was not asked for a second")
 			}
 			get()
-			if s.isCalm(h) {
+			if s.calmAbout(h) != nil {
 				t.Error("a calm began with a single request")
 			}
 			time.Sleep(2 * calmGap)
 			get()
-			if s.isCalm(h) {
+			if s.calmAbout(h) != nil {
 				t.Error("a calm began with requests that are far apart")
 			}
 			get()
-			if !s.isCalm(h) {
+			if s.calmAbout(h) == nil {
 				t.Error("no calm although requests came at once")
 			}
 		}
@@ -96,14 +96,14 @@ func TestCalm(t *testing.T) {
 		time.Sleep(time.Until(soft) - calmTime/2)
 		get()
 		get()
-		if !s.isCalm(h) {
+		if s.calmAbout(h) == nil {
 			t.Error("no calm half a second before the token is to be refreshed")
 		}
 		time.Sleep(calmTime/2 - calmMargin)
 		synctest.Wait()
 		get()
 		get()
-		if s.isCalm(h) {
+		if s.calmAbout(h) != nil {
 			t.Error("calm shortly before the token is to be refreshed")
 		}
 	})
@@ -145,7 +145,7 @@ func TestCalmWaitsForNoLock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s.isCalm(s.held.Load()) {
+	if s.calmAbout(s.held.Load()) != nil {
 		t.Error("a calm began without the lock")
 	}
 }

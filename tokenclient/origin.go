@@ -90,14 +90,6 @@ func parseOrigin(s string, insecureHTTP bool) (allowedOrigin, error) {
 // port as the entry has them.
 type allowedOrigin string
 
-// isOf reports whether u is written in the same way, and hence of this origin
-// without a closer look.
-func (a allowedOrigin) isOf(u *url.URL) bool {
-	n := len(u.Scheme)
-	return len(a) == n+len("://")+len(u.Host) && string(a[n+len("://"):]) == u.Host &&
-		string(a[:n]) == u.Scheme && a[n:n+len("://")] == "://"
-}
-
 func (a allowedOrigin) origin() origin {
 	scheme, host, _ := strings.Cut(string(a), "://")
 	return originOf(&url.URL{Scheme: scheme, Host: host})
@@ -112,8 +104,16 @@ func (s *Session) mayAttach(req *http.Request) (bool, error) {
 	if req.URL == nil || withoutToken(req.Context()) || s.callerSet(req) || s.ownEndpoint(req.URL) {
 		return false, nil
 	}
-	if req.Response == nil && s.plainlyAllowed(req.URL) {
-		return true, nil
+	// Most requests need no closer look: https, written as in the Config.
+	if req.Response == nil && req.URL.Scheme == "https" {
+		if s.anyOrigin {
+			return true, nil
+		}
+		for _, a := range s.origins {
+			if host, ok := strings.CutPrefix(string(a), "https://"); ok && host == req.URL.Host {
+				return true, nil
+			}
+		}
 	}
 	o := originOf(req.URL)
 	if !s.allowed(o) || !s.chainAllowed(req, o) {
@@ -123,20 +123,6 @@ func (s *Session) mayAttach(req *http.Request) (bool, error) {
 		return false, fmt.Errorf("tokenclient: no token is sent over plain http to %s; use https, or set Config.InsecureHTTP", o)
 	}
 	return true, nil
-}
-
-// plainlyAllowed reports whether u's origin is allowed and may have the token, for
-// most URLs of which it is: written as in the Config, or over https if any will do.
-func (s *Session) plainlyAllowed(u *url.URL) bool {
-	if s.anyOrigin {
-		return u.Scheme == "https"
-	}
-	for _, a := range s.origins {
-		if a.isOf(u) {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Session) allowed(o origin) bool {

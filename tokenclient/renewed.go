@@ -72,8 +72,10 @@ func (s *Session) sendTime() time.Time {
 	if s.findRenewed == nil {
 		return time.Time{}
 	}
-	return time.Now().Round(0)
+	return wallNow()
 }
+
+func wallNow() time.Time { return time.Now().Round(0) }
 
 // renewedBy looks for a token in resp, which answers a request that was sent with
 // h. resp is nil if there was no answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -172,16 +173,17 @@ func (s *Session) asItIs(ctx context.Context) (*held, error) {
 // current returns the generation to send a request with. With a token that is
 // not about to expire it waits for no lock and does no I/O.
 func (s *Session) current(ctx context.Context) (*held, error) {
-	if h := s.held.Load(); s.isCalm(h) {
-		return h, nil
-	}
 	h, err := s.asItIs(ctx)
-	if err != nil || !h.expires() {
+	if err != nil || s.calmAbout(h) != nil {
 		return h, err
 	}
 	now := time.Now()
-	if soft := h.before(h.soft); now.Before(soft) {
-		s.mayCalm(h, now, soft)
+	left := time.Duration(math.MaxInt64)
+	if h.expires() {
+		left = h.before(h.soft).Sub(now)
+	}
+	if left > 0 {
+		s.mayCalm(h, now, left)
 		return h, nil
 	}
 	if s.refresher == nil {

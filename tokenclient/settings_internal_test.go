@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"reflect"
 	"testing"
 	"time"
@@ -62,19 +61,5 @@ func TestConfigsAlike(t *testing.T) {
 	}
 	if c := same; !c.alike(&same) {
 		t.Error("equal Configs share no settings")
-	}
-}
-
-// TestAllowedOriginIsOf: an entry is not to be mistaken for another origin that is
-// as long.
-func TestAllowedOriginIsOf(t *testing.T) {
-	a := allowedOrigin("https://h")
-	for _, tc := range []struct {
-		scheme, host string
-		want         bool
-	}{{"https", "h", true}, {"http", "/h", false}, {"https:", "", false}, {"", "ps://h", false}, {"https", "x", false}, {"httpx", "h", false}} {
-		if got := a.isOf(&url.URL{Scheme: tc.scheme, Host: tc.host}); got != tc.want {
-			t.Errorf("%q, %q: %t", tc.scheme, tc.host, got)
-		}
 	}
 }
