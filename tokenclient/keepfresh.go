@@ -23,6 +23,8 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 	if s.refresher == nil {
 		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
 	}
+	s.watch()
+	defer s.unwatch()
 	for {
 		s.mu.Lock()
 		turned := s.turnedLocked()

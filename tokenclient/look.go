@@ -49,8 +49,10 @@ func (s *Session) look(ctx context.Context) error {
 	}
 	trouble := s.trouble.now()
 	err, wait := trouble.lookErr, time.Until(trouble.lookAt)
+	s.watchers++
 	turned := s.turnedLocked()
 	s.mu.Unlock()
+	defer s.unwatch()
 	if err != nil && wait > 0 && wait <= lookInterval {
 		return err
 	}
@@ -95,7 +97,6 @@ func (s *Session) loadShared() error {
 		err = s.endedErrLocked()
 	case err == nil:
 		s.adoptLocked(r, left.reason != nil)
-		s.turnLocked()
 		return nil
 	}
 	trouble := s.troubleLocked()

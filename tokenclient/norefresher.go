@@ -43,8 +43,10 @@ func (s *Session) lookForNewer(ctx context.Context) {
 		return
 	}
 	s.mu.Lock()
+	s.watchers++
 	may, turned := s.mayLookLocked(), s.turnedLocked()
 	s.mu.Unlock()
+	defer s.unwatch()
 	if !may {
 		return
 	}

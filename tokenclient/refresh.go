@@ -49,6 +49,8 @@ func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, er
 	}
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
+	s.watch()
+	defer s.unwatch()
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -39,6 +39,7 @@ type Session struct {
 	work     *work         // nil: none of them
 	epoch    uint64        // goes up with each login and logout; a refresh begun before cannot adopt
 	turned   chan struct{} // closed when waiting has become pointless; nil: nobody asked for it
+	watchers int           // who may be waiting for that
 	control  chan struct{} // closed when the login or logout that writes to the store is over; nil: there is none
 	trouble  *trouble      // nil: none
 	storm    *stormGuard   // nil: not needed so far
@@ -290,12 +291,26 @@ func (s *Session) infoLocked() RefreshInfo {
 }
 
 // turnedLocked returns a channel that is closed by the next login, or when the
-// session ends, if not before that.
+// session ends. It is for watchers, the last of whom takes it away.
 func (s *Session) turnedLocked() <-chan struct{} {
 	if s.turned == nil {
 		s.turned = make(chan struct{})
 	}
 	return s.turned
+}
+
+func (s *Session) watch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchers++
+}
+
+func (s *Session) unwatch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watchers--; s.watchers == 0 {
+		s.turned = nil
+	}
 }
 
 // turnLocked lets go of everybody who waits for something that has become pointless.

@@ -48,7 +48,6 @@ func (s *Session) settle(epoch uint64, began time.Time, seen, r Record, err erro
 		if unsaved != nil {
 			s.saveFailedLocked(unsaved)
 		}
-		s.turnLocked()
 		return h, nil
 	case errors.Is(err, errAnnounced):
 		s.troubleLocked().earlier.failed(err, 0, 0, time.Now().Round(0))
