@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -119,7 +118,7 @@ func (s *Session) mayAttach(req *http.Request) (bool, error) {
 	if !s.allowed(o) || !s.chainAllowed(req, o) {
 		return false, nil
 	}
-	if !o.secure() && !s.insecureHTTP {
+	if !s.insecureHTTP && !o.secure() { // in this order: the latter may allocate
 		return false, fmt.Errorf("tokenclient: no token is sent over plain http to %s; use https, or set Config.InsecureHTTP", o)
 	}
 	return true, nil
@@ -211,7 +210,7 @@ func endpointsOf(r Refresher) []endpoint {
 			endpoints = append(endpoints, endpoint(sameText(u.Scheme+"://"+u.Host+u.Path, s)))
 		}
 	}
-	return slices.Clip(endpoints)
+	return endpoints
 }
 
 // sameText returns s in the memory of in, of which it mostly is the beginning.

@@ -10,7 +10,7 @@ import (
 
 // settings is what a [Config] says, checked and made ready. It does not change, and
 // says nothing about whose token it is: sessions that differ only in their Store and
-// key can share one, which saves a quarter of what an idle session takes. Whoever
+// key can share one, which saves a third of what an idle session takes. Whoever
 // makes many sessions keeps the settings of the first, and hands them to newSession
 // for each other whose Config is alike.
 type settings struct {
