@@ -89,6 +89,21 @@ func TestAllocsUntouched(t *testing.T) {
 	}
 }
 
+// TestAllocsHTTP: nor does a request over plain http cost more than others.
+func TestAllocsHTTP(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates by itself")
+	}
+	transport := contractSession(t, func(c *tokenclient.Config) {
+		c.Origins, c.InsecureHTTP = []string{"http://api.example.com"}, true
+	}).Transport(newAllocsBase())
+	req := allocsRequest(t, http.MethodGet, 0)
+	req.URL.Scheme = "http"
+	if got := testing.AllocsPerRun(200, func() { _, _ = transport.RoundTrip(req) }); got != 3 {
+		t.Errorf("%v allocations, want 3", got)
+	}
+}
+
 // floorTransport is the least that a legal RoundTripper can do to set a header:
 // copy the request and its header map.
 type floorTransport struct {

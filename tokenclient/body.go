@@ -22,6 +22,10 @@ func (t *Transport) firstBody(req *http.Request) firstBody {
 	if req.Body == nil || req.Body == http.NoBody {
 		return firstBody{}
 	}
+	return t.someBody(req)
+}
+
+func (t *Transport) someBody(req *http.Request) firstBody {
 	b := firstBody{req: req}
 	if req.GetBody == nil {
 		limit := t.MaxReplayBody

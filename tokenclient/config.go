@@ -1,7 +1,6 @@
 package tokenclient
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -105,56 +104,11 @@ func New(c Config) (*Session, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s := &Session{
-		refresher:     c.Refresher,
-		endpoints:     endpointsOf(c.Refresher),
-		store:         c.Store,
-		key:           c.Key,
-		anyOrigin:     c.AnyOrigin,
-		insecureHTTP:  c.InsecureHTTP,
-		refreshBefore: c.RefreshBefore,
-		timeout:       c.RefreshTimeout,
-		heartbeat:     c.Heartbeat,
-		attacher:      c.Attacher,
-		rejected:      c.Rejected,
-		findRenewed:   c.Renewed,
-		hooks:         &noHooks,
-		log:           c.Logger,
-		control:       make(chan struct{}, 1),
-		closing:       make(chan struct{}),
-		idle:          make(chan struct{}),
-	}
-	for _, entry := range c.Origins {
-		o, err := parseOrigin(entry, c.InsecureHTTP)
-		if err != nil {
-			return nil, err
-		}
-		s.origins = append(s.origins, o)
-	}
-	if s.store == nil {
-		s.store = new(soloStore)
-	}
-	if s.timeout == 0 {
-		s.timeout = defaultRefreshTimeout
-	}
-	if s.attacher == nil {
-		s.attacher = Bearer{}
-	}
-	if err := checkAttacher("Config.Attacher", s.attacher); err != nil {
+	set, err := newSettings(&c)
+	if err != nil {
 		return nil, err
 	}
-	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
-	if s.rejected == nil {
-		s.rejected = func(resp *http.Response) bool { return resp.StatusCode == http.StatusUnauthorized }
-	}
-	if c.Hooks != nil {
-		hooks := *c.Hooks
-		s.hooks = &hooks
-	}
-	s.lifetime, s.end = context.WithCancel(context.WithValue(context.Background(), insideKey{s}, true))
-	s.born = time.Now()
-	s.held.Store(&held{})
-	return s, nil
+	return newSession(set, c.Store, c.Key), nil
 }
 
 func (c *Config) check() error {

@@ -12,11 +12,11 @@ func (s *Session) refreshEarly(h *held) {
 		return
 	}
 	s.mu.Lock()
-	now := time.Now()
-	waits := s.closed || s.backoff.pending(now) != nil || s.earlier.pending(now) != nil ||
+	now, trouble := time.Now(), s.trouble.now()
+	waits := s.closed || trouble.backoff.pending(now) != nil || trouble.earlier.pending(now) != nil ||
 		!exchangeable(s.refresher, h.record.Token)
 	if !waits {
-		s.running++
+		s.beginLocked()
 	}
 	s.mu.Unlock()
 	if waits {
@@ -37,7 +37,11 @@ func (s *Session) refreshEarly(h *held) {
 // presenting, or has died presenting, is left alone as long as the access token
 // is good.
 func (s *Session) worthPresenting(h *held) bool {
-	r, err := s.load(s.lifetime)
+	if !s.begin() {
+		return false
+	}
+	defer s.finish()
+	r, err := s.load(s.lifetime())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.held.Load()
@@ -54,13 +58,13 @@ func (s *Session) worthPresenting(h *held) bool {
 		s.endLocked(ErrLoginRequired, false)
 		return false
 	case err != nil:
-		s.earlier.failed(err, 0, 0, time.Now().Round(0))
+		s.troubleLocked().earlier.failed(err, 0, 0, time.Now().Round(0))
 		return false
 	case newer(r, seen) && s.supersededLocked(r):
 		s.adoptLocked(r, true)
 		return false
 	case newer(r, seen), r.Announced > 0: // the former: a save of ours is under way
-		s.earlier.failed(errAnnounced, 0, 0, time.Now().Round(0))
+		s.troubleLocked().earlier.failed(errAnnounced, 0, 0, time.Now().Round(0))
 		return false
 	}
 	return true

@@ -1,11 +1,8 @@
 package tokenclient
 
 import (
-	"context"
 	"errors"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -202,70 +199,4 @@ func TestGuardStorm(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestExpiryDuringSuspend: while the machine sleeps the monotonic clock stands
-// still, and a token expires. From the first request on that finds out, nobody gets
-// the old one.
-func TestExpiryDuringSuspend(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{AnyOrigin: true, Refresher: RefresherFunc(func(context.Context, *Token) (*Token, error) {
-			time.Sleep(2 * time.Second)
-			return &Token{AccessToken: "new"}, nil
-		})})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close(t.Context())
-		old := &Token{AccessToken: "old", RefreshToken: "r", Expiry: time.Now().Add(time.Hour)}
-		if err := s.SetToken(t.Context(), old); err != nil {
-			t.Fatal(err)
-		}
-		suspended := *s.held.Load()
-		suspended.quietUntil = 24 * time.Hour // the monotonic clock lags behind by a day
-		s.held.Store(&suspended)
-		time.Sleep(2 * time.Hour)
-		var wg sync.WaitGroup
-		for range 10 {
-			wg.Go(func() {
-				if got, err := s.Token(t.Context()); err != nil || got.AccessToken != "new" {
-					t.Errorf("token %v, error %v; want the new one", got, err)
-				}
-			})
-			time.Sleep(100 * time.Millisecond)
-		}
-		wg.Wait()
-	})
-}
-
-// TestQuietTrustsTheMonotonicClock for a second after the wall clock agreed.
-func TestQuietTrustsTheMonotonicClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{AnyOrigin: true, Refresher: RefresherFunc(func(context.Context, *Token) (*Token, error) {
-			return nil, errors.New("not asked for")
-		})})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close(t.Context())
-		if err := s.SetToken(t.Context(), &Token{AccessToken: "a", Expiry: time.Now().Add(time.Hour)}); err != nil {
-			t.Fatal(err)
-		}
-		h := s.held.Load()
-		for range 3 {
-			if s.quiet(h) {
-				t.Error("the wall clock was not asked for a second")
-			}
-			if _, err := s.Token(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !s.quiet(h) {
-				t.Error("the wall clock is asked again at once")
-			}
-			time.Sleep(wallInterval)
-		}
-		if !s.quiet(&held{}) {
-			t.Error("something is to be done about a token whose expiry is unknown")
-		}
-	})
 }

@@ -188,7 +188,8 @@ func TestHooksMayCallTheSession(t *testing.T) {
 			}
 		}
 		r.login(t)
-		if _, err := r.session.Refresh(t.Context()); err != nil {
+		// The logout in the hook may come before this gets to know of its refresh.
+		if _, err := r.session.Refresh(t.Context()); err != nil && !errors.Is(err, tokenclient.ErrLoggedOut) {
 			t.Fatal(err)
 		}
 		l.want(t, "refreshed", "refreshed", "ended: logged out")

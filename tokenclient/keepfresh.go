@@ -23,6 +23,8 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 	if s.refresher == nil {
 		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
 	}
+	s.watch()
+	defer s.unwatch()
 	for {
 		s.mu.Lock()
 		turned := s.turnedLocked()
@@ -33,7 +35,7 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 			return nil
 		case errors.Is(err, ErrLoginRequired), errors.Is(err, ErrClosed), errors.Is(err, ErrReentrant):
 			return err
-		case err == nil && h.soft.IsZero() && s.heartbeat == 0:
+		case err == nil && !h.expires() && s.heartbeat == 0:
 			return errors.New("tokenclient: KeepFresh needs a token whose expiry is known, or Config.Heartbeat")
 		}
 		wait := lookInterval // if the store could not be read
@@ -67,18 +69,19 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) time.Duration {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until := s.backoff.until
-	if !h.overdue(now) && s.earlier.until.After(until) {
-		until = s.earlier.until
+	trouble := s.trouble.now()
+	until := trouble.backoff.until
+	if !h.overdue(now) && trouble.earlier.until.After(until) {
+		until = trouble.earlier.until
 	}
 	return max(0, until.Sub(now))
 }
 
 // due returns when h is to be refreshed.
 func (s *Session) due(h *held) time.Time {
-	due := h.soft
+	due := h.before(h.soft)
 	if !exchangeable(s.refresher, h.record.Token) {
-		due = h.hard // nothing to do but to say that it is over
+		due = h.before(h.hard) // nothing to do but to say that it is over
 	}
 	if beat := h.record.Token.Issued.Add(s.heartbeat); s.heartbeat > 0 && (due.IsZero() || beat.Before(due)) {
 		due = beat

@@ -63,7 +63,8 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 		s.endLocked(ErrLoginRequired, false) // another process logged out a moment later
 		return ErrLoggedOut
 	}
-	s.storm = stormGuard{}
+	s.epoch++ // a refresh that was begun while the store was written to knows less
+	s.storm = nil
 	s.adoptLocked(now, false)
 	s.turnLocked()
 	return nil
@@ -116,7 +117,9 @@ func (s *Session) storeLogout(ctx context.Context, epoch uint64) (Record, error)
 	_, was, err := s.replace(ctx, nil)
 	if err == nil {
 		s.mu.Lock()
-		s.left.unstored = s.left.unstored && s.epoch != epoch
+		if s.trouble != nil && s.epoch == epoch {
+			s.trouble.left.unstored = false
+		}
 		s.mu.Unlock()
 	}
 	return was, err
@@ -130,15 +133,30 @@ func (s *Session) takeControl(ctx context.Context) error {
 	if ctx.Value(controlKey{s}) != nil {
 		return ErrReentrant
 	}
-	select {
-	case s.control <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		s.mu.Lock()
+		over := s.control
+		if over == nil {
+			s.control = make(chan struct{})
+		}
+		s.mu.Unlock()
+		if over == nil {
+			return nil
+		}
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
-func (s *Session) leaveControl() { <-s.control }
+func (s *Session) leaveControl() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.control)
+	s.control = nil
+}
 
 // controlKey marks the contexts that Store.Replace gets.
 type controlKey struct{ s *Session }
@@ -173,7 +191,7 @@ func (s *Session) keepTrying(e *NotSavedError) {
 		for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
 			s.pause(wait)
 			// Close makes the last attempt.
-			if !s.isOpen() || s.save(s.lifetime, e) == nil {
+			if !s.isOpen() || s.save(s.lifetime(), e) == nil {
 				return
 			}
 		}
@@ -186,7 +204,7 @@ func (s *Session) pause(d time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-s.closing:
+	case <-s.atWork().closing:
 	}
 }
 
@@ -221,11 +239,6 @@ func (s *Session) saveFailedLocked(e *NotSavedError) {
 	}
 }
 
-// closePatience is how long Close waits for a refresh that has not got hold of the
-// stored token yet. It is long enough for one that has just begun, and ends the
-// wait for another process.
-const closePatience = time.Second
-
 // Close ends the session: it waits for a refresh that is under way and for its
 // result to be saved, but not for another process that holds the key. Requests
 // and calls fail with ErrClosed from then on. Close does not log out: the stored
@@ -242,21 +255,15 @@ func (s *Session) Close(ctx context.Context) error {
 		old := s.held.Load()
 		s.held.Store(&held{generation: old.generation + 1, logouts: old.logouts})
 		s.turnLocked()
-		close(s.closing)
+		s.endCalmLocked()
+		if s.work != nil {
+			close(s.work.closing)
+		}
 	}
-	s.idleLocked()
+	w := s.work
 	s.mu.Unlock()
-
-	patience := time.AfterFunc(closePatience, s.end)
-	defer patience.Stop()
-	defer s.end()
-	select {
-	case <-s.idle:
-	case <-ctx.Done():
-		err := fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
-		return errors.Join(append(s.saveAll(ctx), err)...)
-	}
-	return errors.Join(s.saveAll(ctx)...)
+	err := w.await(ctx)
+	return errors.Join(append(s.saveAll(ctx), err)...)
 }
 
 // saveAll tries to store everything that is not stored.

@@ -47,9 +47,12 @@ func (s *Session) look(ctx context.Context) error {
 		s.mu.Unlock()
 		return ErrClosed
 	}
-	err, wait := s.lookErr, time.Until(s.lookAt)
+	trouble := s.trouble.now()
+	err, wait := trouble.lookErr, time.Until(trouble.lookAt)
+	s.watchers++
 	turned := s.turnedLocked()
 	s.mu.Unlock()
+	defer s.unwatch()
 	if err != nil && wait > 0 && wait <= lookInterval {
 		return err
 	}
@@ -80,22 +83,24 @@ func (s *Session) loadShared() error {
 	epoch := s.epoch
 	s.mu.Unlock()
 
-	r, err := s.load(s.lifetime)
+	r, err := s.load(s.lifetime())
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	left := s.trouble.now().left
 	switch {
 	case s.closed:
 		return ErrClosed
 	case s.epoch != epoch || s.held.Load().usable():
 		return nil // a login or logout came first; look again at what it left
-	case errors.Is(err, ErrNoToken), err == nil && !s.left.allows(r):
+	case errors.Is(err, ErrNoToken), err == nil && !left.allows(r):
 		err = s.endedErrLocked()
 	case err == nil:
-		s.adoptLocked(r, s.left.reason != nil)
+		s.adoptLocked(r, left.reason != nil)
 		return nil
 	}
-	s.lookErr, s.lookAt = err, time.Now().Round(0).Add(lookInterval)
+	trouble := s.troubleLocked()
+	trouble.lookErr, trouble.lookAt = err, time.Now().Round(0).Add(lookInterval)
 	return err
 }
 
@@ -119,8 +124,8 @@ func (s *Session) load(ctx context.Context) (r Record, err error) {
 
 // endedErrLocked is why there is no token.
 func (s *Session) endedErrLocked() error {
-	if s.left.reason != nil {
-		return s.left.reason
+	if reason := s.trouble.now().left.reason; reason != nil {
+		return reason
 	}
 	return ErrLoginRequired
 }

@@ -43,8 +43,10 @@ func (s *Session) lookForNewer(ctx context.Context) {
 		return
 	}
 	s.mu.Lock()
+	s.watchers++
 	may, turned := s.mayLookLocked(), s.turnedLocked()
 	s.mu.Unlock()
+	defer s.unwatch()
 	if !may {
 		return
 	}
@@ -60,7 +62,7 @@ func (s *Session) lookForNewerLocked() {
 	if !s.mayLookLocked() {
 		return
 	}
-	s.running++
+	s.beginLocked()
 	go func() {
 		defer s.finish()
 		<-s.flights.DoChan("newer", s.takeNewer)
@@ -68,9 +70,9 @@ func (s *Session) lookForNewerLocked() {
 }
 
 func (s *Session) mayLookLocked() bool {
-	wait := time.Until(s.lookAt)
+	wait := time.Until(s.trouble.now().lookAt)
 	return !s.closed && s.held.Load().usable() &&
-		!s.renewals.due && // then the save looks
+		!s.renewals.now().due && // then the save looks
 		(wait <= 0 || wait > lookInterval) // the latter if the clock was set back
 }
 
@@ -84,10 +86,9 @@ func (s *Session) takeNewer() (any, error) {
 	s.mu.Lock()
 	epoch := s.epoch
 	s.mu.Unlock()
-	r, err := s.load(s.lifetime)
+	r, err := s.load(s.lifetime())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lookAt = time.Now().Round(0).Add(lookInterval)
 	now := s.held.Load()
 	switch {
 	case s.closed, s.epoch != epoch, !now.usable():
@@ -96,5 +97,6 @@ func (s *Session) takeNewer() (any, error) {
 	case err == nil && newer(r, now.record) && s.supersededLocked(r):
 		s.adoptLocked(r, true)
 	}
+	s.troubleLocked().lookAt = time.Now().Round(0).Add(lookInterval)
 	return nil, nil
 }

@@ -60,10 +60,10 @@ func isLoopback(host string) bool {
 // parseOrigin reads an entry of Config.Origins.
 func parseOrigin(s string, insecureHTTP bool) (allowedOrigin, error) {
 	bad := func(why string) (allowedOrigin, error) {
-		return allowedOrigin{}, fmt.Errorf("tokenclient: Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
+		return "", fmt.Errorf("tokenclient: Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
 	}
 	if strings.Contains(s, "@") { // a password, perhaps: not to be repeated
-		return allowedOrigin{}, errors.New("tokenclient: Config.Origins: an entry has user information in it")
+		return "", errors.New("tokenclient: Config.Origins: an entry has user information in it")
 	}
 	u, err := url.Parse(s)
 	switch {
@@ -82,16 +82,16 @@ func parseOrigin(s string, insecureHTTP bool) (allowedOrigin, error) {
 	if !o.secure() && !insecureHTTP {
 		return bad("is plain http beyond this machine, where everybody on the way can read the token (Config.InsecureHTTP allows it)")
 	}
-	return allowedOrigin{o, u.Host}, nil
+	return allowedOrigin(sameText(u.Scheme+"://"+u.Host, s)), nil
 }
 
-// allowedOrigin is an entry of Config.Origins.
-type allowedOrigin struct {
-	origin
+// allowedOrigin is an entry of Config.Origins: the scheme, "://", and the host and
+// port as the entry has them.
+type allowedOrigin string
 
-	// text is the host and port as the entry has them. A URL with the same
-	// scheme and the same text is of this origin, without a closer look.
-	text string
+func (a allowedOrigin) origin() origin {
+	scheme, host, _ := strings.Cut(string(a), "://")
+	return originOf(&url.URL{Scheme: scheme, Host: host})
 }
 
 // maxRedirects bounds the walk along a redirect chain. [http.Client] follows 10.
@@ -103,31 +103,25 @@ func (s *Session) mayAttach(req *http.Request) (bool, error) {
 	if req.URL == nil || withoutToken(req.Context()) || s.callerSet(req) || s.ownEndpoint(req.URL) {
 		return false, nil
 	}
-	if req.Response == nil && s.plainlyAllowed(req.URL) {
-		return true, nil
+	// Most requests need no closer look: https, written as in the Config.
+	if req.Response == nil && req.URL.Scheme == "https" {
+		if s.anyOrigin {
+			return true, nil
+		}
+		for _, a := range s.origins {
+			if host, ok := strings.CutPrefix(string(a), "https://"); ok && host == req.URL.Host {
+				return true, nil
+			}
+		}
 	}
 	o := originOf(req.URL)
 	if !s.allowed(o) || !s.chainAllowed(req, o) {
 		return false, nil
 	}
-	if !o.secure() && !s.insecureHTTP {
+	if !s.insecureHTTP && !o.secure() { // in this order: the latter may allocate
 		return false, fmt.Errorf("tokenclient: no token is sent over plain http to %s; use https, or set Config.InsecureHTTP", o)
 	}
 	return true, nil
-}
-
-// plainlyAllowed reports whether u's origin is allowed and may have the token, for
-// most URLs of which it is: written as in the Config, or over https if any will do.
-func (s *Session) plainlyAllowed(u *url.URL) bool {
-	if s.anyOrigin {
-		return u.Scheme == "https"
-	}
-	for i := range s.origins {
-		if a := &s.origins[i]; a.text == u.Host && a.scheme == u.Scheme {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Session) allowed(o origin) bool {
@@ -135,7 +129,7 @@ func (s *Session) allowed(o origin) bool {
 		return true
 	}
 	for _, a := range s.origins {
-		if a.equal(o) {
+		if a.origin().equal(o) {
 			return true
 		}
 	}
@@ -178,29 +172,53 @@ func (s *Session) callerSet(req *http.Request) bool {
 // Such a request may be part of a refresh, for which it must not wait.
 func (s *Session) ownEndpoint(u *url.URL) bool {
 	for _, e := range s.endpoints {
-		if e.Path == u.Path && originOf(e).equal(originOf(u)) {
+		if e.isAt(u) {
 			return true
 		}
 	}
 	return false
 }
 
-// endpointsOf returns the URLs that r posts to, as far as they are known.
-func endpointsOf(r Refresher) []*url.URL {
-	var urls []string
+// endpoint is what a request to an endpoint is known by: the scheme, "://", the host
+// and port, and the path.
+type endpoint string
+
+func (e endpoint) isAt(u *url.URL) bool {
+	if !strings.HasSuffix(string(e), u.Path) { // so it is for most
+		return false
+	}
+	scheme, rest, _ := strings.Cut(string(e), "://")
+	end := strings.IndexByte(rest, '/')
+	if end < 0 {
+		end = len(rest)
+	}
+	return rest[end:] == u.Path && originOf(&url.URL{Scheme: scheme, Host: rest[:end]}).equal(originOf(u))
+}
+
+// endpointsOf returns what r posts to, as far as that is known.
+func endpointsOf(r Refresher) []endpoint {
+	var urls [2]string
 	switch r := r.(type) {
 	case *OAuth2Refresher:
-		urls = []string{r.TokenURL, r.RevocationURL}
+		urls = [...]string{r.TokenURL, r.RevocationURL}
 	case *JSONRefresher:
-		urls = []string{r.URL}
+		urls[0] = r.URL
 	}
-	var endpoints []*url.URL
+	var endpoints []endpoint
 	for _, s := range urls {
 		if u, err := url.Parse(s); err == nil && u.Host != "" {
-			endpoints = append(endpoints, u)
+			endpoints = append(endpoints, endpoint(sameText(u.Scheme+"://"+u.Host+u.Path, s)))
 		}
 	}
 	return endpoints
+}
+
+// sameText returns s in the memory of in, of which it mostly is the beginning.
+func sameText(s, in string) string {
+	if strings.HasPrefix(in, s) {
+		return in[:len(s)]
+	}
+	return s
 }
 
 type withoutTokenKey struct{}

@@ -104,7 +104,7 @@ func (s *Session) awaitLate(answered <-chan error, f flight, current Record, res
 func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err error) {
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
 		open := s.isOpen()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.lifetime), s.timeout)
+		ctx, cancel := context.WithTimeout(s.insideContext(), s.timeout)
 		r, err = s.exchange(ctx, current, s.timeout, func(context.Context, Record) (*Token, error) {
 			made = t
 			return t, nil

@@ -49,16 +49,20 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (*held, e
 	}
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
+	s.watch()
+	defer s.unwatch()
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		s.mu.Lock()
-		turned := s.turnedLocked()
-		s.mu.Unlock()
-		if now := s.held.Load(); now.generation != h.generation {
+		now := s.held.Load()
+		if now.generation != h.generation {
+			s.mu.Unlock()
 			return s.turnedTo(now, h)
 		}
+		turned := s.turnedLocked()
+		s.mu.Unlock()
 		done := s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, cause) })
 		select {
 		case r := <-done:
@@ -133,9 +137,10 @@ func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 
 	s.mu.Lock()
 	now, epoch, closed := s.held.Load(), s.epoch, s.closed
-	err, failures := s.backoff.pending(time.Now()), s.backoff.failures
-	unstored := s.renewals.unstored
-	s.renewals.refreshing = true
+	backoff := s.trouble.now().backoff
+	err, failures := backoff.pending(time.Now()), backoff.failures
+	unstored := s.renewals.now().unstored
+	s.renewals.setRefreshing(true)
 	s.mu.Unlock()
 	defer s.refreshEnded()
 	seen := now.record
@@ -150,7 +155,7 @@ func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 		return nil, errNotTried{err}
 	}
 
-	f := s.takeOff(epoch, cause)
+	lifetime, f := s.lifetime(), s.takeOff(epoch, cause)
 	var made *Token
 	var tries int
 	fn := func(ctx context.Context, current Record) (*Token, error) {
@@ -165,13 +170,13 @@ func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 		made = t
 		return t, err
 	}
-	r, err := s.exchange(s.lifetime, seen, s.timeout, fn)
+	r, err := s.exchange(lifetime, seen, s.timeout, fn)
 	if failures == 0 && answerLost(err) {
 		// Some servers answer the same again for a while, and if the request was
 		// what got lost the session is saved; if it was the answer, and the
 		// server is strict, the session was lost before.
 		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", err)
-		r, err = s.exchange(s.lifetime, seen, s.timeout, fn)
+		r, err = s.exchange(lifetime, seen, s.timeout, fn)
 	}
 	r.Announced = max(r.Announced, tries)
 	return s.settle(f, seen, r, err, made)

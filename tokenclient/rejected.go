@@ -59,12 +59,13 @@ func (s *Session) mayRenew(h *held, origin string) (next time.Time, ok bool) {
 		s.lookForNewerLocked()
 		return time.Time{}, false
 	}
-	ok = s.storm.allow(h.generation, time.Now().Round(0))
-	next = s.storm.next()
-	if !ok && !s.storm.shut {
+	storm := s.stormLocked()
+	ok = storm.allow(h.generation, time.Now().Round(0))
+	next = storm.next()
+	if !ok && !storm.shut {
 		s.stormGuardedLocked(origin, next)
 	}
-	s.storm.shut = !ok
+	storm.shut = !ok
 	return next, ok
 }
 
@@ -81,7 +82,7 @@ func (s *Session) stormGuardedLocked(origin string, until time.Time) {
 func (s *Session) judge(h *held, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.storm.judge(h.generation, refused)
+	s.stormLocked().judge(h.generation, refused)
 }
 
 // renewed returns the generation to use in the place of h, which the server

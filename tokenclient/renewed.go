@@ -45,16 +45,37 @@ type renewals struct {
 	refreshing bool   // a refresh runs
 }
 
-// forget is for when the session turns to another token, or to none.
-func (r *renewals) forget() { r.unstored, r.due = nil, false }
+// forget is for when the session turns to another token, or to none. r may be nil.
+func (r *renewals) forget() {
+	if r != nil {
+		r.unstored, r.due = nil, false
+	}
+}
+
+// now is a copy of r, for reading. r may be nil.
+func (r *renewals) now() renewals {
+	if r == nil {
+		return renewals{}
+	}
+	return *r
+}
+
+// setRefreshing notes whether a refresh runs. r may be nil.
+func (r *renewals) setRefreshing(runs bool) {
+	if r != nil {
+		r.refreshing = runs
+	}
+}
 
 // sendTime is when a request is sent, if anybody is going to ask.
 func (s *Session) sendTime() time.Time {
 	if s.findRenewed == nil {
 		return time.Time{}
 	}
-	return time.Now().Round(0)
+	return wallNow()
 }
+
+func wallNow() time.Time { return time.Now().Round(0) }
 
 // renewedBy looks for a token in resp, which answers a request that was sent with
 // h. resp is nil if there was no answer.
@@ -103,11 +124,11 @@ func renews(t, sent *Token) bool {
 func (s *Session) cameInAnswer(h *held) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.renewals.last == h.generation
+	return s.renewals.now().last == h.generation
 }
 
 func (s *Session) refreshEnded() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.renewals.refreshing = false
+	s.renewals.setRefreshing(false)
 }

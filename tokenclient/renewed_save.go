@@ -24,7 +24,7 @@ func (s *Session) storeSoonLocked() {
 	s.renewals.due = true
 	if !s.renewals.storing {
 		s.renewals.storing = true
-		s.running++
+		s.beginLocked()
 		go s.storeRenewals()
 	}
 }
@@ -60,7 +60,10 @@ func (s *Session) storeRenewals() {
 // over. A save that joins a refresh does nothing and returns nil.
 func (s *Session) storeInFlight() (err *NotSavedError) {
 	<-s.flights.DoChan("refresh", func() (any, error) {
-		err = s.storeRenewed(s.lifetime)
+		if s.begin() { // else Close has made the last attempt, or is going to
+			defer s.finish()
+			err = s.storeRenewed(s.lifetime())
+		}
 		return nil, errFenced
 	})
 	return err
@@ -98,7 +101,7 @@ func (s *Session) storeAgain(ctx context.Context) error {
 func (s *Session) renewalDue() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.renewals.due
+	return s.renewals.now().due
 }
 
 func (s *Session) saveFailed(e *NotSavedError) {
@@ -112,7 +115,7 @@ func (s *Session) saveFailed(e *NotSavedError) {
 // something to store all the same.
 func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
 	s.mu.Lock()
-	epoch, due, first := s.epoch, s.renewals.due, s.renewals.unstored
+	epoch, due, first := s.epoch, s.renewals.now().due, s.renewals.now().unstored
 	s.mu.Unlock()
 	if !due {
 		return nil
@@ -223,7 +226,7 @@ func (s *Session) meetLocked(r Record) {
 // the number decides. What the session has just stored itself, and is about to take
 // note of, supersedes nothing: it would be a generation of the same token.
 func (s *Session) supersededLocked(r Record) bool {
-	u := s.renewals.unstored
+	u := s.renewals.now().unstored
 	return u == nil || u.record.Era != r.Era ||
 		u.record.Token.RefreshToken != r.Token.RefreshToken ||
 		!r.Token.Issued.Before(u.record.Token.Issued) && !s.isUnstoredLocked(r)
@@ -231,7 +234,7 @@ func (s *Session) supersededLocked(r Record) bool {
 
 // isUnstoredLocked reports whether r holds the token that is to be stored.
 func (s *Session) isUnstoredLocked(r Record) bool {
-	u := s.renewals.unstored
+	u := s.renewals.now().unstored
 	return u != nil && u.record.Era == r.Era &&
 		u.record.Token.AccessToken == r.Token.AccessToken &&
 		u.record.Token.RefreshToken == r.Token.RefreshToken &&

@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
-	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 )
 
 // A Session is the life of one identity's token: empty until a login, active,
@@ -21,55 +20,45 @@ import (
 // with [Session.SetToken] unless the Store has one, wrap an [http.Client] with
 // [Session.Wrap], and end it with [Session.Close].
 type Session struct {
-	refresher     Refresher  // nil: only the server renews
-	endpoints     []*url.URL // where refresher posts to
-	store         Store
-	key           string
-	origins       []allowedOrigin
-	anyOrigin     bool
-	insecureHTTP  bool
-	refreshBefore time.Duration
-	timeout       time.Duration
-	heartbeat     time.Duration
-	attacher      Attacher
-	header        string // the header that attacher sets, canonical; "": none
-	rejected      func(*http.Response) bool
-	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
-	hooks         *Hooks                              // never nil
-	log           *slog.Logger
+	*settings // may be other sessions' too
 
-	// lifetime is the context of what the session does by itself; end ends it.
-	// It is not any caller's, whose values and end would reach everybody else.
-	lifetime context.Context
-	end      context.CancelFunc
-	closing  chan struct{} // closed by Close, before end
-
-	born     time.Time    // with a monotonic reading
-	wallNext atomic.Int64 // nanoseconds since born: when the wall clock is to be asked again
+	store Store
+	key   string
 
 	held    atomic.Pointer[held] // never nil; written with mu held
-	flights singleflight.Group   // "refresh" (and saves of renewed tokens), "look", "newer"
+	calm    atomic.Pointer[calm] // nil: ask the clock; written with mu held
+	asked   atomic.Int64         // when a request asked it last, in Unix nanoseconds
 	waiting atomic.Int32         // callers that cannot go on without a refresh
 	early   atomic.Bool          // an early refresh is under way
+	flights flights
 	events  events
 
-	control chan struct{} // holds one element while a login or logout writes to the store
-
-	mu       sync.Mutex    // guards all below; not held during I/O or while waiting
+	mu       sync.Mutex // guards all below; not held during I/O or while waiting
+	closed   bool
+	running  int32         // goroutines of the session's own that Close waits for
+	work     *work         // nil: none of them
 	epoch    uint64        // goes up with each login and logout; a refresh begun before cannot adopt
 	turned   chan struct{} // closed when waiting has become pointless; nil: nobody asked for it
-	left     leaving
-	lookAt   time.Time // when the session may look at the store again for a token to use
-	lookErr  error     // what the last look ended with
-	backoff  backoff   // of refreshes that somebody needs
-	earlier  backoff   // of looks before an early refresh, which nobody needs yet
-	storm    stormGuard
-	renewals renewals
+	watchers int           // who may be waiting for that
+	control  chan struct{} // closed when the login or logout that writes to the store is over; nil: there is none
+	trouble  *trouble      // nil: none
+	storm    *stormGuard   // nil: not needed so far
+	renewals *renewals     // nil: no answer brings a token
 	unsaved  map[*NotSavedError]struct{}
-	closed   bool
-	running  int           // goroutines of the session's own that Close waits for
-	idle     chan struct{} // closed when closed and running is 0
-	idleOnce sync.Once
+}
+
+// newSession makes a session with nothing in it. store nil: the token lives in memory
+// only.
+func newSession(set *settings, store Store, key string) *Session {
+	if store == nil {
+		store = new(soloStore)
+	}
+	s := &Session{settings: set, store: store, key: key}
+	if set.findRenewed != nil {
+		s.renewals = new(renewals)
+	}
+	s.held.Store(&held{})
+	return s
 }
 
 // held is one generation: what the session holds between one adoption and the
@@ -77,23 +66,39 @@ type Session struct {
 // same generation takes its place, with the number that the token got in the store.
 type held struct {
 	generation uint64
-	record     Record   // its Token is nil if the session is empty, ended or closed
-	value      []string // of the header that carries the token; nil if it is made for each request
-	soft, hard time.Time
-	quietUntil time.Duration // soft, by the monotonic clock since Session.born
-	logouts    uint64        // how often the session was logged out before
+	record     Record // its Token is nil if the session is empty, ended or closed
+	logouts    uint64 // how often the session was logged out before
+
+	// value is that of the header that carries the token; "" if it is made for
+	// each request. The Token's AccessToken is a part of it, if it can be: the
+	// text is what takes the memory.
+	value [1]string
+
+	// soft and hard are how long before its Expiry the token is refreshed, in the
+	// background and before anything is sent; see windows. If the Expiry is
+	// unknown they say nothing.
+	soft, hard time.Duration
 }
 
 // usable reports whether requests may go out with h at all.
 func (h *held) usable() bool { return h.record.Token != nil }
 
-// expired reports whether the local clock says that the server will refuse h.
-func (h *held) expired(now time.Time) bool {
-	return !h.hard.IsZero() && !now.Before(h.record.Token.Expiry)
+// expires reports whether it is known when h does.
+func (h *held) expires() bool { return !h.record.Token.Expiry.IsZero() }
+
+// before returns when it is d before h's expiry; zero if that is unknown.
+func (h *held) before(d time.Duration) time.Time {
+	if !h.expires() {
+		return time.Time{}
+	}
+	return h.record.Token.Expiry.Add(-d)
 }
 
+// expired reports whether the local clock says that the server will refuse h.
+func (h *held) expired(now time.Time) bool { return h.expires() && !now.Before(h.before(0)) }
+
 // overdue reports whether nothing should be sent with h any more.
-func (h *held) overdue(now time.Time) bool { return !h.hard.IsZero() && !now.Before(h.hard) }
+func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.before(h.hard)) }
 
 // insideKey marks the contexts that a session hands to its Refresher and Store.
 type insideKey struct{ s *Session }
@@ -167,15 +172,19 @@ func (s *Session) asItIs(ctx context.Context) (*held, error) {
 }
 
 // current returns the generation to send a request with. With a token that is
-// not about to expire it takes no lock and does no I/O.
+// not about to expire it waits for no lock and does no I/O.
 func (s *Session) current(ctx context.Context) (*held, error) {
 	h, err := s.asItIs(ctx)
-	if err != nil || s.quiet(h) {
+	if err != nil || s.calmAbout(h) != nil {
 		return h, err
 	}
 	now := time.Now()
-	if now.Before(h.soft) {
-		s.wallNext.Store(int64(now.Sub(s.born) + wallInterval))
+	left := time.Duration(math.MaxInt64)
+	if h.expires() {
+		left = h.before(h.soft).Sub(now)
+	}
+	if left > 0 {
+		s.mayCalm(h, now, left)
 		return h, nil
 	}
 	if s.refresher == nil {
@@ -192,39 +201,18 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	return next, err
 }
 
-// wallInterval is how long the monotonic clock is trusted alone after the wall clock
-// agreed with it.
-const wallInterval = time.Second
-
-// quiet reports whether there is nothing to do about h yet, for most requests of
-// which that is so. The monotonic clock is read in half the time that package time
-// takes for both; but it stands still while the machine sleeps, so that every now
-// and then a request asks the wall clock, too. From when that says otherwise until
-// there is another token, all requests ask it.
-func (s *Session) quiet(h *held) bool {
-	if h.soft.IsZero() {
-		return true
-	}
-	now := time.Since(s.born)
-	return now < h.quietUntil && now < time.Duration(s.wallNext.Load())
-}
-
 // adoptLocked makes r, which holds a token, the next generation.
 func (s *Session) adoptLocked(r Record, announce bool) *held {
 	old := s.held.Load()
-	h := &held{generation: old.generation + 1, record: r, logouts: old.logouts}
-	if a, ok := s.attacher.(valueAttacher); ok {
-		if v, err := a.headerValue(r.Token); err == nil {
-			h.value = []string{v}
-		}
-	}
+	h := &held{generation: old.generation + 1, logouts: old.logouts}
+	h.value[0], h.record = s.headerValue(r)
 	issued := r.Token.Issued
 	if now := time.Now(); issued.IsZero() && now.Before(r.Token.Expiry) {
 		issued = now // what is left is all that is known of the lifetime
 	}
-	h.soft, h.hard = windows(issued, r.Token.Expiry, s.refreshBefore)
-	h.quietUntil = time.Since(s.born) + time.Until(h.soft)
-	s.left, s.lookErr, s.backoff, s.earlier = leaving{}, nil, backoff{}, backoff{}
+	soft, hard := windows(issued, r.Token.Expiry, s.refreshBefore)
+	h.soft, h.hard = r.Token.Expiry.Sub(soft), r.Token.Expiry.Sub(hard)
+	s.trouble = nil
 	s.renewals.forget()
 	s.held.Store(h)
 	if announce {
@@ -233,24 +221,44 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 	return h
 }
 
+// headerValue returns the value of the header that carries r's token, if all requests
+// get the same, and r with a token that shares the text with it: nobody else has a
+// use for the token that it replaces.
+func (s *Session) headerValue(r Record) (string, Record) {
+	a, ok := s.attacher.(valueAttacher)
+	if !ok {
+		return "", r
+	}
+	value, err := a.headerValue(r.Token)
+	if access := r.Token.AccessToken; err == nil && strings.HasSuffix(value, access) {
+		t := *r.Token // a Store may hold the other one
+		t.AccessToken = value[len(value)-len(access):]
+		r.Token = &t
+		if solo, ok := s.store.(*soloStore); ok {
+			solo.share(r)
+		}
+	}
+	return value, r
+}
+
 // endLocked ends a session for a reason that is ErrLoginRequired. One that has
 // ended keeps its first reason, unless it is a logout that ends it again.
 func (s *Session) endLocked(reason error, logout bool) {
 	old := s.held.Load()
-	if !old.usable() && s.left.reason != nil && !logout {
+	if !old.usable() && s.trouble.now().left.reason != nil && !logout {
 		return
 	}
 	h := &held{generation: old.generation + 1, logouts: old.logouts}
-	s.left.reason = reason
+	left := s.trouble.now().left
+	left.reason = reason
 	if logout {
 		h.logouts++
-		s.left.unstored = true
+		left.unstored = true
 	}
 	if old.usable() {
-		s.left.record = old.record
+		left.record = old.record
 	}
-	s.lookErr, s.lookAt = reason, time.Now().Round(0).Add(lookInterval)
-	s.backoff, s.earlier = backoff{}, backoff{}
+	s.trouble = &trouble{left: left, lookErr: reason, lookAt: time.Now().Round(0).Add(lookInterval)}
 	s.renewals.forget()
 	s.held.Store(h)
 	s.turnLocked()
@@ -286,7 +294,7 @@ func (s *Session) infoLocked(f flight) RefreshInfo {
 }
 
 // turnedLocked returns a channel that is closed by the next login, or when the
-// session ends.
+// session ends. It is for watchers, the last of whom takes it away.
 func (s *Session) turnedLocked() <-chan struct{} {
 	if s.turned == nil {
 		s.turned = make(chan struct{})
@@ -294,35 +302,24 @@ func (s *Session) turnedLocked() <-chan struct{} {
 	return s.turned
 }
 
+func (s *Session) watch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchers++
+}
+
+func (s *Session) unwatch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watchers--; s.watchers == 0 {
+		s.turned = nil
+	}
+}
+
 // turnLocked lets go of everybody who waits for something that has become pointless.
 func (s *Session) turnLocked() {
 	if s.turned != nil {
 		close(s.turned)
 		s.turned = nil
-	}
-}
-
-// begin notes that a goroutine of the session's own runs, unless the session is
-// closed and idle: what it was doing before Close it may finish. finish follows.
-func (s *Session) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed && s.running == 0 {
-		return false
-	}
-	s.running++
-	return true
-}
-
-func (s *Session) finish() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.running--
-	s.idleLocked()
-}
-
-func (s *Session) idleLocked() {
-	if s.closed && s.running == 0 {
-		s.idleOnce.Do(func() { close(s.idle) })
 	}
 }

@@ -61,7 +61,7 @@ func (s *Session) settle(f flight, seen, r Record, err error, made *Token) (*hel
 		}
 		return h, nil
 	case errors.Is(err, errAnnounced):
-		s.earlier.failed(err, 0, 0, time.Now().Round(0))
+		s.troubleLocked().earlier.failed(err, 0, 0, time.Now().Round(0))
 		s.overtakenLocked(f, err)
 		return nil, errFenced // somebody who needs it may have joined meanwhile, and tries again
 	case errors.Is(err, ErrNoToken):
@@ -116,7 +116,7 @@ func (s *Session) failedLocked(f flight, r Record, err error) {
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
 	}
-	s.backoff.failed(err, r.Announced, retryAfter, time.Now().Round(0))
+	s.troubleLocked().backoff.failed(err, r.Announced, retryAfter, time.Now().Round(0))
 	info := s.infoLocked(f)
 	s.note(slog.LevelWarn, "refresh failed", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "err", err)
@@ -127,7 +127,7 @@ func (s *Session) failedLocked(f flight, r Record, err error) {
 
 // revokeOrphan tells the server to forget a token that lost to a login or logout.
 func (s *Session) revokeOrphan(t *Token) {
-	if err := s.revoke(context.WithoutCancel(s.lifetime), t); err != nil {
+	if err := s.revoke(s.insideContext(), t); err != nil {
 		s.note(slog.LevelWarn, "token that lost to a login or logout not revoked", "err", err)
 	}
 }

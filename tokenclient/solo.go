@@ -12,17 +12,37 @@ import (
 // holds the key, hence nothing to wait for or to announce. Package store cannot
 // be used here: it imports this one.
 type soloStore struct {
-	mu     sync.Mutex // guards record
-	record Record
+	mu     sync.Mutex // guards the rest, which is of a Record
+	token  *Token
+	era    [16]byte
+	number uint64
+	state  State
+}
+
+func (s *soloStore) recordLocked() Record {
+	return Record{State: s.state, Token: s.token, Era: s.era, Number: s.number}
+}
+
+func (s *soloStore) setLocked(r Record) {
+	s.state, s.token, s.era, s.number = r.State, r.Token, r.Era, r.Number
 }
 
 func (s *soloStore) load() (Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.record.State != Active {
-		return s.record, ErrNoToken
+	if s.state != Active {
+		return s.recordLocked(), ErrNoToken
 	}
-	return s.record, nil
+	return s.recordLocked(), nil
+}
+
+// share makes the store hold r's token in the place of its own, which says the same.
+func (s *soloStore) share(r Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == Active && s.era == r.Era && s.number == r.Number && s.token.AccessToken == r.Token.AccessToken {
+		s.token = r.Token
+	}
 }
 
 func (s *soloStore) Load(context.Context, string) (Record, error) { return s.load() }
@@ -35,7 +55,8 @@ func (s *soloStore) Replace(_ context.Context, _ string, t *Token) (now, was Rec
 	_, _ = rand.Read(now.Era[:]) // never fails: it ends the process instead
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was, s.record = s.record, now
+	was = s.recordLocked()
+	s.setLocked(now)
 	return now, was, nil
 }
 
@@ -55,11 +76,11 @@ func (s *soloStore) Refresh(ctx context.Context, _ string, seen Record, timeout 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.record.Era != seen.Era:
-		return s.record, ErrReplaced
-	case s.record.Number > seen.Number:
-		return s.record, ErrOvertaken
+	case s.era != seen.Era:
+		return s.recordLocked(), ErrReplaced
+	case s.number > seen.Number:
+		return s.recordLocked(), ErrOvertaken
 	}
-	s.record = Record{State: Active, Token: t, Era: seen.Era, Number: seen.Number + 1}
-	return s.record, nil
+	s.setLocked(Record{State: Active, Token: t, Era: seen.Era, Number: seen.Number + 1})
+	return s.recordLocked(), nil
 }

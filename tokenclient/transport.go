@@ -90,9 +90,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !attach {
 		return t.base().RoundTrip(req)
 	}
-	h, err := s.current(req.Context())
-	if err != nil {
-		return nil, refuse(req, err)
+	h := s.held.Load()
+	if s.calmAbout(h) == nil {
+		if h, err = s.current(req.Context()); err != nil {
+			return nil, refuse(req, err)
+		}
 	}
 	body, sent := t.firstBody(req), s.sendTime()
 	resp, err := t.send(req, h, body.reader(), body.expectation())
@@ -161,15 +163,15 @@ func (t *Transport) send(req *http.Request, h *held, body io.ReadCloser, e *expe
 	}
 	r := req.WithContext(ctx)
 	r.Body = body
-	if h.value != nil {
-		r.Header = withHeader(req.Header, s.header, h.value)
+	if h.value[0] != "" {
+		r.Header = s.headerWith(req.Header, h)
 	} else if r.Header = req.Header.Clone(); r.Header == nil {
 		r.Header = make(http.Header)
 	}
 	if e != nil {
 		e.ask(r) // before Attach, which may sign the headers
 	}
-	if h.value == nil {
+	if h.value[0] == "" {
 		if err := s.attacher.Attach(r, h.record.Token); err != nil {
 			return nil, refuse(r, err)
 		}

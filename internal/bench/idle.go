@@ -8,18 +8,36 @@ import (
 
 // idle measures the memory of sessions that hold a token and do nothing.
 func idle(w io.Writer, s settings) error {
-	fmt.Fprintf(w, "## An idle session\n\nThe memory of one of %d, each with a token of its own (80 bytes of text) and all over one base; what the contender needs to send a request counts.\n\n", s.sessions)
+	fmt.Fprintf(w, "## An idle session\n\nThe memory of one of %d, each with a token of its own and all over one base, beyond the text of that token and a client without one; what the contender needs to send a request counts. (The floor keeps no refresh token.)\n\n", s.sessions)
+	text, err := idleBytes(tokenText, s.sessions)
+	if err != nil {
+		return err
+	}
 	t := newTable("", "bytes")
 	for _, c := range contenders {
 		bytes, err := idleBytes(c, s.sessions)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		t.add(c.name, fmt.Sprint(bytes))
+		t.add(c.name, fmt.Sprint(int64(bytes)-int64(text)))
 	}
 	t.print(w)
 	return nil
 }
+
+// tokenText is no contender but what is not one's own: the text of a token, and what
+// it takes to send requests without it.
+var tokenText = contender{name: "text", open: func(p place) (*session, error) {
+	t := p.issuer.mint()
+	s := roundTripper(p.base)
+	access, refresh := t.access, t.refresh
+	s.close = func() error {
+		runtime.KeepAlive(access)
+		runtime.KeepAlive(refresh)
+		return nil
+	}
+	return s, nil
+}}
 
 func idleBytes(c contender, n int) (uint64, error) {
 	p := place{base: newStill(), issuer: newIssuer(), origin: origin}

@@ -165,7 +165,7 @@ func show(b []byte) string {
 }
 
 // kvKey returns the n-th key, in the form that a Shared gives them.
-func kvKey(n int) string { return fmt.Sprintf("%063x%x", 0xabcdef<<12, n) }
+func kvKey(n int) string { return fmt.Sprintf("%048x%016x", 0xabcdef<<12, n) }
 
 var kvValues atomic.Int64
 

@@ -1,0 +1,102 @@
+package tokenclient
+
+import (
+	"log/slog"
+	"net/http"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// settings is what a [Config] says, checked and made ready. It does not change, and
+// says nothing about whose token it is: sessions that differ only in their Store and
+// key can share one, which saves a third of what an idle session takes. Whoever
+// makes many sessions keeps the settings of the first, and hands them to newSession
+// for each other whose Config is alike.
+type settings struct {
+	refresher     Refresher // nil: only the server renews
+	attacher      Attacher
+	header        string // the header that attacher sets, canonical; "": none
+	origins       []allowedOrigin
+	endpoints     []endpoint // where refresher posts to
+	refreshBefore time.Duration
+	timeout       time.Duration
+	heartbeat     time.Duration
+	refused       func(*http.Response) bool           // nil: the status is 401
+	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
+	hooks         *Hooks                              // never nil
+	log           *slog.Logger
+	anyOrigin     bool
+	insecureHTTP  bool
+}
+
+// noHooks is for sessions whose Config has none. Nobody writes to it.
+var noHooks Hooks
+
+// newSettings does not look at c's Store and Key.
+func newSettings(c *Config) (*settings, error) {
+	s := &settings{
+		refresher:     c.Refresher,
+		attacher:      c.Attacher,
+		endpoints:     endpointsOf(c.Refresher),
+		refreshBefore: c.RefreshBefore,
+		timeout:       c.RefreshTimeout,
+		heartbeat:     c.Heartbeat,
+		refused:       c.Rejected,
+		findRenewed:   c.Renewed,
+		hooks:         &noHooks,
+		log:           c.Logger,
+		anyOrigin:     c.AnyOrigin,
+		insecureHTTP:  c.InsecureHTTP,
+	}
+	if len(c.Origins) > 0 {
+		s.origins = make([]allowedOrigin, len(c.Origins))
+	}
+	for i, entry := range c.Origins {
+		var err error
+		if s.origins[i], err = parseOrigin(entry, c.InsecureHTTP); err != nil {
+			return nil, err
+		}
+	}
+	if s.timeout == 0 {
+		s.timeout = defaultRefreshTimeout
+	}
+	if s.attacher == nil {
+		s.attacher = Bearer{}
+	}
+	if err := checkAttacher("Config.Attacher", s.attacher); err != nil {
+		return nil, err
+	}
+	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
+	if c.Hooks != nil {
+		hooks := *c.Hooks
+		s.hooks = &hooks
+	}
+	return s, nil
+}
+
+// alike reports whether c and d make the same settings, as far as that can be known:
+// functions cannot be compared. Store and Key do not matter.
+func (c *Config) alike(d *Config) bool {
+	return identical(c.Refresher, d.Refresher) && identical(c.Attacher, d.Attacher) &&
+		slices.Equal(c.Origins, d.Origins) && c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP &&
+		c.RefreshBefore == d.RefreshBefore && c.RefreshTimeout == d.RefreshTimeout && c.Heartbeat == d.Heartbeat &&
+		c.Rejected == nil && d.Rejected == nil && c.Renewed == nil && d.Renewed == nil &&
+		c.Hooks == d.Hooks && c.Logger == d.Logger
+}
+
+// identical is a == b for all that can be compared. A RefresherFunc cannot.
+func identical(a, b any) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
+}
+
+// rejected reports whether resp says that the server refused the token.
+func (s *settings) rejected(resp *http.Response) bool {
+	if s.refused != nil {
+		return s.refused(resp)
+	}
+	return resp.StatusCode == http.StatusUnauthorized
+}
