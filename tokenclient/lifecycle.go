@@ -246,6 +246,9 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 	s.idleLocked()
 	s.mu.Unlock()
+	if s.lines != nil {
+		s.lines.sessionClosed(s)
+	}
 
 	patience := time.AfterFunc(closePatience, s.end)
 	defer patience.Stop()

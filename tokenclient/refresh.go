@@ -49,6 +49,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, force bool) (*held, er
 	}
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
+	defer s.hurry(ctx)()
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -144,13 +145,16 @@ func (s *Session) refresh(h *held, force bool) (*held, error) {
 		made = t
 		return t, err
 	}
-	r, err := s.exchange(s.lifetime, seen, s.timeout, fn)
+	r, err := s.exchangeInTurn(seen, fn)
 	if failures == 0 && answerLost(err) {
 		// Some servers answer the same again for a while, and if the request was
 		// what got lost the session is saved; if it was the answer, and the
 		// server is strict, the session was lost before.
 		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", err)
-		r, err = s.exchange(s.lifetime, seen, s.timeout, fn)
+		r, err = s.exchangeInTurn(seen, fn)
+	}
+	if errors.Is(err, errNoTurn) {
+		return nil, ErrClosed
 	}
 	r.Announced = max(r.Announced, tries)
 	return s.settle(epoch, began, seen, r, err, made)

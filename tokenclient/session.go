@@ -53,6 +53,8 @@ type Session struct {
 	early   atomic.Bool          // an early refresh is under way
 	events  events
 
+	lines *lines // where refreshes wait for their turn; nil: not a Pool's session
+
 	control chan struct{} // holds one element while a login or logout writes to the store
 
 	mu       sync.Mutex    // guards all below; not held during I/O or while waiting
