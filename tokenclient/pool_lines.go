@@ -22,13 +22,22 @@ var errNoTurn = fmt.Errorf("%w: the pool is closed", ErrClosed)
 type lines struct {
 	max           int // turns at the same time, in each line
 	sessionClosed func(*Session)
+	forecast      func(time.Time) map[origin]*forecast
 
 	mu     sync.Mutex // guards all below, and all lines; not held during I/O or while waiting
-	byName map[string]*line
+	lines  map[origin]*line
 	closed bool
+	coming map[origin]*forecast
+	lookAt time.Time // when there is to be a new one
 }
 
-func newLines(limit int) *lines { return &lines{max: limit, byName: make(map[string]*line)} }
+// endpoint is where s refreshes, as far as is known.
+func (s *Session) endpoint() origin {
+	if len(s.endpoints) == 0 {
+		return origin{}
+	}
+	return originOf(s.endpoints[0])
+}
 
 // A line is that of one token endpoint. It is forgotten when nothing is in it.
 //
@@ -36,11 +45,11 @@ func newLines(limit int) *lines { return &lines{max: limit, byName: make(map[str
 // long at first, and then one goes: if it succeeds the others follow, one more at a
 // time with each success, and if it is refused for rate too all wait longer.
 type line struct {
-	name   string
-	limit  int // turns at the same time, lower after a refusal for rate
-	turns  int // that are taken
-	queue  []*ticket
-	urgent map[*Session]int // how many refreshes under way wait for each
+	endpoint origin
+	limit    int // turns at the same time, lower after a refusal for rate
+	turns    int // that are taken
+	queue    []*ticket
+	urgent   map[*Session]int // how many refreshes under way wait for each
 
 	strikes int       // refusals for rate in a row
 	struck  time.Time // when the last one came
@@ -129,19 +138,14 @@ func (s *Session) hurry(ctx context.Context) (done func()) {
 	}
 }
 
-// lineLocked returns s's line. Its name is that of an endpoint, as far as is known.
-func (l *lines) lineLocked(s *Session) *line {
-	if len(s.endpoints) > 0 {
-		return l.namedLocked(originOf(s.endpoints[0]).String())
-	}
-	return l.namedLocked("")
-}
+// lineLocked returns s's line.
+func (l *lines) lineLocked(s *Session) *line { return l.lineToLocked(s.endpoint()) }
 
-func (l *lines) namedLocked(name string) *line {
-	ln := l.byName[name]
+func (l *lines) lineToLocked(endpoint origin) *line {
+	ln := l.lines[endpoint]
 	if ln == nil {
-		ln = &line{name: name, limit: l.max, urgent: make(map[*Session]int)}
-		l.byName[name] = ln
+		ln = &line{endpoint: endpoint, limit: l.max, urgent: make(map[*Session]int)}
+		l.lines[endpoint] = ln
 	}
 	return ln
 }
@@ -149,8 +153,8 @@ func (l *lines) namedLocked(name string) *line {
 // forgetLocked forgets ln if there is nothing to remember.
 func (l *lines) forgetLocked(ln *line) {
 	if ln.turns == 0 && len(ln.queue) == 0 && len(ln.urgent) == 0 && len(ln.pace.queue) == 0 && !ln.waking &&
-		l.byName[ln.name] == ln {
-		delete(l.byName, ln.name)
+		l.lines[ln.endpoint] == ln {
+		delete(l.lines, ln.endpoint)
 	}
 }
 
@@ -234,7 +238,7 @@ func (t *turn) begin() bool {
 	t.lines.mu.Lock()
 	defer t.lines.mu.Unlock()
 	if !t.taken {
-		t.line = t.lines.namedLocked(t.line.name) // it may have been forgotten
+		t.line = t.lines.lineToLocked(t.line.endpoint) // it may have been forgotten
 		if t.line.freeLocked(time.Now()) {
 			t.line.turns++
 			t.taken = true
@@ -293,7 +297,7 @@ func (ln *line) judge(began time.Time, err error, most int, now time.Time) {
 func (l *lines) count() (turns, waiting int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, ln := range l.byName {
+	for _, ln := range l.lines {
 		turns += ln.turns
 		waiting += len(ln.queue) + len(ln.pace.queue)
 	}
@@ -305,7 +309,7 @@ func (l *lines) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	for _, ln := range l.byName {
+	for _, ln := range l.lines {
 		for _, t := range ln.queue {
 			close(t.ready)
 		}
