@@ -203,7 +203,7 @@ func (p *Pool) sessionFor(ctx context.Context) (*Session, error) {
 // find returns the session of key if it is loaded.
 func (p *Pool) find(key string) *Session {
 	if e := p.entries.load(key); e != nil {
-		return e.use(p.tick.Load())
+		return p.use(e)
 	}
 	return nil
 }

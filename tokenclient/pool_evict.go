@@ -25,7 +25,8 @@ type entry struct {
 	hash    uint64                  // of key; written by table, as chain is
 	chain   atomic.Pointer[entry]   // the next in the same slot
 	used    atomic.Uint32           // Pool.tick at the last use; less one if the hand has come by since
-	session atomic.Pointer[Session] // nil: evicted; written with Pool.mu held
+	empty   atomic.Bool             // ring is Pool.empty; written with Pool.mu held, as session is
+	session atomic.Pointer[Session] // nil: evicted
 
 	// Guarded by Pool.mu.
 	held       weak.Pointer[Session] // while session is nil
@@ -38,12 +39,25 @@ type entry struct {
 
 // use returns e's session, nil if there is none, and notes when it was used. To write
 // that down only when it changes keeps the entry in all processors' caches.
-func (e *entry) use(tick uint32) *Session {
+func (p *Pool) use(e *entry) *Session {
 	s := e.session.Load()
-	if s != nil && e.used.Load() != tick {
+	if tick := p.tick.Load(); s != nil && e.used.Load() != tick {
 		e.used.Store(tick)
+		if e.empty.Load() && s.held.Load().usable() {
+			p.loggedIn(e)
+		}
 	}
 	return s
+}
+
+// loggedIn moves e, whose session has got a token, to those that have one.
+func (p *Pool) loggedIn(e *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.ring == &p.empty {
+		p.empty.remove(e)
+		p.keepLocked(e)
+	}
 }
 
 // A ring holds entries in the order in which they are looked at. Its zero value is
@@ -82,14 +96,17 @@ func (r *ring) remove(e *entry) {
 // keepLocked puts e into the ring that it belongs to and makes room for it. Sessions
 // without a token have a ring of their own, lest strangers push out users.
 func (p *Pool) keepLocked(e *entry) {
-	r := &p.empty
-	if s := e.session.Load(); s != nil && s.held.Load().usable() {
-		r = &p.live
-	}
 	e.used.Store(p.tick.Load() - 1) // one use is no reason to stay
-	p.makeRoomLocked(&p.empty, maxEmpty-1)
-	p.makeRoomLocked(&p.live, p.maxIdle-1)
-	r.push(e)
+	if s := e.session.Load(); s != nil && s.held.Load().usable() {
+		p.makeRoomLocked(&p.live, p.maxIdle-1)
+		e.empty.Store(false)
+		p.live.push(e)
+	} else {
+		p.makeRoomLocked(&p.empty, maxEmpty-1)
+		e.empty.Store(true)
+		p.empty.push(e)
+		p.makeRoomLocked(&p.live, p.maxIdle) // some may have logged in
+	}
 	if !p.sweeping {
 		p.sweeping = true
 		p.sweeper = time.AfterFunc(p.period, p.sweep)
@@ -130,6 +147,7 @@ func (p *Pool) passLocked(e *entry) (stays bool) {
 		if s.held.Load().usable() {
 			stays = stays || r == &p.empty // it has got a token meanwhile
 			r = &p.live
+			e.empty.Store(false)
 		}
 	}
 	e.ring.remove(e)
@@ -158,7 +176,7 @@ func (p *Pool) forgotten(e *entry) {
 	p.entries.remove(e)
 }
 
-// sweep evicts what was not used for idleTicks. It runs every period while there is
+// sweep evicts what was not used for idleTicks, and what is too much. It runs every period while there is
 // anything that could be evicted.
 func (p *Pool) sweep() {
 	tick := p.tick.Add(2)
@@ -172,6 +190,10 @@ func (p *Pool) sweep() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for n := p.live.len + 1; n > p.live.len && !p.closed; {
+		n = p.live.len
+		p.makeRoomLocked(&p.live, p.maxIdle)
+	}
 	p.sweeping = !p.closed && p.live.len+p.empty.len > 0
 	if p.sweeping {
 		p.sweeper = time.AfterFunc(p.period, p.sweep)

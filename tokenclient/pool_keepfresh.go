@@ -43,7 +43,9 @@ func (p *Pool) KeepFresh(ctx context.Context, recent time.Duration) error {
 			if len(list) > 0 {
 				wait = max(min(wait, list[0].at.Sub(now)), paceStep)
 			}
-			if err := p.sleep(ctx, wait); err != nil || ctx.Err() != nil {
+			if err := p.sleep(ctx, wait); ctx.Err() != nil {
+				return nil
+			} else if err != nil {
 				return err
 			}
 		}
