@@ -368,6 +368,7 @@ func TestPoolKeepFresh(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		synctest.Wait()
 		if times["idle"] != 1 || times["unlucky"] < 2 || times["alive"] != 5 || times["sliding"] != 0 {
 			t.Errorf("refreshes: %v", times)
 		}
@@ -376,7 +377,7 @@ func TestPoolKeepFresh(t *testing.T) {
 		ctx, cancel = context.WithTimeout(t.Context(), 9*time.Hour)
 		defer cancel()
 		go func() {
-			for ctx.Err() == nil {
+			for range 9 {
 				get(t, p, "unlucky")
 				time.Sleep(time.Hour)
 			}
@@ -386,6 +387,7 @@ func TestPoolKeepFresh(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		synctest.Wait()
 		if times["idle"] != 0 || times["unlucky"] < 2 {
 			t.Errorf("refreshes of those used lately: %v", times)
 		}
