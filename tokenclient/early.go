@@ -11,8 +11,8 @@ func (s *Session) refreshEarly(h *held) {
 	if !s.early.CompareAndSwap(false, true) {
 		return
 	}
-	if s.lines != nil {
-		s.lines.refreshEarly(s, h)
+	if s.pool != nil {
+		s.pool.lines.refreshEarly(s, h)
 		return
 	}
 	s.startEarly(h)

@@ -52,6 +52,9 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	if err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
+	if s.pool != nil {
+		defer s.pool.sessionLoggedIn(s)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -246,8 +249,8 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 	s.idleLocked()
 	s.mu.Unlock()
-	if s.lines != nil {
-		s.lines.sessionClosed(s)
+	if s.pool != nil {
+		s.pool.sessionClosed(s)
 	}
 
 	patience := time.AfterFunc(closePatience, s.end)

@@ -136,10 +136,10 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		config:  c.Config,
 		maxIdle: defaultMaxIdle,
 		period:  defaultIdleFor / idleTicks,
-		lines:   &lines{max: defaultMaxRefreshes, lines: make(map[origin]*line)},
 		entries: newTable(),
 		loads:   make(map[string]*load),
 	}
+	p.lines = &lines{pool: p, max: defaultMaxRefreshes, lines: make(map[origin]*line)}
 	if c.MaxIdle > 0 {
 		p.maxIdle = c.MaxIdle
 	}
@@ -149,7 +149,6 @@ func NewPool(c PoolConfig) (*Pool, error) {
 	if c.MaxRefreshes > 0 {
 		p.lines.max = c.MaxRefreshes
 	}
-	p.lines.sessionClosed, p.lines.forecast = p.sessionClosed, p.forecast
 	p.tick.Store(1)
 	p.lifetime, p.end = context.WithCancel(context.WithValue(context.Background(), insidePool{p}, true))
 	return p, nil

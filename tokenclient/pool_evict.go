@@ -60,6 +60,13 @@ func (p *Pool) loggedIn(e *entry) {
 	}
 }
 
+// sessionLoggedIn is loggedIn for SetToken, whether or not it succeeded.
+func (p *Pool) sessionLoggedIn(s *Session) {
+	if e := p.entries.load(s.key); e != nil && e.session.Load() == s {
+		p.loggedIn(e)
+	}
+}
+
 // A ring holds entries in the order in which they are looked at. Its zero value is
 // empty. Pool.mu guards it.
 type ring struct {

@@ -20,9 +20,8 @@ var errNoTurn = fmt.Errorf("%w: the pool is closed", ErrClosed)
 // lines are where the refreshes of a Pool's sessions wait for their turn, a line for
 // each token endpoint.
 type lines struct {
-	max           int // turns at the same time, in each line
-	sessionClosed func(*Session)
-	forecast      func(time.Time) map[origin]*forecast
+	pool *Pool
+	max  int // turns at the same time, in each line
 
 	mu     sync.Mutex // guards all below, and all lines; not held during I/O or while waiting
 	lines  map[origin]*line
@@ -82,11 +81,11 @@ type turn struct {
 
 // exchangeInTurn is exchange when it is the session's turn.
 func (s *Session) exchangeInTurn(seen Record, fn func(context.Context, Record) (*Token, error)) (Record, error) {
-	if s.lines == nil {
+	if s.pool == nil {
 		return s.exchange(s.lifetime, seen, s.timeout, fn)
 	}
 	for late := false; ; {
-		t, err := s.lines.wait(s.lifetime, s, late)
+		t, err := s.pool.lines.wait(s.lifetime, s, late)
 		if err != nil {
 			return Record{}, err
 		}
@@ -115,10 +114,10 @@ type insideTurn struct{}
 // hurry lets s refresh out of turn, as soon as it wants to and until done is called,
 // if somebody who waits for it has a turn: they could be waiting for each other.
 func (s *Session) hurry(ctx context.Context) (done func()) {
-	if s.lines == nil || ctx.Value(insideTurn{}) == nil {
+	if s.pool == nil || ctx.Value(insideTurn{}) == nil {
 		return func() {}
 	}
-	l := s.lines
+	l := s.pool.lines
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ln := l.lineLocked(s)

@@ -109,7 +109,7 @@ func (p *Pool) open(ctx context.Context, key string) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tokenclient: PoolConfig.Config of key %q: %w", key, err)
 	}
-	s.lines = p.lines
+	s.pool = p
 	p.loaded.Add(1)
 	_, _ = s.asItIs(ctx) // the session keeps the error, for those who need a token
 	return s, nil

@@ -153,7 +153,7 @@ func (l *lines) lookAhead() {
 	l.lookAt = now.Add(forecastEvery)
 	l.mu.Unlock()
 
-	coming := l.forecast(now.Round(0))
+	coming := l.pool.forecast(now.Round(0))
 
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -53,7 +53,7 @@ type Session struct {
 	early   atomic.Bool          // an early refresh is under way
 	events  events
 
-	lines *lines // where refreshes wait for their turn; nil: not a Pool's session
+	pool *Pool // nil: the session is nobody's
 
 	control chan struct{} // holds one element while a login or logout writes to the store
 
