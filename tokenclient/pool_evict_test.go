@@ -155,6 +155,7 @@ func TestPoolBusyStays(t *testing.T) {
 		for i := range 20 {
 			get(t, p, poolUser(i))
 		}
+		runtime.GC()
 		time.Sleep(time.Hour) // and all that is idle
 		get(t, p, poolUser(20))
 	}
@@ -321,6 +322,21 @@ func TestPoolCloseWaits(t *testing.T) {
 			t.Errorf("Close again: %v", err)
 		}
 	})
+}
+
+// TestPoolCloseHeld: Close closes a session that was evicted too, which somebody holds.
+func TestPoolCloseHeld(t *testing.T) {
+	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 1}, noRefresh)
+	alice := get(t, p, "alice")
+	get(t, p, "bob")
+	if s := p.Stats(); s.Evicted != 1 {
+		t.Fatalf("%+v, want alice evicted", s)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := alice.Token(t.Context())
+	wantErr(t, "an evicted session", err, tokenclient.ErrClosed)
 }
 
 // TestPoolCloseErrors: Close joins the errors of all sessions, and tries again when it

@@ -50,26 +50,28 @@ func (c *secondsOf) spread() (most int, mean float64, seconds int) {
 // endpoint sees an even rate: the busiest second at most 1.5 times the mean. Each
 // user's token is refreshed once, and no request fails or waits.
 func TestPoolPace(t *testing.T) {
-	n := 100_000
+	users := 100_000
 	switch {
 	case raceEnabled:
-		n /= 20
+		users /= 20
 	case testing.Short():
-		n /= 10
+		users /= 10
 	}
-	const requestEvery = time.Minute
+	const requestEvery = 30 * time.Second
 	for _, c := range []struct {
 		name     string
 		within   time.Duration // all tokens expire
 		keep     bool          // by KeepFresh; else by requests
 		lifetime time.Duration
+		fewer    int // of the users
 	}{
-		{"KeepFresh", time.Minute, true, time.Hour},
-		{"KeepFresh, at the same instant", 0, true, time.Hour},
-		{"KeepFresh, ten minutes", time.Minute, true, 10 * time.Minute},
-		{"requests", time.Minute, false, time.Hour},
+		{"KeepFresh", time.Minute, true, time.Hour, 1},
+		{"KeepFresh, at the same instant", 0, true, time.Hour, 2},
+		{"KeepFresh, ten minutes", time.Minute, true, 10 * time.Minute, 2},
+		{"requests", time.Minute, false, time.Hour, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			n := users / c.fewer
 			synctest.Test(t, func(t *testing.T) {
 				seconds := newSeconds()
 				issued := time.Now()
