@@ -169,7 +169,7 @@ func WithKey(ctx context.Context, key string) context.Context {
 // Session returns the session of key, after loading it if necessary: from PoolConfig.Config
 // and from the Store. For a user without a token it returns a session without one,
 // as it does if the Store cannot be read; [Session.SetToken] then logs the user in.
-// There is no need to close the session, which would end it for everybody.
+// There is no need to close the session, which would end it for all who have it.
 //
 // Errors are ErrNoKey if key is empty, ErrClosed, ctx's, and those of
 // PoolConfig.Config.

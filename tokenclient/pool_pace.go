@@ -1,8 +1,6 @@
 package tokenclient
 
-import (
-	"time"
-)
+import "time"
 
 const (
 	// paceLongest is how long an early refresh waits at most, if its token is good
@@ -64,7 +62,11 @@ func (p *Pool) forecast(now time.Time) map[origin]*forecast {
 		if !h.usable() {
 			continue
 		}
-		if in := s.due(h).Sub(now); in > 0 && in < forecastSteps*forecastStep {
+		in := s.due(h).Sub(now)
+		if in <= 0 && !s.early.Load() && !h.overdue(now) {
+			in = paceLongest // its user has not come yet
+		}
+		if in > 0 && in < forecastSteps*forecastStep {
 			f := all[s.endpoint()]
 			if f == nil {
 				f = new(forecast)
@@ -120,6 +122,7 @@ func (l *lines) keepPace(ln *line) {
 	// Those whom a request waits for come first.
 	for len(p.queue) > 0 && p.credit >= 1 && len(ln.queue) == 0 && ln.turns+len(due) < ln.limit && !now.Before(ln.resume) {
 		e := p.queue[0]
+		p.queue[0] = earlyRefresh{} // the array must not keep the session
 		p.queue = p.queue[1:]
 		if e.session.held.Load().generation == e.held.generation {
 			p.credit--
