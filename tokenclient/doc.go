@@ -34,6 +34,11 @@
 // reuse. What is promised instead: a refresh token is presented again only after
 // an answer was lost, and never by two processes at the same time.
 //
+// # Many users
+//
+// A [Pool] has the sessions of many users over one Store, and one client for the
+// requests of all, which say by [WithKey] for whom they are.
+//
 // # Servers that renew the token
 //
 // Some servers send a new token with their answers, and lock out whoever sends

@@ -11,10 +11,17 @@ func (s *Session) refreshEarly(h *held) {
 	if !s.early.CompareAndSwap(false, true) {
 		return
 	}
+	if s.pool != nil {
+		s.pool.lines.refreshEarly(s, h)
+		return
+	}
+	s.startEarly(h)
+}
+
+// startEarly goes on with refreshEarly when it is the session's turn.
+func (s *Session) startEarly(h *held) {
 	s.mu.Lock()
-	now, trouble := time.Now(), s.trouble.now()
-	waits := s.closed || trouble.backoff.pending(now) != nil || trouble.earlier.pending(now) != nil ||
-		!exchangeable(s.refresher, h.record.Token)
+	waits := s.earlyWaitsLocked(h)
 	if !waits {
 		s.beginLocked()
 	}
@@ -30,6 +37,13 @@ func (s *Session) refreshEarly(h *held) {
 			<-s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, CauseSoft) })
 		}
 	}()
+}
+
+// earlyWaitsLocked reports whether there is to be no early refresh of h now.
+func (s *Session) earlyWaitsLocked(h *held) bool {
+	now, trouble := time.Now(), s.trouble.now()
+	return s.closed || trouble.backoff.pending(now) != nil || trouble.earlier.pending(now) != nil ||
+		!exchangeable(s.refresher, h.record.Token)
 }
 
 // worthPresenting looks at the store before an early refresh, and takes what

@@ -26,9 +26,13 @@ var (
 	// Transport, after Close.
 	ErrClosed = errors.New("tokenclient: session closed")
 
+	// ErrNoKey is returned by a Pool for a request, or a call, that does not say
+	// whose session it wants; see [WithKey].
+	ErrNoKey = errors.New("tokenclient: no key in the context")
+
 	// ErrReentrant is returned to a Refresher or a Store that calls back into
 	// the session, with the context it was given, for a token that only its own
-	// return can bring.
+	// return can bring, and to a PoolConfig.Config that needs the Pool to return.
 	ErrReentrant = errors.New("tokenclient: called from inside its own refresh")
 
 	// ErrStoreUnavailable says that a Store is locked, full, read-only or cannot

@@ -52,6 +52,9 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	if err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
+	if s.pool != nil {
+		defer s.pool.sessionLoggedIn(s)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -262,6 +265,9 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 	w := s.work
 	s.mu.Unlock()
+	if s.pool != nil {
+		s.pool.sessionClosed(s)
+	}
 	err := w.await(ctx)
 	return errors.Join(append(s.saveAll(ctx), err)...)
 }

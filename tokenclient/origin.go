@@ -187,12 +187,17 @@ func (e endpoint) isAt(u *url.URL) bool {
 	if !strings.HasSuffix(string(e), u.Path) { // so it is for most
 		return false
 	}
+	o, path := e.split()
+	return path == u.Path && o.equal(originOf(u))
+}
+
+func (e endpoint) split() (o origin, path string) {
 	scheme, rest, _ := strings.Cut(string(e), "://")
 	end := strings.IndexByte(rest, '/')
 	if end < 0 {
 		end = len(rest)
 	}
-	return rest[end:] == u.Path && originOf(&url.URL{Scheme: scheme, Host: rest[:end]}).equal(originOf(u))
+	return originOf(&url.URL{Scheme: scheme, Host: rest[:end]}), rest[end:]
 }
 
 // endpointsOf returns what r posts to, as far as that is known.

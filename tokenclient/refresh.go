@@ -51,6 +51,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (*held, e
 	defer s.waiting.Add(-1)
 	s.watch()
 	defer s.unwatch()
+	defer s.hurry(ctx)()
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -170,13 +171,19 @@ func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 		made = t
 		return t, err
 	}
-	r, err := s.exchange(lifetime, seen, s.timeout, fn)
+	r, err := s.exchangeInTurn(lifetime, seen, fn)
 	if failures == 0 && answerLost(err) {
 		// Some servers answer the same again for a while, and if the request was
 		// what got lost the session is saved; if it was the answer, and the
 		// server is strict, the session was lost before.
 		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", err)
-		r, err = s.exchange(lifetime, seen, s.timeout, fn)
+		r, err = s.exchangeInTurn(lifetime, seen, fn)
+	}
+	if errors.Is(err, errNoTurn) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.overtakenLocked(f, ErrClosed)
+		return nil, ErrClosed
 	}
 	r.Announced = max(r.Announced, tries)
 	return s.settle(f, seen, r, err, made)

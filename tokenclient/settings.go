@@ -28,6 +28,7 @@ type settings struct {
 	log           *slog.Logger
 	anyOrigin     bool
 	insecureHTTP  bool
+	pool          *Pool // whose sessions have the settings; nil: nobody's
 }
 
 // noHooks is for sessions whose Config has none. Nobody writes to it.

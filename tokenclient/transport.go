@@ -1,6 +1,7 @@
 package tokenclient
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -43,7 +44,8 @@ type Transport struct {
 	// Base makes the requests. Nil: [http.DefaultTransport].
 	Base http.RoundTripper
 
-	// Session has the token. Required; without one every request is an error.
+	// Session has the token. Without one every request is an error, unless
+	// [Pool.Transport] made the Transport, in which case this stays nil.
 	Session *Session
 
 	// MaxReplayBody is how many bytes of a request body are kept while it is
@@ -71,6 +73,8 @@ type Transport struct {
 	// request the token is refreshed and the 401 returned. Nil: every request
 	// may be; a server that refuses the token has done nothing.
 	NoReplay func(*http.Request) bool
+
+	pool *Pool // has the sessions, in the place of Session
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -79,11 +83,11 @@ const defaultMaxReplayBody = 1 << 20
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	s := t.Session
-	if s == nil {
-		return nil, refuse(req, errors.New("tokenclient: Transport.Session is nil; use Session.Transport or Session.Wrap"))
+	s, err := t.session(req.Context())
+	attach := s != nil
+	if attach {
+		attach, err = s.mayAttach(req)
 	}
-	attach, err := s.mayAttach(req)
 	if err != nil {
 		return nil, refuse(req, err)
 	}
@@ -97,18 +101,30 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	body, sent := t.firstBody(req), s.sendTime()
-	resp, err := t.send(req, h, body.reader(), body.expectation())
+	resp, err := t.send(req, s, h, body.reader(), body.expectation())
 	if err != nil || !s.rejected(resp) {
 		body.handOver()
 		s.renewedBy(resp, h, sent)
 		return resp, err
 	}
-	return t.rejected(req, h, body, resp)
+	return t.rejected(req, s, h, body, resp)
 }
 
-// rejected goes on with a request whose token, h, the server refused with resp.
-func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *http.Response) (*http.Response, error) {
-	s := t.Session
+// session returns the session whose token a request gets, nil if it needs none.
+func (t *Transport) session(ctx context.Context) (*Session, error) {
+	switch {
+	case t.pool == nil && t.Session == nil:
+		return nil, errors.New("tokenclient: Transport.Session is nil; use Session.Transport or Session.Wrap")
+	case t.pool == nil:
+		return t.Session, nil
+	case t.Session != nil:
+		return nil, errors.New("tokenclient: Transport.Session is set on a Transport of a Pool, whose requests name their session by WithKey")
+	}
+	return t.pool.sessionFor(ctx)
+}
+
+// rejected goes on with a request whose token, h of s, the server refused with resp.
+func (t *Transport) rejected(req *http.Request, s *Session, h *held, body firstBody, resp *http.Response) (*http.Response, error) {
 	origin := originOf(req.URL).String()
 	s.tellRejected(req.Method, origin, h)
 	if !challengeAllowsRefresh(resp) {
@@ -140,7 +156,7 @@ func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *h
 	}
 	s.tellReplayed(req.Method, origin)
 	sent := s.sendTime()
-	resp, err = t.send(req, h, again, nil)
+	resp, err = t.send(req, s, h, again, nil)
 	if err == nil {
 		refused := s.rejected(resp)
 		s.judge(h, refused)
@@ -153,10 +169,9 @@ func (t *Transport) rejected(req *http.Request, h *held, body firstBody, resp *h
 	return resp, err
 }
 
-// send sends a copy of req with h's token and body. e, unless nil, asks the server
-// whether it wants the body.
-func (t *Transport) send(req *http.Request, h *held, body io.ReadCloser, e *expectation) (*http.Response, error) {
-	s := t.Session
+// send sends a copy of req with the token of h, which is s's, and body. e, unless
+// nil, asks the server whether it wants the body.
+func (t *Transport) send(req *http.Request, s *Session, h *held, body io.ReadCloser, e *expectation) (*http.Response, error) {
 	ctx := req.Context()
 	if e != nil {
 		ctx = e.trace()

@@ -53,6 +53,17 @@ func (s *Session) finish() {
 	s.work = nil
 }
 
+// abandon ends a session that nobody has seen.
+func (s *Session) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.work != nil {
+		close(s.work.closing)
+		s.work.end()
+	}
+}
+
 // atWork returns the work of s. It is for what runs between begin and finish.
 func (s *Session) atWork() *work {
 	s.mu.Lock()

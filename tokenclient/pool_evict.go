@@ -1,0 +1,277 @@
+package tokenclient
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+	"weak"
+)
+
+const (
+	idleTicks = 8    // of Pool.tick in PoolConfig.IdleFor
+	maxEmpty  = 4096 // sessions without a token that are kept
+	maxSteps  = 32   // entries that are looked at to make room for one
+	sweepStep = 1024 // entries that are looked at with Pool.mu held
+)
+
+// An entry is what a Pool knows of a key: its session, one that was evicted and that
+// somebody may still hold, or why there is none.
+//
+// Eviction takes the session out of the entry and leaves a weak pointer. While
+// anybody holds the session, and its own goroutines do while they run, the entry
+// leads to it; when nobody does, the garbage collector removes both.
+type entry struct {
+	key     string
+	hash    uint64                  // of key; written by table, as chain is
+	chain   atomic.Pointer[entry]   // the next in the same slot
+	used    atomic.Uint32           // Pool.tick at the last use; less one if the hand has come by since
+	empty   atomic.Bool             // ring is Pool.empty; written with Pool.mu held, as session is
+	session atomic.Pointer[Session] // nil: evicted
+
+	// Guarded by Pool.mu.
+	held       weak.Pointer[Session] // while session is nil
+	forget     runtime.Cleanup       // of held
+	failure    error                 // of Config; there is no session then
+	until      time.Time             // when failure may be forgotten
+	ring       *ring                 // that e is in; nil: evicted
+	prev, next *entry
+}
+
+// use returns e's session, nil if there is none, and notes when it was used. To write
+// that down only when it changes keeps the entry in all processors' caches.
+func (p *Pool) use(e *entry) *Session {
+	s := e.session.Load()
+	if tick := p.tick.Load(); s != nil && e.used.Load() != tick {
+		e.used.Store(tick)
+		if e.empty.Load() && s.held.Load().usable() {
+			p.loggedIn(e)
+		}
+	}
+	return s
+}
+
+// loggedIn moves e, whose session has got a token, to those that have one.
+func (p *Pool) loggedIn(e *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.ring == &p.empty {
+		p.empty.remove(e)
+		p.keepLocked(e)
+	}
+}
+
+// sessionLoggedIn is loggedIn for SetToken, whether or not it succeeded.
+func (p *Pool) sessionLoggedIn(s *Session) {
+	if e := p.entries.load(s.key); e != nil && e.session.Load() == s {
+		p.loggedIn(e)
+	}
+}
+
+// A ring holds entries in the order in which they are looked at. Its zero value is
+// empty. Pool.mu guards it.
+type ring struct {
+	len         int
+	first, last *entry
+}
+
+func (r *ring) push(e *entry) {
+	e.ring, e.prev, e.next = r, r.last, nil
+	if r.last != nil {
+		r.last.next = e
+	} else {
+		r.first = e
+	}
+	r.last = e
+	r.len++
+}
+
+func (r *ring) remove(e *entry) {
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		r.first = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		r.last = e.prev
+	}
+	e.ring, e.prev, e.next = nil, nil, nil
+	r.len--
+}
+
+// keepLocked puts e into the ring that it belongs to and makes room for it. Sessions
+// without a token have a ring of their own, lest strangers push out users.
+func (p *Pool) keepLocked(e *entry) {
+	e.used.Store(p.tick.Load() - 1) // one use is no reason to stay
+	if s := e.session.Load(); s != nil && s.held.Load().usable() {
+		p.makeRoomLocked(&p.live, p.maxIdle-1)
+		e.empty.Store(false)
+		p.live.push(e)
+	} else {
+		p.makeRoomLocked(&p.empty, maxEmpty-1)
+		e.empty.Store(true)
+		p.empty.push(e)
+		p.makeRoomLocked(&p.live, p.maxIdle) // some may have logged in
+	}
+	if !p.sweeping {
+		p.sweeping = true
+		p.sweeper = time.AfterFunc(p.period, p.sweep)
+	}
+}
+
+// makeRoomLocked evicts entries of r until there are limit. The hand goes round: who
+// was used since it came by last stays until it comes by again ("second chance"),
+// but it does not go far for one that was not.
+func (p *Pool) makeRoomLocked(r *ring, limit int) {
+	var idle *entry // the first that might go
+	for range maxSteps {
+		if r.len <= limit {
+			return
+		}
+		switch e := r.first; {
+		case p.passLocked(e):
+		case e.used.Load()&1 == 0:
+			p.evictLocked(e)
+		default:
+			e.used.Add(^uint32(0))
+			if idle == nil {
+				idle = e
+			}
+		}
+	}
+	if idle != nil && idle.ring == r && r.len > limit {
+		p.evictLocked(idle)
+	}
+}
+
+// passLocked moves e, the first of its ring, to the end of the ring that it belongs
+// to, and reports whether it has to stay for now.
+func (p *Pool) passLocked(e *entry) (stays bool) {
+	r := e.ring
+	if s := e.session.Load(); s != nil {
+		stays = s.busy()
+		if s.held.Load().usable() {
+			stays = stays || r == &p.empty // it has got a token meanwhile
+			r = &p.live
+			e.empty.Store(false)
+		}
+	}
+	e.ring.remove(e)
+	r.push(e)
+	return stays
+}
+
+// evictLocked lets go of e's session.
+func (p *Pool) evictLocked(e *entry) {
+	e.ring.remove(e)
+	s := e.session.Load()
+	if s == nil {
+		p.entries.remove(e)
+		return
+	}
+	e.held = weak.Make(s)
+	e.forget = runtime.AddCleanup(s, p.forgotten, e)
+	e.session.Store(nil)
+	p.evicted.Add(1)
+}
+
+// forgotten removes what is left of e, whose evicted session nobody holds any more.
+func (p *Pool) forgotten(e *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.entries.remove(e)
+}
+
+// sweep evicts what was not used for idleTicks, and what is too much. It runs every period while there is
+// anything that could be evicted.
+func (p *Pool) sweep() {
+	tick := p.tick.Add(2)
+	for _, r := range []*ring{&p.empty, &p.live} {
+		p.mu.Lock()
+		left := r.len
+		p.mu.Unlock()
+		for left > 0 {
+			left = p.sweepSome(r, left, tick)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := p.live.len + 1; n > p.live.len && !p.closed; {
+		n = p.live.len
+		p.makeRoomLocked(&p.live, p.maxIdle)
+	}
+	p.sweeping = !p.closed && p.live.len+p.empty.len > 0
+	if p.sweeping {
+		p.sweeper = time.AfterFunc(p.period, p.sweep)
+	}
+}
+
+// sweepSome looks at some of the next left entries of r and returns how many are
+// left then.
+func (p *Pool) sweepSome(r *ring, left int, tick uint32) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return 0
+	}
+	for range sweepStep {
+		if left == 0 || r.len == 0 {
+			return 0
+		}
+		left--
+		e := r.first
+		if p.passLocked(e) {
+			continue
+		}
+		ended := r == &p.live && !e.session.Load().held.Load().usable()
+		if ended || tick-e.used.Load() > 2*idleTicks+1 {
+			p.evictLocked(e)
+		}
+	}
+	return left
+}
+
+// leave returns e's session for Close, nil if there is none any more.
+func (p *Pool) leave(e *entry) *Session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := e.session.Load(); s != nil {
+		return s
+	}
+	return e.held.Value()
+}
+
+// drop removes e, whose session is closed.
+func (p *Pool) drop(e *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dropLocked(e)
+}
+
+func (p *Pool) dropLocked(e *entry) {
+	if e.ring != nil {
+		e.ring.remove(e)
+	}
+	p.entries.remove(e)
+}
+
+// sessionClosed lets go of a session that somebody closed, so that who comes next
+// gets one that works. Close itself still needs those that it could not close.
+func (p *Pool) sessionClosed(s *Session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.entries.load(s.key)
+	if e != nil && !p.closed && (e.session.Load() == s || e.held.Value() == s) {
+		p.dropLocked(e)
+	}
+}
+
+// busy reports whether s has something to do, or knows something that would be lost
+// with it.
+func (s *Session) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running > 0 || s.waiting.Load() > 0 || s.early.Load() || s.control != nil ||
+		len(s.unsaved) > 0 || s.renewals != nil && s.renewals.due || s.trouble.now().left.unstored
+}

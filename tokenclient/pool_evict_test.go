@@ -1,0 +1,378 @@
+package tokenclient_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// get returns the session of key.
+func get(t testing.TB, p *tokenclient.Pool, key string) *tokenclient.Session {
+	t.Helper()
+	s, err := p.Session(context.Background(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestPoolIdle: a session that nobody uses goes after IdleFor, and one that is used
+// stays.
+func TestPoolIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, IdleFor: 8 * time.Minute}, noRefresh)
+		get(t, p, "alice")
+		get(t, p, "bob")
+		for range 14 {
+			time.Sleep(30 * time.Second)
+			get(t, p, "bob")
+		}
+		if s := p.Stats(); s.Live != 2 {
+			t.Errorf("after 7 of 8 minutes: %+v", s)
+		}
+		for range 6 {
+			time.Sleep(30 * time.Second)
+			get(t, p, "bob")
+		}
+		if s := p.Stats(); s.Live != 1 || s.Evicted != 1 {
+			t.Errorf("after 10 of 8 minutes: %+v, want only bob", s)
+		}
+		for key := range p.Sessions() {
+			if key != "bob" {
+				t.Errorf("%s is loaded", key)
+			}
+		}
+		time.Sleep(11 * time.Minute)
+		if s := p.Stats(); s.Live != 0 || s.Loads != 2 {
+			t.Errorf("after 10 minutes more: %+v, want nothing live and 2 loads", s)
+		}
+	})
+}
+
+// TestPoolHeldConcurrent: as long as anybody holds a Session, that is the one of its
+// key, however often it is evicted; and when nobody does, nothing of it is left.
+func TestPoolHeldConcurrent(t *testing.T) {
+	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 2}, noRefresh)
+	mine := get(t, p, "mine")
+	for round := range 20 {
+		for i := range 10 {
+			get(t, p, poolUser(10*round+i))
+		}
+		runtime.GC()
+		if again := get(t, p, "mine"); again != mine {
+			t.Fatalf("round %d: another session of the same key", round)
+		}
+	}
+	if s := p.Stats(); s.Live != 2 || s.Loads != 201 {
+		t.Errorf("%+v, want 2 live and 201 loads", s)
+	}
+	runtime.KeepAlive(mine)
+
+	collected := make(chan struct{})
+	func() {
+		s := get(t, p, "theirs")
+		runtime.AddCleanup(s, func(c chan struct{}) { close(c) }, collected)
+	}()
+	get(t, p, "x")
+	get(t, p, "y")
+	get(t, p, "z")
+	for range 1000 {
+		runtime.GC()
+		select {
+		case <-collected:
+			return
+		default:
+		}
+	}
+	t.Error("a session that nobody holds is still there")
+}
+
+// TestPoolChurnConcurrent: many goroutines ask for one hot key and for many cold ones
+// in a Pool that has hardly room, while the hot one is held by somebody.
+func TestPoolChurnConcurrent(t *testing.T) {
+	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 4}, noRefresh)
+	hot := get(t, p, "hot")
+	rt := p.Transport(roundTrip(func(req *http.Request) (*http.Response, error) {
+		if want := "Bearer access-" + req.Header.Get("User"); req.Header.Get("Authorization") != want {
+			t.Errorf("Authorization %q, want %q", req.Header.Get("Authorization"), want)
+		}
+		return reply(req, 200), nil
+	}))
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range 16 {
+		wg.Go(func() {
+			for i := range 300 {
+				user := "hot"
+				if i%3 > 0 {
+					user = poolUser(int(next.Add(1)) % 50)
+				} else if s, err := p.Session(t.Context(), user); s != hot || err != nil {
+					t.Errorf("the hot session is another one, error %v", err)
+				}
+				req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), user), http.MethodGet, fakeAPI, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header.Set("User", user)
+				if _, err := rt.RoundTrip(req); err != nil {
+					t.Errorf("%s: %v", user, err)
+				}
+				if i%100 == 0 {
+					runtime.GC()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	runtime.KeepAlive(hot)
+	if s := p.Stats(); s.Live > 4 {
+		t.Errorf("%+v, want at most 4 live", s)
+	}
+}
+
+// TestPoolBusyStays: a session is not evicted while a refresh of its is in flight,
+// while a token of its is not saved, and while a logout of its is not stored.
+func TestPoolBusyStays(t *testing.T) {
+	live := func(p *tokenclient.Pool, key string) bool {
+		for k := range p.Sessions() {
+			if k == key {
+				return true
+			}
+		}
+		return false
+	}
+	press := func(t *testing.T, p *tokenclient.Pool) {
+		for i := range 20 {
+			get(t, p, poolUser(i))
+		}
+		runtime.GC()
+		time.Sleep(time.Hour) // and all that is idle
+		get(t, p, poolUser(20))
+	}
+	t.Run("refresh", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			answer := make(chan struct{})
+			p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 2},
+				func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+					<-answer
+					return pair("new", "r", 10*time.Hour), nil
+				})
+			done := make(chan error)
+			go func() {
+				_, err := get(t, p, "alice").Refresh(context.Background())
+				done <- err
+			}()
+			synctest.Wait()
+			for i := range 20 {
+				get(t, p, poolUser(i))
+			}
+			if s := p.Stats(); !live(p, "alice") || s.Refreshing != 1 {
+				t.Errorf("alice, whose refresh is in flight, was evicted: %+v", s)
+			}
+			close(answer)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			press(t, p)
+			if live(p, "alice") {
+				t.Error("alice, who is idle, was not evicted")
+			}
+		})
+	})
+	t.Run("unsaved", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			unsaving := &unsavingStore{Store: &poolStore{known: everybody}}
+			p := newPool(t, tokenclient.PoolConfig{Store: unsaving, MaxIdle: 2},
+				func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					return pair("new", "r", 10*time.Hour), nil
+				})
+			if _, err := get(t, p, "alice").Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			press(t, p)
+			if token, err := get(t, p, "alice").Token(t.Context()); err != nil || token.AccessToken != "new" || unsaving.saves.Load() < 10 {
+				t.Errorf("the token that is not saved is lost: %v after %d attempts, error %v", token, unsaving.saves.Load(), err)
+			}
+			unsaving.works.Store(true)
+			time.Sleep(2 * time.Minute)
+			press(t, p)
+			if live(p, "alice") {
+				t.Error("alice, whose token was saved, was not evicted")
+			}
+		})
+	})
+	t.Run("logout", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			steps := &stepStore{Store: &poolStore{known: everybody}}
+			p := newPool(t, tokenclient.PoolConfig{Store: steps, MaxIdle: 2}, noRefresh)
+			get(t, p, "alice")
+			steps.broken.Store(true)
+			wantErr(t, "Logout", p.Logout(t.Context(), "alice"), tokenclient.ErrStoreUnavailable)
+			steps.broken.Store(false)
+			press(t, p)
+			_, err := get(t, p, "alice").Token(t.Context())
+			wantErr(t, "after a logout that is not stored", err, tokenclient.ErrLoginRequired)
+		})
+	})
+}
+
+// unsavingStore is a Store that does not save what is refreshed before it works.
+type unsavingStore struct {
+	tokenclient.Store
+	works atomic.Bool
+	saves atomic.Int32
+}
+
+var errDisk = errors.New("disk full")
+
+func (s *unsavingStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, _ time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	made, err := fn(ctx, seen)
+	if err != nil {
+		return seen, err
+	}
+	return seen, tokenclient.NewNotSavedError(key, made, errDisk, func(ctx context.Context) error {
+		s.saves.Add(1)
+		if !s.works.Load() {
+			return errDisk
+		}
+		_, _, err := s.Replace(ctx, key, made)
+		return err
+	})
+}
+
+// TestPoolClosedSession: a session that somebody closed is not handed out again.
+func TestPoolClosedSession(t *testing.T) {
+	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}}, noRefresh)
+	s := get(t, p, "alice")
+	closeSession(t, s)
+	if again := get(t, p, "alice"); again == s {
+		t.Error("the closed session")
+	}
+	if err := ask(t.Context(), p.Wrap(&http.Client{Transport: roundTrip(ownAPI)}), "alice"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPoolCloseWaits: Close waits for refreshes under way, of sessions that were
+// evicted too, and saves what could not be saved; then everything is ErrClosed.
+func TestPoolCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan struct{})
+		memory := new(store.Memory)
+		for _, key := range []string{"alice", "bob"} {
+			if _, _, err := memory.Replace(t.Context(), key, everybody(key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := newPool(t, tokenclient.PoolConfig{Store: memory, MaxRefreshes: 1},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				<-answer
+				return pair("new", "r", time.Hour), nil
+			})
+		alice, bob := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := get(t, p, "alice").Refresh(context.Background())
+			alice <- err
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := get(t, p, "bob").Refresh(context.Background())
+			bob <- err
+		}()
+		synctest.Wait()
+		if s := p.Stats(); s.Refreshing != 1 || s.Waiting != 1 {
+			t.Fatalf("%+v, want one refresh under way and one in line", s)
+		}
+		closed := make(chan error)
+		go func() { closed <- p.Close(context.Background()) }()
+		synctest.Wait()
+		wantErr(t, "a refresh in line", <-bob, tokenclient.ErrClosed)
+		select {
+		case err := <-closed:
+			t.Fatalf("Close did not wait: %v", err)
+		default:
+		}
+		close(answer)
+		if err := <-closed; err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		wantErr(t, "a refresh under way", <-alice, tokenclient.ErrClosed)
+		if r, err := memory.Load(t.Context(), "alice"); err != nil || r.Token.AccessToken != "new" {
+			t.Errorf("the new token is not saved: %v, error %v", r.Token, err)
+		}
+		if r, err := memory.Load(t.Context(), "bob"); err != nil || r.Announced != 0 {
+			t.Errorf("bob's token: announced %d, error %v", r.Announced, err)
+		}
+		_, err := p.Session(t.Context(), "alice")
+		wantErr(t, "Session after Close", err, tokenclient.ErrClosed)
+		wantErr(t, "a request after Close", ask(t.Context(), p.Client(), "alice"), tokenclient.ErrClosed)
+		wantErr(t, "KeepFresh after Close", p.KeepFresh(t.Context(), 0), tokenclient.ErrClosed)
+		if err := p.Close(t.Context()); err != nil {
+			t.Errorf("Close again: %v", err)
+		}
+	})
+}
+
+// TestPoolCloseHeld: Close closes a session that was evicted too, which somebody holds.
+func TestPoolCloseHeld(t *testing.T) {
+	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 1}, noRefresh)
+	alice := get(t, p, "alice")
+	get(t, p, "bob")
+	if s := p.Stats(); s.Evicted != 1 {
+		t.Fatalf("%+v, want alice evicted", s)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := alice.Token(t.Context())
+	wantErr(t, "an evicted session", err, tokenclient.ErrClosed)
+}
+
+// TestPoolCloseErrors: Close joins the errors of all sessions, and tries again when it
+// is called again.
+func TestPoolCloseErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		unsaving := &unsavingStore{Store: &poolStore{known: everybody}}
+		p, err := tokenclient.NewPool(tokenclient.PoolConfig{
+			Store: unsaving,
+			Config: func(context.Context, string) (tokenclient.Config, error) {
+				refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					return pair("new", "r", time.Hour), nil
+				}
+				return tokenclient.Config{Refresher: tokenclient.RefresherFunc(refresh), Origins: []string{fakeAPI}}, nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 100 {
+			if _, err := get(t, p, poolUser(i)).Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err = p.Close(t.Context())
+		joined, ok := err.(interface{ Unwrap() []error })
+		if !ok || len(joined.Unwrap()) != 100 {
+			t.Fatalf("Close: %v, want 100 errors", err)
+		}
+		var unsaved *tokenclient.NotSavedError
+		if !errors.As(err, &unsaved) {
+			t.Errorf("Close: %v, want NotSavedErrors", err)
+		}
+		unsaving.works.Store(true)
+		if err := p.Close(t.Context()); err != nil {
+			t.Errorf("Close again: %v", err)
+		}
+	})
+}

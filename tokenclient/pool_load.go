@@ -1,0 +1,207 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A load makes the session of one key, for everybody who wants it.
+type load struct {
+	key     string
+	waiting int // guarded by Pool.mu
+	cancel  context.CancelFunc
+	done    chan struct{}
+
+	session *Session // written before done is closed
+	err     error
+}
+
+// insidePool marks the contexts that a Pool hands to its Config.
+type insidePool struct{ p *Pool }
+
+// load returns the session of a key that find did not.
+func (p *Pool) load(ctx context.Context, key string) (*Session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if s, err := p.rememberedLocked(key); s != nil || err != nil {
+		p.mu.Unlock()
+		return s, err
+	}
+	if ctx.Value(insidePool{p}) != nil {
+		p.mu.Unlock()
+		return nil, fmt.Errorf("tokenclient: PoolConfig.Config uses its Pool for another key: %w", ErrReentrant)
+	}
+	l := p.loads[key]
+	if l == nil {
+		l = p.startLocked(strings.Clone(key)) // it may be a piece of something large
+	}
+	l.waiting++
+	p.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.session, l.err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.waiting--; l.waiting == 0 {
+		l.cancel()
+		if p.loads[key] == l && !p.closed { // else Close waits for it
+			delete(p.loads, key)
+		}
+	}
+	return nil, ctx.Err()
+}
+
+func (p *Pool) startLocked(key string) *load {
+	ctx, cancel := context.WithCancel(p.lifetime)
+	l := &load{key: key, cancel: cancel, done: make(chan struct{})}
+	p.loads[key] = l
+	go func() {
+		defer close(l.done)
+		defer cancel()
+		s, err := p.open(ctx, key)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		switch {
+		case !p.closed && p.loads[key] == l:
+			l.session, l.err = s, err
+			p.rememberLocked(key, s, err)
+		case s != nil:
+			s.abandon() // nobody has seen it
+			fallthrough
+		default:
+			l.err = ErrClosed // else everybody has left
+		}
+		if p.loads[key] == l {
+			delete(p.loads, key)
+		}
+	}()
+	return l
+}
+
+// open makes the session of key and has it look at the store. Whether there is a
+// token decides how the session is kept, and who wants one asks next anyway.
+func (p *Pool) open(ctx context.Context, key string) (*Session, error) {
+	var c Config
+	err := containConfig(func() (err error) {
+		c, err = p.config(ctx, key)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tokenclient: PoolConfig.Config of key %q: %w", key, err)
+	}
+	if c.Store != nil || c.Key != "" {
+		return nil, fmt.Errorf("tokenclient: PoolConfig.Config of key %q sets Store or Key; leave both empty, the Pool sets them", key)
+	}
+	c.Store, c.Key = p.store, key
+	set, err := p.settingsOf(&c)
+	if err != nil {
+		return nil, fmt.Errorf("tokenclient: PoolConfig.Config of key %q: %w", key, err)
+	}
+	s := newSession(set, c.Store, c.Key)
+	p.loaded.Add(1)
+	_, _ = s.asItIs(ctx) // the session keeps the error, for those who need a token
+	return s, nil
+}
+
+// alikeSettings are the settings that a Config made, for those that are alike.
+type alikeSettings struct {
+	config   Config
+	settings *settings
+}
+
+// settingsOf returns the settings of c. Those of the session made last are used again
+// if they can be: mostly all users' Configs are the same but for the key.
+func (p *Pool) settingsOf(c *Config) (*settings, error) {
+	if last := p.settings.Load(); last != nil && last.config.alike(c) {
+		return last.settings, nil
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	set, err := newSettings(c)
+	if err != nil {
+		return nil, err
+	}
+	set.pool = p
+	last := &alikeSettings{*c, set}
+	last.config.Key, last.config.Origins = "", slices.Clone(c.Origins) // the latter is the program's
+	p.settings.Store(last)
+	return set, nil
+}
+
+// containConfig runs f. A panic or a Goexit in it is an error: there is nobody else
+// on this goroutine whom they could reach.
+func containConfig(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		err := errors.New("it called runtime.Goexit")
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("it panicked: a %T", v) // the value may be a secret, unless it is the runtime's
+				if e, ok := v.(runtime.Error); ok {
+					err = fmt.Errorf("it panicked: %s", e.Error())
+				}
+			}
+			done <- err
+		}()
+		err = f()
+	}()
+	return <-done
+}
+
+// rememberedLocked returns what is known of a key that find did not find: a session
+// that somebody else still holds, or why there is none.
+func (p *Pool) rememberedLocked(key string) (*Session, error) {
+	e := p.entries.load(key)
+	if e == nil {
+		return nil, nil
+	}
+	if e.failure != nil {
+		if wait := time.Until(e.until); wait > 0 && wait <= lookInterval {
+			return nil, e.failure
+		}
+		return nil, nil
+	}
+	if s := e.session.Load(); s != nil {
+		return s, nil
+	}
+	s := e.held.Value()
+	if s == nil {
+		return nil, nil
+	}
+	e.forget.Stop()
+	e.session.Store(s)
+	p.keepLocked(e)
+	return s, nil
+}
+
+// rememberLocked keeps what came of a load.
+func (p *Pool) rememberLocked(key string, s *Session, err error) {
+	if errors.Is(err, context.Canceled) && s == nil {
+		return // it says nothing about the key
+	}
+	e := &entry{key: key, failure: err}
+	if err != nil {
+		e.until = time.Now().Round(0).Add(lookInterval)
+	}
+	if s != nil {
+		e.session.Store(s)
+	}
+	if old := p.entries.store(e); old != nil && old.ring != nil {
+		old.ring.remove(old)
+	}
+	p.keepLocked(e)
+}

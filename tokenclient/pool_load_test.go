@@ -1,0 +1,201 @@
+package tokenclient_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// goodConfig is a Config for any key.
+func goodConfig() tokenclient.Config {
+	return tokenclient.Config{Refresher: tokenclient.RefresherFunc(noRefresh), Origins: []string{fakeAPI}}
+}
+
+// TestPoolConfigOnce: everybody waits for the same call of Config, and one who leaves
+// takes nobody along.
+func TestPoolConfigOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		p := newPool(t, tokenclient.PoolConfig{
+			Store: &poolStore{known: everybody},
+			Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
+				calls.Add(1)
+				time.Sleep(time.Second)
+				return goodConfig(), ctx.Err()
+			},
+		}, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() {
+			_, err := p.Session(ctx, "alice")
+			left <- err
+		}()
+		synctest.Wait()
+		got := make(chan *tokenclient.Session, 100)
+		for range 100 {
+			go func() { got <- get(t, p, "alice") }()
+		}
+		synctest.Wait()
+		cancel()
+		wantErr(t, "one who left", <-left, context.Canceled)
+		first := <-got
+		for range 99 {
+			if s := <-got; s != first || s == nil {
+				t.Fatal("two sessions of one key")
+			}
+		}
+		if calls.Load() != 1 {
+			t.Errorf("Config was called %d times", calls.Load())
+		}
+		if _, err := p.Session(ctx, "bob"); !errors.Is(err, context.Canceled) {
+			t.Errorf("with a context that has ended: error %v", err)
+		}
+	})
+}
+
+// TestPoolConfigAbandoned: when everybody has left, the context of Config ends, and
+// who comes then gets a call of his own.
+func TestPoolConfigAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		p := newPool(t, tokenclient.PoolConfig{
+			Store: &poolStore{known: everybody},
+			Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
+				if calls.Add(1) == 1 {
+					<-ctx.Done()
+					return tokenclient.Config{}, ctx.Err()
+				}
+				return goodConfig(), nil
+			},
+		}, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := p.Session(ctx, "alice")
+		wantErr(t, "the first", err, context.DeadlineExceeded)
+		if _, err := p.Session(t.Context(), "alice"); err != nil {
+			t.Errorf("the second: %v", err)
+		}
+	})
+}
+
+// TestPoolConfigFails: what Config does wrong is an error that says so, once a second.
+func TestPoolConfigFails(t *testing.T) {
+	own := errors.New("no such tenant")
+	for name, c := range map[string]struct {
+		config func() (tokenclient.Config, error)
+		text   string
+		is     error
+	}{
+		"error":     {func() (tokenclient.Config, error) { return tokenclient.Config{}, own }, `key "alice"`, own},
+		"no user":   {func() (tokenclient.Config, error) { return tokenclient.Config{}, tokenclient.ErrLoginRequired }, `key "alice"`, tokenclient.ErrLoginRequired},
+		"panic":     {func() (tokenclient.Config, error) { panic("secret") }, "panicked: a string", nil},
+		"nil deref": {func() (tokenclient.Config, error) { var c *tokenclient.Config; return *c, nil }, "nil pointer", nil},
+		"Goexit":    {func() (tokenclient.Config, error) { runtime.Goexit(); return goodConfig(), nil }, "Goexit", nil},
+		"Store": {func() (tokenclient.Config, error) {
+			c := goodConfig()
+			c.Store = new(poolStore)
+			return c, nil
+		}, "Store or Key", nil},
+		"Key": {func() (tokenclient.Config, error) {
+			c := goodConfig()
+			c.Key = "bob"
+			return c, nil
+		}, "Store or Key", nil},
+		"no Refresher": {func() (tokenclient.Config, error) { return tokenclient.Config{Origins: []string{fakeAPI}}, nil }, "Config.Refresher is nil", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var calls atomic.Int32
+				var mended atomic.Bool
+				p := newPool(t, tokenclient.PoolConfig{
+					Store: &poolStore{known: everybody},
+					Config: func(context.Context, string) (tokenclient.Config, error) {
+						calls.Add(1)
+						if mended.Load() {
+							return goodConfig(), nil
+						}
+						return c.config()
+					},
+				}, nil)
+				client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+				for range 10 {
+					err := ask(t.Context(), client, "alice")
+					if err == nil || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "secret") || c.is != nil && !errors.Is(err, c.is) {
+						t.Fatalf("error %v, want one with %q", err, c.text)
+					}
+				}
+				if calls.Load() != 1 {
+					t.Errorf("Config was called %d times for 10 requests", calls.Load())
+				}
+				mended.Store(true)
+				time.Sleep(time.Second)
+				if err := ask(t.Context(), client, "alice"); err != nil {
+					t.Errorf("a second later: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestPoolConfigReentrant: a Config that waits for its own Pool is told so at once.
+func TestPoolConfigReentrant(t *testing.T) {
+	for _, key := range []string{"alice", "bob"} {
+		synctest.Test(t, func(t *testing.T) {
+			var p *tokenclient.Pool
+			p = newPool(t, tokenclient.PoolConfig{
+				Store: &poolStore{known: everybody},
+				Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
+					_, err := p.Session(ctx, key)
+					return goodConfig(), err
+				},
+			}, nil)
+			_, err := p.Session(t.Context(), "alice")
+			wantErr(t, key, err, tokenclient.ErrReentrant)
+		})
+	}
+}
+
+// TestPoolStoreDown: a Store that cannot be read is asked once a second, and keeps
+// nobody from getting a session.
+func TestPoolStoreDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := &poolStore{known: everybody}
+		down.fail.Store(true)
+		p := newPool(t, tokenclient.PoolConfig{Store: down}, noRefresh)
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		for range 10 {
+			wantErr(t, "a request", ask(t.Context(), client, "alice"), tokenclient.ErrStoreUnavailable)
+		}
+		if n := down.loads.Load(); n != 1 {
+			t.Errorf("%d looks for 10 requests", n)
+		}
+		get(t, p, "alice")
+		down.fail.Store(false)
+		time.Sleep(time.Second)
+		if err := ask(t.Context(), client, "alice"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPoolPrints: a Pool shows neither keys nor tokens, whatever the verb.
+func TestPoolPrints(t *testing.T) {
+	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}}, noRefresh)
+	get(t, p, "alice")
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
+		for _, v := range []any{p, p.Transport(nil), *p.Transport(nil), p.Client()} {
+			if s := fmt.Sprintf(verb, v); strings.Contains(s, "alice") || strings.Contains(s, "616c696365") {
+				t.Errorf("%s of a %T: %s", verb, v, s)
+			}
+		}
+	}
+}

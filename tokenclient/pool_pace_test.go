@@ -1,0 +1,158 @@
+package tokenclient_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// secondsOf counts what happens in each second.
+type secondsOf struct {
+	mu    sync.Mutex
+	began time.Time
+	at    map[int]int
+	users map[string]int
+}
+
+func newSeconds() *secondsOf {
+	return &secondsOf{began: time.Now(), at: map[int]int{}, users: map[string]int{}}
+}
+
+func (c *secondsOf) count(user string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at[int(time.Since(c.began)/time.Second)]++
+	c.users[user]++
+}
+
+// spread returns the busiest second and the mean of those from the first to the last.
+func (c *secondsOf) spread() (most int, mean float64, seconds int) {
+	first, last, all := -1, 0, 0
+	for s, n := range c.at {
+		if first < 0 || s < first {
+			first = s
+		}
+		last, most, all = max(last, s), max(most, n), all+n
+	}
+	seconds = last - first + 1
+	return most, float64(all) / float64(seconds), seconds
+}
+
+// TestPoolPace: the tokens of 100,000 users expire in the same minute, and the token
+// endpoint sees an even rate: the busiest second at most 1.5 times the mean. Each
+// user's token is refreshed once, and no request fails or waits.
+func TestPoolPace(t *testing.T) {
+	users := 100_000
+	switch {
+	case raceEnabled:
+		users /= 20
+	case testing.Short():
+		users /= 10
+	}
+	const requestEvery = 30 * time.Second
+	for _, c := range []struct {
+		name     string
+		within   time.Duration // all tokens expire
+		keep     bool          // by KeepFresh; else by requests
+		lifetime time.Duration
+		fewer    int // of the users
+	}{
+		{"KeepFresh", time.Minute, true, time.Hour, 1},
+		{"KeepFresh, at the same instant", 0, true, time.Hour, 2},
+		{"KeepFresh, ten minutes", time.Minute, true, 10 * time.Minute, 2},
+		{"requests", time.Minute, false, time.Hour, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := users / c.fewer
+			synctest.Test(t, func(t *testing.T) {
+				seconds := newSeconds()
+				issued := time.Now()
+				store := &poolStore{known: func(key string) *tokenclient.Token {
+					t := pair("access-"+key, "refresh-"+key, 0)
+					t.Issued = issued
+					t.Expiry = issued.Add(c.lifetime + time.Duration(rand.Float64()*float64(c.within)))
+					return t
+				}}
+				p := newPool(t, tokenclient.PoolConfig{Store: store, MaxIdle: n, IdleFor: 24 * time.Hour},
+					func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+						user := strings.TrimPrefix(old.RefreshToken, "refresh-")
+						seconds.count(user)
+						time.Sleep(30 * time.Millisecond)
+						return pair("access2-"+user, "refresh-"+user, 24*time.Hour), nil
+					})
+				for i := range n {
+					if _, err := p.Session(t.Context(), poolUser(i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if c.keep {
+					go func() {
+						if err := p.KeepFresh(ctx, 0); err != nil {
+							t.Error(err)
+						}
+					}()
+					time.Sleep(c.lifetime + 2*time.Minute)
+				} else {
+					time.Sleep(c.lifetime - 10*time.Minute)
+					requests(t, p, n, requestEvery, 12*time.Minute)
+				}
+				synctest.Wait()
+				most, mean, in := seconds.spread()
+				t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", n, mean, in, most, float64(most)/mean)
+				if float64(most) > 1.5*mean {
+					t.Errorf("%d refreshes in the busiest second, %.1f on the average", most, mean)
+				}
+				if len(seconds.users) != n {
+					t.Errorf("%d of %d users were refreshed", len(seconds.users), n)
+				}
+				for user, times := range seconds.users {
+					if times != 1 {
+						t.Fatalf("%s was refreshed %d times", user, times)
+					}
+				}
+				if s := p.Stats(); s.Waiting != 0 || s.Refreshing != 0 {
+					t.Errorf("%+v, want nothing under way", s)
+				}
+			})
+		})
+	}
+}
+
+// requests has each of n users send a request every so often, for as long, and checks
+// that none fails or waits.
+func requests(t *testing.T, p *tokenclient.Pool, n int, every, long time.Duration) {
+	t.Helper()
+	now := make([][]int, every/time.Second) // users by the second in which they send
+	for i := range n {
+		s := rand.IntN(len(now))
+		now[s] = append(now[s], i)
+	}
+	rt := p.Transport(roundTrip(ownAPI))
+	began := time.Now()
+	for tick := 0; time.Since(began) < long; tick++ {
+		sent := time.Now()
+		for _, i := range now[tick%len(now)] {
+			req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), poolUser(i)), http.MethodGet, fakeAPI, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := rt.RoundTrip(req); err != nil {
+				t.Fatal(fmt.Errorf("%s: %w", poolUser(i), err))
+			}
+		}
+		if waited := time.Since(sent); waited > 0 {
+			t.Fatalf("a request waited %v", waited)
+		}
+		time.Sleep(time.Second)
+	}
+}
