@@ -273,11 +273,11 @@ func (s *Session) endLocked(reason error, logout bool) {
 // note logs. It does so where hooks are called, and for the same reasons: a
 // handler may be slow, or send its lines through this very session.
 func (s *Session) note(level slog.Level, msg string, args ...any) {
-	if s.log == nil {
+	if s.hooks.log == nil {
 		return
 	}
 	args = append([]any{"key", s.key}, args...)
-	s.events.post(func() { s.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
+	s.events.post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 
 // infoLocked tells about f, or about no refresh if f is zero.

@@ -24,15 +24,20 @@ type settings struct {
 	heartbeat     time.Duration
 	refused       func(*http.Response) bool           // nil: the status is 401
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
-	hooks         *Hooks                              // never nil
-	log           *slog.Logger
+	hooks         *observers                          // never nil
 	anyOrigin     bool
 	insecureHTTP  bool
 	pool          *Pool // whose sessions have the settings; nil: nobody's
 }
 
-// noHooks is for sessions whose Config has none. Nobody writes to it.
-var noHooks Hooks
+// observers are whom a session tells what happens.
+type observers struct {
+	Hooks
+	log *slog.Logger // nil: nobody
+}
+
+// noObservers is for sessions whose Config has none. Nobody writes to it.
+var noObservers observers
 
 // newSettings does not look at c's Store and Key.
 func newSettings(c *Config) (*settings, error) {
@@ -45,8 +50,7 @@ func newSettings(c *Config) (*settings, error) {
 		heartbeat:     c.Heartbeat,
 		refused:       c.Rejected,
 		findRenewed:   c.Renewed,
-		hooks:         &noHooks,
-		log:           c.Logger,
+		hooks:         &noObservers,
 		anyOrigin:     c.AnyOrigin,
 		insecureHTTP:  c.InsecureHTTP,
 	}
@@ -69,9 +73,11 @@ func newSettings(c *Config) (*settings, error) {
 		return nil, err
 	}
 	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
-	if c.Hooks != nil {
-		hooks := *c.Hooks
-		s.hooks = &hooks
+	if c.Hooks != nil || c.Logger != nil {
+		s.hooks = &observers{log: c.Logger}
+		if c.Hooks != nil {
+			s.hooks.Hooks = *c.Hooks
+		}
 	}
 	return s, nil
 }
