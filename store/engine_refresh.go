@@ -179,9 +179,11 @@ func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclien
 	}
 	// Others wait for the lease length from when they see the claim. If it is old
 	// already, the request could outlive that; it is claimed anew, with more room
-	// in case the medium is just slow.
+	// in case the medium is just slow. What is longer than an operation takes was
+	// not the medium: the process or its machine stood still, or the clock was set,
+	// and others must not wait for as long if this process dies.
 	if age, ok := f.e.timing.elapsed(f.issued); !ok || age > f.margin-f.reserve {
-		f.margin = max(f.margin, 2*age+f.reserve)
+		f.margin = max(f.margin, 2*min(age, operationTimeout)+f.reserve)
 		return entry{}, cur, nil
 	}
 	return held, cur, nil
