@@ -79,6 +79,8 @@ type engine struct {
 	// stopped.
 	margin time.Duration
 
+	timing *timing // nil: the machine's
+
 	mu      sync.Mutex // guards what follows
 	unsaved map[string][]*tokenclient.NotSavedError
 	refused map[string]refusal
@@ -191,7 +193,7 @@ func (e *engine) replace(ctx context.Context, key string, t *tokenclient.Token) 
 	first, corrupt := over.era(), over.rec == nil && over.raw != nil
 	raw := next.encode()
 	found := entry{raw, next}
-	for p := new(patience); ; {
+	for p := e.patience(); ; {
 		swapped, err := e.medium.compareAndSwap(ctx, key, over.raw, raw)
 		if swapped && err == nil {
 			break

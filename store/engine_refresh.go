@@ -51,6 +51,7 @@ func (e *engine) refresh(ctx context.Context, key string, seen tokenclient.Recor
 		e: e, key: key, seen: seen, timeout: timeout, fn: fn,
 		turn: e.newTurn(key), lease: newID(),
 		margin: e.margin, reserve: min(e.margin/2, time.Second),
+		trouble: *e.patience(),
 	}
 	if f.margin == 0 {
 		f.margin = min(max(timeout/4, 250*time.Millisecond), time.Second)
@@ -171,16 +172,18 @@ func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclien
 	r.leaseLen = f.timeout + f.margin
 	cur.Announced = int(r.announced)
 
-	f.claiming, f.issued = true, time.Now()
+	f.claiming, f.issued = true, f.e.timing.now()
 	held, err = f.swap(ctx, q, &r)
 	if err != nil || held.rec == nil {
 		return entry{}, cur, err
 	}
 	// Others wait for the lease length from when they see the claim. If it is old
 	// already, the request could outlive that; it is claimed anew, with more room
-	// in case the medium is just slow.
-	if age, ok := elapsed(f.issued); !ok || age > f.margin-f.reserve {
-		f.margin = max(f.margin, 2*age+f.reserve)
+	// in case the medium is just slow. What is longer than an operation takes was
+	// not the medium: the process or its machine stood still, or the clock was set,
+	// and others must not wait for as long if this process dies.
+	if age, ok := f.e.timing.elapsed(f.issued); !ok || age > f.margin-f.reserve {
+		f.margin = max(f.margin, 2*min(age, operationTimeout)+f.reserve)
 		return entry{}, cur, nil
 	}
 	return held, cur, nil

@@ -83,7 +83,7 @@ func (f *flight) save(ctx context.Context, held entry, t *tokenclient.Token) (to
 	defer cancel()
 	var rec tokenclient.Record
 	var err error
-	for p := new(patience); ; {
+	for p := f.e.patience(); ; {
 		if rec, err = s.try(tryCtx); settled(err) {
 			return rec, err
 		}
@@ -134,7 +134,7 @@ func (s *saving) try(ctx context.Context) (tokenclient.Record, error) {
 		}
 		s.raw = s.next.encode()
 	}
-	for p := new(backoff); ; {
+	for p := (&backoff{timing: s.e.timing}); ; {
 		swapped, err := s.e.medium.compareAndSwap(ctx, s.key, s.over.raw, s.raw)
 		if err == nil && swapped {
 			return s.saved(), nil
@@ -179,7 +179,7 @@ func (f *flight) refuse(ctx context.Context, q entry, refusal error) (rec tokenc
 	r := *q.rec
 	r.writeID, r.state, r.lease, r.leaseLen, r.sealed = newID(), tokenclient.Refused, [16]byte{}, 0, nil
 	raw := r.encode()
-	for p := new(patience); ; {
+	for p := f.e.patience(); ; {
 		swapped, err := f.e.medium.compareAndSwap(ctx, f.key, q.raw, raw)
 		if err == nil && swapped {
 			f.e.forgetRefusal(f.key)

@@ -10,6 +10,37 @@ import (
 // waits for it.
 const patienceLimit = 5 * time.Second
 
+// A timing says what time it is, and what is left to chance. Tests have one that makes
+// their runs the same each time; a nil one is that of the machine.
+type timing struct {
+	clock  func() time.Time
+	chance func(below time.Duration) time.Duration
+}
+
+func (t *timing) now() time.Time {
+	if t == nil {
+		return time.Now()
+	}
+	return t.clock()
+}
+
+// jitter returns a random duration below d.
+func (t *timing) jitter(d time.Duration) time.Duration {
+	if t == nil {
+		return rand.N(d)
+	}
+	return t.chance(d)
+}
+
+// elapsed is how much time may have passed since then. The monotonic clock stops
+// while the machine sleeps, and the wall clock can be set; so it is the longer of
+// the two, and ok is false if the wall clock went back, when nothing is known.
+func (t *timing) elapsed(then time.Time) (d time.Duration, ok bool) {
+	now := t.now()
+	wall := now.Round(0).Sub(then.Round(0))
+	return max(now.Sub(then), wall), wall >= 0
+}
+
 // sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -24,19 +55,24 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // A backoff is a delay that doubles from 5 to 100 ms. Half of it is left to
 // chance, lest those who wait for the same thing come back together.
-type backoff struct{ last time.Duration }
+type backoff struct {
+	timing *timing
+	last   time.Duration
+}
 
 func (b *backoff) next() time.Duration {
 	b.last = min(max(2*b.last, 5*time.Millisecond), 100*time.Millisecond)
-	return b.last/2 + rand.N(b.last/2)
+	return b.last/2 + b.timing.jitter(b.last/2)
 }
 
-// patience paces what is tried again and says when to give up. The zero value
-// begins with its first use.
+// patience paces what is tried again and says when to give up. It begins
+// with its first use.
 type patience struct {
 	backoff
 	until time.Time
 }
+
+func (e *engine) patience() *patience { return &patience{backoff: backoff{timing: e.timing}} }
 
 // wait waits for the next try. It is false if there should be none.
 func (p *patience) wait(ctx context.Context) bool {
@@ -45,13 +81,4 @@ func (p *patience) wait(ctx context.Context) bool {
 	}
 	d := p.next()
 	return time.Until(p.until) > d && sleep(ctx, d) == nil
-}
-
-// elapsed is how much time may have passed since t. The monotonic clock stops
-// while the machine sleeps, and the wall clock can be set; so it is the longer of
-// the two, and ok is false if the wall clock went back, when nothing is known.
-func elapsed(t time.Time) (d time.Duration, ok bool) {
-	now := time.Now()
-	wall := now.Round(0).Sub(t.Round(0))
-	return max(now.Sub(t), wall), wall >= 0
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -65,10 +64,9 @@ func NewShared(kv KV, s *Sealer, o *SharedOptions) (*Shared, error) {
 	if margin < minMargin || margin > maxMargin {
 		return nil, fmt.Errorf("store: NewShared: SharedOptions.Margin is %v, not between %v and %v", margin, minMargin, maxMargin)
 	}
-	return &Shared{engine{
-		medium: kvMedium{kv}, sealer: s, margin: margin,
-		newTurn: func(string) turn { return new(leaseTurn) },
-	}}, nil
+	shared := &Shared{engine{medium: kvMedium{kv}, sealer: s, margin: margin}}
+	shared.engine.newTurn = func(string) turn { return &leaseTurn{timing: shared.engine.timing} }
+	return shared, nil
 }
 
 // Format writes the kind of store, whatever the verb: a KV may hold credentials.
@@ -104,9 +102,10 @@ const (
 // another one wrote down; so a process that has just started waits for the whole
 // length of a claim that may be old.
 type leaseTurn struct {
-	claim [16]byte  // write id of the record that is waited for
-	since time.Time // no earlier than when it was first seen
-	poll  time.Duration
+	timing *timing
+	claim  [16]byte  // write id of the record that is waited for
+	since  time.Time // no earlier than when it was first seen
+	poll   time.Duration
 }
 
 func (t *leaseTurn) ready(ctx context.Context, r *record) (bool, error) {
@@ -115,7 +114,7 @@ func (t *leaseTurn) ready(ctx context.Context, r *record) (bool, error) {
 	}
 	// The monotonic clock stands still while the machine sleeps. The wait is longer
 	// then, which does no harm.
-	now := time.Now()
+	now := t.timing.now()
 	if t.claim != r.writeID {
 		t.claim, t.since = r.writeID, now
 	}
@@ -124,7 +123,7 @@ func (t *leaseTurn) ready(ctx context.Context, r *record) (bool, error) {
 		return true, ctx.Err()
 	}
 	t.poll = min(max(2*t.poll, pollFirst), pollMax)
-	if err := sleep(ctx, min(left, t.poll/2+rand.N(t.poll/2))); err != nil {
+	if err := sleep(ctx, min(left, t.poll/2+t.timing.jitter(t.poll/2))); err != nil {
 		return false, fmt.Errorf("%w: %w", errHeld, err)
 	}
 	return false, nil

@@ -1,0 +1,237 @@
+package store_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// plantedEnv names the bug that is planted in a process of its own.
+const plantedEnv = "STORE_SIMULATION_PLANTED"
+
+var planted = os.Getenv(plantedEnv)
+
+// plant makes a world of which the protocol expects better. Bugs of the code are
+// planted there.
+func (w *world) plant() {
+	switch planted {
+	case "lease shorter than a request lingers":
+		w.set.lingerDead = true
+	case "second try while the first lingers":
+		w.set.lingerGone = true
+	case "logout deletes, save recreates":
+		w.set.deletes = true
+	case "logout deletes the key (ABA)":
+		w.set.deletes, w.set.absent = true, true
+	}
+}
+
+// A plantedBug is a mistake that somebody could make, or has made.
+type plantedBug struct {
+	name    string
+	want    string // the property that it breaks; several in brackets
+	patches []patch
+}
+
+// A patch of a file. old is in it exactly once, or the test fails: then the code has
+// changed and so must the patch. BUG in new is true if the bug is planted.
+type patch struct{ file, old, new string }
+
+const (
+	refreshFile = "store/engine_refresh.go"
+	saveFile    = "store/engine_save.go"
+	sharedFile  = "store/shared.go"
+)
+
+// plantedBugs are those that a model of the protocol was checked with, and some more.
+// All of that model apply. But some are mistakes in what this code relies on, and no
+// patch makes them: a server that works on a request for too long, an engine that
+// takes a logout for a deletion; see world.plant. And nothing renews a hold here, so
+// it is with its caller, not with the hold, that a call is cancelled.
+var plantedBugs = []plantedBug{
+	{"ambiguous loss taken back", "P1", []patch{{saveFile,
+		"	if notSpent(res.err) {",
+		"	if notSpent(res.err) || BUG {"}}},
+	{"one lease id for two holds", "P1", []patch{{refreshFile,
+		"		trouble: *e.patience(),\n	}\n",
+		"		trouble: *e.patience(),\n	}\n	if BUG {\n		f.lease = [16]byte{}\n		copy(f.lease[:], fmt.Sprintf(\"%p\", e))\n	}\n"}}},
+	{"re-read refreshes the lease age", "P1", []patch{{refreshFile,
+		"	r := *q.rec\n	r.writeID = newID()\n	if r.lease",
+		"	if BUG && q.rec.lease == f.lease {\n		f.issued = f.e.timing.now()\n		cur.Announced = int(q.rec.announced)\n		return q, cur, nil\n	}\n" +
+			"	r := *q.rec\n	r.writeID = newID()\n	if r.lease"}}},
+	{"lease shorter than a request lingers", "P[16]", nil},
+	{"second try while the first lingers", "P[16]", nil},
+	{"lease shorter than the call", "P1", []patch{{refreshFile,
+		"	r.leaseLen = f.timeout + f.margin\n",
+		"	r.leaseLen = f.timeout + f.margin\n	if BUG {\n		r.leaseLen = f.timeout / 4\n	}\n"}}},
+	{"plain overwrite", "P4", []patch{{saveFile,
+		"		case q.era() != s.next.era:",
+		"		case q.era() != s.next.era && !BUG:"}}},
+	{"wall clock", "P1", []patch{
+		{refreshFile,
+			"	f.claiming, f.issued = true, f.e.timing.now()\n",
+			"	f.claiming, f.issued = true, f.e.timing.now()\n	if BUG {\n		copy(f.lease[:], fmt.Sprint(f.issued.UnixNano()/1e6))\n		r.lease = f.lease\n	}\n"},
+		{sharedFile,
+			"	left := r.leaseLen - now.Sub(t.since)\n",
+			"	left := r.leaseLen - now.Sub(t.since)\n	if BUG {\n		var ms int64\n		_, _ = fmt.Sscan(string(r.lease[:13]), &ms)\n		left = r.leaseLen - now.Sub(time.UnixMilli(ms))\n	}\n"}}},
+	{"newcomer trusts no lease", "P1", []patch{{sharedFile,
+		"	if t.claim != r.writeID {",
+		"	if BUG && t.claim == [16]byte{} {\n		return true, nil\n	}\n	if t.claim != r.writeID {"}}},
+	{"no re-read under the lease", "P[1-6]", []patch{
+		{refreshFile,
+			"q.rec.number > f.seen.Number:",
+			"q.rec.number > f.seen.Number && !BUG:"},
+		{refreshFile,
+			"	arg.Token = cur.Token.Clone() // fn may change it\n",
+			"	arg.Token = cur.Token.Clone() // fn may change it\n	if BUG {\n		arg.Token = f.seen.Token.Clone()\n	}\n"}}},
+	{"unconditional delete", "P[45]", []patch{
+		{saveFile,
+			"			case found.rec.era != r.era || found.rec.number > r.number:",
+			"			case (found.rec.era != r.era || found.rec.number > r.number) && !BUG:"},
+		{saveFile,
+			"			case found.rec.lease != f.lease && !bytes.Equal(found.raw, q.raw):",
+			"			case found.rec.lease != f.lease && !bytes.Equal(found.raw, q.raw) && !BUG:"}}},
+	{"logout deletes, save recreates", "P[24]", []patch{{saveFile,
+		"		case q.rec.number >= s.next.number:",
+		"		case q.rec != nil && q.rec.number >= s.next.number:"},
+		{saveFile,
+			"			return s.lost(ctx, q, tokenclient.ErrReplaced)",
+			"			if BUG && q.rec == nil {\n				break\n			}\n			return s.lost(ctx, q, tokenclient.ErrReplaced)"}}},
+	{"no fence in memory", "P4", []patch{{"tokenclient/settle.go",
+		"	fenced := s.epoch != epoch\n",
+		"	fenced := s.epoch != epoch && !BUG\n"}}},
+	{"presentations not announced", "P1", []patch{{refreshFile,
+		"		r.announced = min(r.announced, 254) + 1\n",
+		"		if !BUG {\n			r.announced = min(r.announced, 254) + 1\n		}\n"}}},
+	{"two announcements end the session", "P5", []patch{{refreshFile,
+		"		held, cur, err := f.claim(ctx, q)\n",
+		"		if BUG && q.rec.announced >= 2 && q.rec.lease != f.lease {\n			rec, _, err := f.refuse(ctx, q, tokenclient.ErrRefused)\n			return rec, err\n		}\n" +
+			"		held, cur, err := f.claim(ctx, q)\n"}}},
+	{"second try without a new announcement", "P1", []patch{{refreshFile,
+		"	res := call(fnCtx, f.fn, arg)\n",
+		"	res := call(fnCtx, f.fn, arg)\n	if BUG && res.err != nil && !notSpent(res.err) && !errors.Is(res.err, tokenclient.ErrRefused) {\n		res = call(fnCtx, f.fn, arg)\n	}\n"}}},
+	{"holder without lease drops its pair", "P2", []patch{{saveFile,
+		"		s.over = q\n",
+		"		if BUG && q.rec.lease != s.over.rec.lease {\n			return s.lost(ctx, q, tokenclient.ErrOvertaken)\n		}\n		s.over = q\n"}}},
+	{"call cancelled with its caller", "P2", []patch{{refreshFile,
+		"	detached := context.WithoutCancel(ctx)\n",
+		"	detached := context.WithoutCancel(ctx)\n	if BUG {\n		detached = ctx\n	}\n"}}},
+	{"failed save given up", "P2", []patch{{saveFile,
+		"		if rec, err = s.try(tryCtx); settled(err) {",
+		"		if rec, err = s.try(tryCtx); BUG && !settled(err) {\n			return s.saved(), nil\n		} else if settled(err) {"}}},
+	{"clock that stops in suspend", "P1", []patch{{"store/engine_wait.go",
+		"	return max(now.Sub(then), wall), wall >= 0\n",
+		"	if BUG {\n		return now.Sub(then), true\n	}\n	return max(now.Sub(then), wall), wall >= 0\n"}}},
+	{"no clock check before the send", "P1", []patch{{refreshFile,
+		"!ok || age > f.margin-f.reserve {",
+		"(!ok || age > f.margin-f.reserve) && !BUG {"}}},
+	{"own lease not recognised", "P3", []patch{{refreshFile,
+		"		if q.rec.lease != f.lease {\n			if ready",
+		"		if q.rec.lease != f.lease || BUG {\n			if ready"}}},
+	{"logout deletes the key (ABA)", "P4", nil},
+	{"login write repeated without era", "P4", []patch{{"store/engine.go",
+		"		if q.era() != first {",
+		"		if q.era() != first && !BUG {"}}},
+
+	// Beyond the model.
+	{"every look begins the wait anew", "P3", []patch{{sharedFile,
+		"	left := r.leaseLen - now.Sub(t.since)\n",
+		"	if BUG {\n		t.since = now\n	}\n	left := r.leaseLen - now.Sub(t.since)\n"}}},
+	{"hold as long as the machine slept", "P6", []patch{{refreshFile,
+		"2*min(age, operationTimeout)",
+		"2*map[bool]time.Duration{true: age, false: min(age, operationTimeout)}[BUG]"}}},
+}
+
+var foundBug = regexp.MustCompile(`seed (\d+): (.*)`)
+
+// TestSimulationFindsBugs plants each of plantedBugs in the code, and has the
+// simulation look for what it does not know. The code is patched on its way to the
+// compiler, once for all of them; they are chosen by the environment.
+func TestSimulationFindsBugs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles the package anew")
+	}
+	if planted != "" {
+		return
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skipf("without the go command the bugs cannot be compiled: %v", err)
+	}
+	exe := buildPatched(t)
+	if out, err := exec.Command(exe, "-test.run=^TestSimulation$", "-test.short").CombinedOutput(); err != nil {
+		t.Fatalf("patched, but no bug is planted: %v\n%s", err, out)
+	}
+	for _, b := range plantedBugs {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(exe, "-test.run=^TestSimulation$", "-test.timeout=60s", "-simulation.seeds=40000")
+			cmd.Env = append(os.Environ(), plantedEnv+"="+b.name)
+			begin := time.Now()
+			out, err := cmd.CombinedOutput()
+			found := foundBug.FindSubmatch(out)
+			if err == nil || found == nil {
+				t.Fatalf("not found: %v\n%s", err, out)
+			}
+			t.Logf("seed %s, after %v: %s", found[1], time.Since(begin).Round(time.Millisecond), found[2])
+			if !regexp.MustCompile("^" + b.want + ":").Match(found[2]) {
+				t.Errorf("found as %q, want %s", found[2], b.want)
+			}
+		})
+	}
+}
+
+// buildPatched compiles the tests of this package with all bugs in it.
+func buildPatched(t *testing.T) (exe string) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, dir := filepath.Dir(here), t.TempDir()
+	texts := map[string]string{}
+	for _, b := range plantedBugs {
+		for _, p := range b.patches {
+			text, ok := texts[p.file]
+			if !ok {
+				raw, err := os.ReadFile(filepath.Join(root, p.file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = string(raw)
+			}
+			if n := strings.Count(text, p.old); n != 1 {
+				t.Fatalf("%s: what is to be patched is %d times in %s:\n%s", b.name, n, p.file, p.old)
+			}
+			texts[p.file] = strings.Replace(text, p.old, strings.ReplaceAll(p.new, "BUG", fmt.Sprintf("(plantedBug == %q)", b.name)), 1)
+		}
+	}
+	for _, pkg := range []string{"store", "tokenclient"} {
+		texts[pkg+"/planted.go"] = fmt.Sprintf("package %s\n\nimport \"os\"\n\nvar plantedBug = os.Getenv(%q)\n", pkg, plantedEnv)
+	}
+	replace := map[string]string{}
+	for file, text := range texts {
+		to := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, file)] = to
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe = filepath.Join(dir, "patched.test.exe")
+	out, err := exec.Command("go", "test", "-c", "-overlay", filepath.Join(dir, "overlay.json"), "-o", exe, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go test -c: %v\n%s", err, out)
+	}
+	return exe
+}

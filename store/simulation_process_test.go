@@ -1,0 +1,486 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+const keyOfRun = "account"
+
+// startProcess starts one.
+func (w *world) startProcess() {
+	p := &process{
+		w: w, id: len(w.procs), loggedOut: map[int]bool{}, known: map[int]bool{},
+		wall: time.Duration(w.rng.IntN(10*3600)-5*3600) * time.Second,
+	}
+	w.procs = append(w.procs, p)
+	shared, err := store.NewShared(engineOf{p}, store.Plaintext(), &store.SharedOptions{Margin: w.set.margin})
+	if err != nil {
+		panic(err)
+	}
+	shared.SetTiming(p.clock, p.jitter)
+	p.store = &judgedStore{p: p, Store: shared, calls: map[string]int{}}
+	if w.set.sessions {
+		p.store.gated = true
+		p.session, err = tokenclient.New(tokenclient.Config{
+			Store: p.store, Key: keyOfRun, AnyOrigin: true, Refresher: refresher{p}, RefreshTimeout: w.set.timeout,
+			RefreshBefore: -1,
+		})
+		if err != nil {
+			panic(err)
+		}
+		p.kill = append(p.kill, func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = p.session.Close(ctx)
+		})
+	}
+	clients, two := 1, 0.3
+	if w.set.sessions {
+		two = 0.7 // one logs out while another waits for a refresh
+	}
+	if w.chance(two) {
+		clients = 2
+	}
+	for n := range clients {
+		c := &client{p: p, name: fmt.Sprintf("p%d%c", p.id, 'a'+n)}
+		c.own = &call{p: p, name: c.name, who: c.name}
+		for _, at := range w.waves {
+			if at < w.now() || !w.chance(0.85) {
+				continue
+			}
+			s := step{at: at + w.between(0, 40*time.Millisecond)}
+			if w.chance(0.4) {
+				s.at = at + w.between(0, 2*w.set.lease())
+			}
+			switch {
+			case w.chance(w.set.logins):
+				s.kind = stepLogin
+			case w.chance(w.set.logouts):
+				s.kind = stepLogout
+			}
+			s.ambush = s.kind != stepRefresh && w.chance(0.5)
+			if w.chance(0.2) {
+				s.patience = w.between(100*time.Millisecond, 2*w.set.lease())
+			}
+			c.steps = append(c.steps, s)
+		}
+		over := w.healed + 2*w.set.lease() + operationTimeout // what was stopped goes on by then
+		c.lastAt = over + w.between(0, 4*w.set.lease())
+		w.mu.Lock()
+		w.running++
+		w.mu.Unlock()
+		go c.run()
+	}
+}
+
+// What a client does.
+const (
+	stepRefresh = iota
+	stepLogin
+	stepLogout
+)
+
+type step struct {
+	at       time.Duration
+	kind     int
+	patience time.Duration // of its context; 0: endless
+	ambush   bool          // it waits until the process refreshes
+}
+
+// A client is a part of a process that does one thing after another. In a process
+// with a session all share that; in others each talks to the store itself.
+type client struct {
+	p     *process
+	name  string
+	own   *call // for what it waits for outside of the store
+	steps []step
+	seen  tokenclient.Record
+
+	lastAt time.Duration // when it tries once more, with nothing in the way
+}
+
+// ask has the scheduler do something, and waits for it.
+func (c *client) ask(what string, do func()) {
+	o := &operation{call: c.own, what: what}
+	o.start = func() {
+		do()
+		c.p.w.end(o, nil)
+	}
+	c.p.perform(o)
+}
+
+// until waits.
+func (p *process) until(c *call, at time.Duration) {
+	o := &operation{call: c, what: "until"}
+	o.start = func() {
+		p.w.forProcess(o, max(0, at-p.w.now()), func() { p.w.end(o, nil) })
+	}
+	p.perform(o)
+}
+
+// ambush waits until an answer is on its way to a refresh of the process: that finds
+// in memory what came meanwhile.
+func (c *client) ambush() {
+	p := c.p
+	o := &operation{call: c.own, what: "ambush"}
+	o.start = func() {
+		p.ambush = o
+		p.w.forProcess(o, 3*time.Second, func() { p.w.end(o, nil) })
+	}
+	p.perform(o)
+}
+
+func (c *client) run() {
+	w := c.p.w
+	defer func() {
+		w.mu.Lock()
+		w.running--
+		w.mu.Unlock()
+		w.ring()
+	}()
+	for _, s := range c.steps {
+		c.p.until(c.own, s.at)
+		if s.ambush {
+			c.ambush()
+		}
+		ctx, cancel := context.Background(), context.CancelFunc(func() {})
+		if s.patience > 0 {
+			ctx, cancel = context.WithTimeout(ctx, s.patience)
+		}
+		ctx = context.WithValue(ctx, clientKey{}, c)
+		switch s.kind {
+		case stepRefresh:
+			c.refresh(ctx)
+		case stepLogin:
+			var t *pair
+			c.ask("login", func() {
+				t = w.server.login()
+				w.count(loggedIn)
+				w.note(c.name, "LOGIN %d", t.family.id)
+			})
+			c.replace(ctx, t.token())
+		case stepLogout:
+			c.ask("logout", func() {
+				w.count(loggedOut)
+				c.p.hasLoggedOut, c.p.mayRevoke = true, len(w.server.families)
+				for f := range c.p.known {
+					c.p.loggedOut[f] = true
+				}
+				w.note(c.name, "LOGOUT")
+			})
+			c.replace(ctx, nil)
+		}
+		cancel()
+	}
+	c.p.until(c.own, c.lastAt)
+	c.last(context.WithValue(context.Background(), clientKey{}, c))
+}
+
+// refresh needs a new token, as after a 401.
+func (c *client) refresh(ctx context.Context) {
+	for try := range 2 {
+		err := c.once(ctx)
+		if err == nil || ctx.Err() != nil || errors.Is(err, tokenclient.ErrNoToken) || errors.Is(err, tokenclient.ErrLoginRequired) {
+			return
+		}
+		c.p.until(c.own, c.p.w.now()+time.Duration(try+1)*700*time.Millisecond)
+	}
+}
+
+func (c *client) once(ctx context.Context) error {
+	p := c.p
+	if p.session != nil {
+		return c.remembers(func() (*tokenclient.Token, error) { return p.session.Refresh(ctx) })
+	}
+	if c.seen.State != tokenclient.Active {
+		rec, err := p.store.Load(ctx, keyOfRun)
+		if err != nil {
+			return err
+		}
+		c.seen = rec
+	}
+	var made *tokenclient.Token
+	rec, err := p.store.Refresh(ctx, keyOfRun, c.seen, p.w.set.timeout, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+		t, err := p.refresh(ctx, cur.Token)
+		made = t
+		return t, err
+	})
+	var pending *tokenclient.NotSavedError
+	switch {
+	case errors.As(err, &pending):
+		c.seen = rec
+		c.keepSaving(ctx, pending)
+		return nil
+	case errors.Is(err, tokenclient.ErrReplaced):
+		_ = p.revoke(ctx, made)
+		c.seen = rec
+		return nil
+	case errors.Is(err, tokenclient.ErrOvertaken), err == nil:
+		c.seen = rec
+		return nil
+	case errors.Is(err, tokenclient.ErrNoToken), errors.Is(err, tokenclient.ErrRefused):
+		c.seen = tokenclient.Record{}
+	}
+	return err
+}
+
+// peek looks at what the session has in memory.
+func (c *client) peek(ctx context.Context) {
+	_ = c.remembers(func() (*tokenclient.Token, error) { return c.p.session.Peek(ctx) })
+}
+
+// remembers gets a token of the session. It must not be one of those that the session
+// was logged out of before.
+func (c *client) remembers(get func() (*tokenclient.Token, error)) error {
+	p := c.p
+	var gone map[int]bool
+	c.ask("before", func() { gone = maps.Clone(p.loggedOut) })
+	t, err := get()
+	if err == nil {
+		c.ask("after", func() {
+			f := p.w.server.pairs[t.RefreshToken].family.id
+			if gone[f] {
+				p.w.violated("P4: session %d came back in memory after a logout", f)
+			}
+			p.known[f] = true
+		})
+	}
+	return err
+}
+
+// keepSaving tries until the token is stored.
+func (c *client) keepSaving(ctx context.Context, pending *tokenclient.NotSavedError) {
+	for n := time.Duration(1); ; n++ {
+		c.p.until(c.own, c.p.w.now()+n*time.Second)
+		err := pending.Save(context.WithoutCancel(ctx))
+		switch {
+		case errors.Is(err, tokenclient.ErrReplaced):
+			_ = c.p.revoke(ctx, pending.Token)
+			return
+		case err == nil, errors.Is(err, tokenclient.ErrOvertaken):
+			return
+		}
+	}
+}
+
+// replace is a login or a logout.
+func (c *client) replace(ctx context.Context, t *tokenclient.Token) {
+	p := c.p
+	switch {
+	case p.session != nil && t != nil:
+		_ = p.session.SetToken(ctx, t)
+		return
+	case p.session != nil:
+		_ = p.session.Logout(ctx)
+		c.peek(ctx)
+		p.until(c.own, p.w.now()+p.w.set.lease()/2)
+		c.peek(ctx)
+		return
+	}
+	now, was, err := p.store.Replace(ctx, keyOfRun, t)
+	if err != nil {
+		return
+	}
+	c.seen = now
+	if t == nil && was.Token != nil {
+		_ = p.revoke(ctx, was.Token)
+	}
+}
+
+// last is the end of a run: there are no faults any more, and everybody can refresh,
+// unless there is nothing to be refreshed.
+func (c *client) last(ctx context.Context) {
+	p, w := c.p, c.p.w
+	var began time.Duration
+	c.ask("last", func() { began = w.now() })
+	var err error
+	for range 3 {
+		if err = c.once(ctx); err == nil || errors.Is(err, tokenclient.ErrNoToken) {
+			break
+		}
+		p.until(c.own, w.now()+2*time.Second)
+	}
+	c.ask("lasted", func() {
+		h := w.engine.header
+		if d := w.now() - began; d > 2*w.judge.longest+10*time.Second {
+			w.violated("P3: the last refresh took %v", d)
+		}
+		if err == nil || h.State != tokenclient.Active {
+			return
+		}
+		t := w.judge.tokens[generation{h.Era, h.Number}]
+		if !t.family.revoked && !(p.session != nil && p.hasLoggedOut) {
+			w.violated("P3: the last refresh failed: %v", err)
+		}
+	})
+}
+
+// refresher is a tokenclient.Refresher and Revoker.
+type refresher struct{ p *process }
+
+func (r refresher) Refresh(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+	return r.p.refresh(ctx, old)
+}
+func (r refresher) Revoke(ctx context.Context, t *tokenclient.Token) error { return r.p.revoke(ctx, t) }
+
+type clientKey struct{}
+
+// A judgedStore is a process's store, and tells the judge what it returns.
+type judgedStore struct {
+	tokenclient.Store
+	p     *process
+	calls map[string]int
+	gated bool
+}
+
+// begin makes a call of a context.
+func (s *judgedStore) begin(ctx context.Context, op string) (context.Context, *call) {
+	c := &call{p: s.p, refresh: op == "refresh"}
+	who := "p" + string(rune('0'+s.p.id))
+	if cl, _ := ctx.Value(clientKey{}).(*client); cl != nil {
+		who = cl.name
+	}
+	s.p.mu.Lock()
+	s.calls[who+op]++
+	c.name = fmt.Sprintf("%s %s %d", who, op, s.calls[who+op])
+	s.p.mu.Unlock()
+	c.who = c.name
+	return context.WithValue(ctx, callKey{}, c), c
+}
+
+// report tells the judge.
+func (s *judgedStore) report(c *call, what string, do func()) {
+	o := &operation{call: c, what: what}
+	o.start = func() {
+		do()
+		s.p.w.end(o, nil)
+	}
+	s.p.perform(o)
+}
+
+func (s *judgedStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	ctx, _ = s.begin(ctx, "load")
+	return s.Store.Load(ctx, key)
+}
+
+func (s *judgedStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	op := "login"
+	if t == nil {
+		op = "logout"
+	}
+	ctx, c := s.begin(ctx, op)
+	now, was, err = s.Store.Replace(ctx, key, t)
+	s.report(c, "replaced", func() {
+		if err == nil {
+			s.p.w.note(c.who, "done")
+		} else {
+			s.p.w.note(c.who, "FAILED")
+		}
+	})
+	return now, was, err
+}
+
+func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	w := s.p.w
+	ctx, c := s.begin(ctx, "refresh")
+	c.seen = seen
+	rec, err := s.Store.Refresh(ctx, key, seen, timeout, fn)
+	s.report(c, "returned", func() {
+		w.judge.returned(c, rec, err)
+		w.note(c.who, "returns number %d", int(rec.Number))
+		if err != nil && ctx.Err() != nil && c.sent == nil {
+			w.count(callerLeft)
+		}
+	})
+	var pending *tokenclient.NotSavedError
+	if errors.As(err, &pending) {
+		return rec, s.pending(ctx, c, pending)
+	}
+	return rec, err
+}
+
+// pending is e with a judge. The times at which a session tries again are left to
+// chance; they are put off to when it tries at the latest, which is always the same.
+func (s *judgedStore) pending(ctx context.Context, c *call, e *tokenclient.NotSavedError) error {
+	w := s.p.w
+	last, wait := w.now(), time.Second
+	values := context.WithoutCancel(ctx)
+	return tokenclient.NewNotSavedError(e.Key, e.Token, e.Err, func(ctx context.Context) error {
+		_, again := s.begin(values, "save")
+		if s.gated {
+			s.p.until(again, last+wait)
+		}
+		err := e.Save(context.WithValue(ctx, callKey{}, again))
+		s.report(again, "saved", func() {
+			last, wait = w.now(), min(2*wait, time.Minute)
+			if err == nil || errors.Is(err, tokenclient.ErrReplaced) || errors.Is(err, tokenclient.ErrOvertaken) {
+				w.judge.settled(c, err)
+				w.note(again.who, "is settled")
+			}
+		})
+		return err
+	})
+}
+
+// seedEngine logs in before the run begins.
+func (w *world) seedEngine() {
+	p := &process{w: w, id: -1}
+	shared, err := store.NewShared(startOf{w, &call{p: p, name: "start", who: "start"}}, store.Plaintext(), nil)
+	if err == nil {
+		_, _, err = shared.Replace(context.Background(), keyOfRun, w.server.login().token())
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// startOf is the engine before the run begins.
+type startOf struct {
+	w *world
+	c *call
+}
+
+func (s startOf) Get(context.Context, string) ([]byte, error) { return nil, nil }
+
+func (s startOf) CompareAndSwap(_ context.Context, _ string, _, new []byte) (bool, error) {
+	s.w.commit(&operation{p: s.c.p, call: s.c}, new)
+	return true, nil
+}
+
+// closeSessions ends those that live.
+func (w *world) closeSessions() {
+	for _, p := range w.procs {
+		if p.dead {
+			continue
+		}
+		w.running++
+		go func() {
+			defer func() {
+				w.mu.Lock()
+				w.running--
+				w.mu.Unlock()
+				w.ring()
+			}()
+			err := p.session.Close(context.Background())
+			c := &client{p: p, own: &call{p: p, name: "close", who: p.name()}}
+			c.ask("closed", func() {
+				if err != nil {
+					w.violated("P2: closed with %v", err)
+				}
+			})
+		}()
+	}
+	w.run(func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.running == 0 && len(w.arrived) == 0
+	})
+}
