@@ -15,9 +15,8 @@ import (
 //
 // Keys are 64 characters, digits and lower-case letters from a to f, whatever the
 // program's own keys look like. Values are never empty, are whole records of some
-// hundred bytes to some ten KiB, and are sealed; they begin with a byte for the
-// format and 16 bytes that no other write shares, so an engine that compares only
-// these 17 bytes compares enough. Records are never deleted by this package.
+// hundred bytes to some ten KiB with any bytes in them, and are sealed; no two writes
+// share one. Records are never deleted by this package.
 //
 // Get and CompareAndSwap must be linearizable over all processes: a Get that begins
 // after a CompareAndSwap returned true sees its value or a later one. So they must

@@ -1,0 +1,125 @@
+package servers_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/servers"
+)
+
+// ask sends a line to a Redis and returns the line that it answers with.
+func ask(t *testing.T, address, line string, timeout time.Duration) (string, error) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+	if _, err := io.WriteString(conn, line+"\r\n"); err != nil {
+		return "", err
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(answer), err
+}
+
+func TestRedis(t *testing.T) {
+	s := servers.Redis(t)
+	if got, err := ask(t, s.Address, "SET a 1", time.Minute); got != "+OK" {
+		t.Fatal(got, err)
+	}
+	s.Freeze()
+	if got, err := ask(t, s.Address, "INCR a", 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal("frozen, it answered", got, err)
+	}
+	s.Thaw()
+	for range 2 {
+		s.Stop()
+		if got, err := ask(t, s.Address, "PING", time.Minute); err == nil {
+			t.Fatal("stopped, it answered", got)
+		}
+		s.Start()
+		// The INCR of the connection that was given up may have come to pass.
+		if got, err := ask(t, s.Address, "SETRANGE a 2 x", time.Minute); got != ":3" {
+			t.Fatal(got, err)
+		}
+	}
+}
+
+func TestSentinel(t *testing.T) {
+	if got, err := ask(t, servers.Sentinel(t).Address, "SENTINEL MYID", time.Minute); !strings.HasPrefix(got, "$40") {
+		t.Fatal(got, err)
+	}
+}
+
+// query runs an SQL statement with a program of the server's own.
+func query(t *testing.T, timeout time.Duration, statement string, program ...string) (string, error) {
+	t.Helper()
+	if paths, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + program[0]); len(paths) > 0 {
+		program[0] = paths[0]
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program[0], program[1:]...)
+	cmd.Stdin = strings.NewReader(statement)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	} else if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+// testSQL checks that what was committed outlives the server.
+func testSQL(t *testing.T, s *servers.Server, sql func(timeout time.Duration, statement string) (string, error)) {
+	t.Helper()
+	must := func(statement, want string) {
+		t.Helper()
+		if got, err := sql(time.Minute, statement); err != nil || got != want {
+			t.Fatalf("%s: %q, not %q: %v", statement, got, want, err)
+		}
+	}
+	must("CREATE TABLE a (b int);", "")
+	must("INSERT INTO a VALUES (7);", "")
+	s.Freeze()
+	if got, err := sql(200*time.Millisecond, "SELECT 1;"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal("frozen, it answered", got, err)
+	}
+	s.Thaw()
+	must("SELECT b FROM a;", "7")
+	s.Freeze()
+	s.Stop()
+	if got, err := sql(time.Minute, "SELECT 1;"); err == nil {
+		t.Fatal("stopped, it answered", got)
+	}
+	s.Start()
+	must("SELECT b FROM a;", "7")
+}
+
+func TestPostgreSQL(t *testing.T) {
+	s := servers.PostgreSQL(t)
+	host, port, _ := net.SplitHostPort(s.Address)
+	testSQL(t, s, func(timeout time.Duration, statement string) (string, error) {
+		return query(t, timeout, statement, "psql", "-X", "-q", "-t", "-A", "-h", host, "-p", port, "-U", s.User, s.Database)
+	})
+}
+
+func TestMariaDB(t *testing.T) {
+	s := servers.MariaDB(t)
+	host, port, _ := net.SplitHostPort(s.Address)
+	testSQL(t, s, func(timeout time.Duration, statement string) (string, error) {
+		return query(t, timeout, statement, "mariadb", "--no-defaults", "-N", "-h", host, "-P", port, "-u", s.User, s.Database)
+	})
+}
