@@ -1,0 +1,98 @@
+// Package sqlstore keeps tokens in a SQL database, for any number of processes and
+// machines that use the same one.
+//
+// A program opens the database with the driver of its choice, for this package
+// imports none. It needs [CreateTable] once, and [New], whose result is for
+// store.NewShared:
+//
+//	kv, err := sqlstore.New(db, sqlstore.PostgreSQL, "tokens")
+//	…
+//	tokens, err := store.NewShared(kv, store.Seal(key), nil)
+//
+// Complete programs are in the folder internal/interop of the repository, one of
+// them with a SQLite file that is encrypted as a whole.
+//
+// # What is guaranteed
+//
+// Each operation is one short statement. Nothing is held between two of them: no
+// connection, transaction or lock. So a small pool will do, and a proxy may give
+// each transaction another connection.
+//
+// Get and CompareAndSwap are linearizable on the server that takes the writes. Never
+// let a replica answer, nor a proxy that sends reads to one: an older record is an
+// older refresh token. What the server has answered to is kept as well as its
+// settings say, see below. If it fails and a replica takes over that had not got
+// the last records, these are lost: processes that have the newer token in memory
+// write it again, otherwise there has to be a new login. So let the primary wait
+// for a replica, if one is to take over.
+//
+// Connections must commit each statement by itself, as they do unless autocommit is
+// turned off.
+//
+// # SQLite
+//
+// Several processes on one machine share a file. It must be on a local disk. Versions
+// before 3.51.3, which can damage such a file, are refused at the first use.
+//
+// Drivers create files that every user may read. So create the folder and an empty
+// file first, with modes 0700 and 0600; SQLite gives its -wal, -shm and -journal
+// files the mode of the database. The data source name for modernc.org/sqlite and
+// for github.com/ncruces/go-sqlite3, with a path in which ?, # and % are escaped, is
+//
+//	file:PATH?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)
+//
+// With busy_timeout a statement waits for other processes instead of failing at
+// once; WAL makes writing several times faster; with synchronous=FULL, the default,
+// a power failure takes no record that was stored.
+//
+// # PostgreSQL
+//
+// With github.com/jackc/pgx/v5/stdlib, behind a proxy that gives each transaction
+// another connection, add default_query_exec_mode=exec to the data source name; no
+// other setting is needed. With several hosts in it add
+// target_session_attrs=read-write, so that none of them is a replica.
+//
+// Leave synchronous_commit and fsync on: with synchronous_commit=off a crash of the
+// server loses the records of its last second. With default_transaction_isolation
+// above "read committed" writers that meet get an error instead of an answer, and a
+// Shared asks again.
+//
+// # MariaDB
+//
+// With github.com/go-sql-driver/mysql no setting is needed; clientFoundRows and
+// interpolateParams may have either value. Leave innodb_flush_log_at_trx_commit=1.
+// Clusters with several primaries were not tested.
+//
+// # Table
+//
+// The statements of CreateTable, for those who create their tables by other means:
+//
+//	SQLite:
+//	CREATE TABLE IF NOT EXISTS "tokens" (k TEXT PRIMARY KEY, value BLOB NOT NULL, updated_at INTEGER NOT NULL) STRICT
+//
+//	PostgreSQL:
+//	CREATE TABLE IF NOT EXISTS "tokens" (k text COLLATE "C" PRIMARY KEY, value bytea NOT NULL, updated_at timestamptz NOT NULL)
+//
+//	MariaDB:
+//	CREATE TABLE IF NOT EXISTS `tokens` (k CHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, value MEDIUMBLOB NOT NULL, updated_at DATETIME(6) NOT NULL) ENGINE=InnoDB
+//
+// Column k is a hash of the program's key, value is a record, most of it sealed, and
+// updated_at is when it was written, by the clock of the database. The account of the
+// program needs SELECT, INSERT and UPDATE.
+//
+// # Old records
+//
+// A logout leaves a record of some 70 bytes that says so, which keeps a process that
+// was stopped meanwhile from bringing the session back. It is not needed for longer
+// than any process may be stopped. To delete those of more than a day ago, run from
+// time to time
+//
+//	SQLite:
+//	DELETE FROM "tokens" WHERE substr(value, 1, 1) = x'01' AND substr(value, 42, 1) >= x'02' AND updated_at < unixepoch() - 86400
+//
+//	PostgreSQL:
+//	DELETE FROM "tokens" WHERE substr(value, 1, 1) = '\x01' AND substr(value, 42, 1) >= '\x02' AND updated_at < now() - interval '1 day'
+//
+//	MariaDB:
+//	DELETE FROM `tokens` WHERE substr(value, 1, 1) = x'01' AND substr(value, 42, 1) >= x'02' AND updated_at < UTC_TIMESTAMP() - INTERVAL 1 DAY
+package sqlstore
