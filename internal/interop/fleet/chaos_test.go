@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
 var chaosFor = flag.Duration("chaos", 20*time.Second, "how long TestChaos torments each engine")
@@ -22,9 +23,9 @@ const (
 	chaosMargin  = 2 * time.Second
 )
 
-// TestChaos has processes work with one session, while the server refuses its access
-// token again and again, and kills processes (-9), stops and resumes them, and cuts
-// the engine off, at random. The server ends the session when a refresh token comes
+// TestChaos has processes work with some sessions whose access tokens live for a
+// second, and kills processes (-9), stops and resumes them, and cuts the engine off, at
+// random. The server ends the session when a refresh token comes
 // twice. That may happen only if the process that had exchanged it was killed before
 // it had saved, or was stopped or cut off from the engine for longer than the hold has
 // room for. When all is calm, every process that lives is served again.
@@ -43,6 +44,11 @@ func TestChaos(t *testing.T) {
 				lives:  map[string]*life{}, failed: map[string]int{},
 			}
 			t.Logf("%v, seed %d", long, seed)
+			for i := range 6 {
+				c.accounts = append(c.accounts, fmt.Sprint("user-", i))
+			}
+			c.base.Accounts = c.accounts
+			c.srv.Set(func(o *tokentest.Options) { o.AccessLifetime = time.Second })
 			c.gate.delay = func() time.Duration { return rand.N(100 * time.Millisecond) }
 			c.gate.stored = c.storedToken
 			c.run(t, long)
@@ -54,7 +60,8 @@ func TestChaos(t *testing.T) {
 // chaos is one run against one engine.
 type chaos struct {
 	*world
-	random *rand.Rand // of the driver alone
+	random   *rand.Rand // of the driver alone
+	accounts []string
 
 	mu            sync.Mutex // guards all below
 	lives         map[string]*life
@@ -69,10 +76,9 @@ type chaos struct {
 // life is what a member went through.
 type life struct {
 	p        *process
-	ready    chan struct{} // closed when it works
 	killed   time.Time
 	stops    []span
-	lastGood time.Time // when it was last served
+	lastGood map[string]time.Time // when each account was last served
 }
 
 // span is a time during which something was so. It is open while to is zero.
@@ -90,8 +96,10 @@ func (s span) within(from, to time.Time) time.Duration {
 }
 
 func (c *chaos) run(t *testing.T, long time.Duration) {
-	if err := c.login(t.Context(), false); err != nil {
-		t.Fatal(err)
+	for _, account := range c.accounts {
+		if err := c.login(t.Context(), account); err != nil {
+			t.Fatal(err)
+		}
 	}
 	const members = 4
 	for range members {
@@ -102,16 +110,14 @@ func (c *chaos) run(t *testing.T, long time.Duration) {
 	var cutDone = make(chan struct{}, 1)
 	for end := time.Now().Add(long); time.Now().Before(end) && !t.Failed(); {
 		switch n := c.random.IntN(100); {
-		case n < 50:
-			c.srv.RevokeAccess(account)
-		case n < 65:
+		case n < 20:
 			victim := c.pick()
 			c.kill(victim)
 			c.hire(t)
-		case n < 85:
+		case n < 50:
 			victim, d := c.pick(), time.Duration(c.random.Int64N(int64(2*(chaosTimeout+chaosMargin))))
 			under.Go(func() { c.stop(victim, d) })
-		case n < 90 && !cutting:
+		case n < 53 && !cutting:
 			cutting = true
 			d := time.Duration(c.random.Int64N(int64(2 * chaosMargin)))
 			under.Go(func() {
@@ -119,7 +125,7 @@ func (c *chaos) run(t *testing.T, long time.Duration) {
 				cutDone <- struct{}{}
 			})
 		}
-		c.mendLogin(t)
+		c.mendLogins(t)
 		select {
 		case <-cutDone:
 			cutting = false
@@ -133,7 +139,7 @@ func (c *chaos) run(t *testing.T, long time.Duration) {
 // hire starts another member, which begins to work when it is ready.
 func (c *chaos) hire(t *testing.T) {
 	p := c.launch(t)
-	l := &life{p: p, ready: make(chan struct{})}
+	l := &life{p: p, lastGood: map[string]time.Time{}}
 	c.mu.Lock()
 	c.lives[p.name] = l
 	c.mu.Unlock()
@@ -141,7 +147,6 @@ func (c *chaos) hire(t *testing.T) {
 		for r := range p.reports {
 			if r.Event == "ready" {
 				p.order(t, order{Do: "work", Timeout: 2 * (chaosTimeout + chaosMargin), Pause: 25 * time.Millisecond})
-				close(l.ready)
 				continue
 			}
 			c.hear(l, r)
@@ -154,7 +159,7 @@ func (c *chaos) hear(l *life, r report) {
 	defer c.mu.Unlock()
 	if r.Err == "" {
 		c.served++
-		l.lastGood = r.Began.Add(r.Took)
+		l.lastGood[r.Account] = r.Began.Add(r.Took)
 		return
 	}
 	if r.is("ErrLoginRequired") {
@@ -217,18 +222,20 @@ func (c *chaos) cut(t *testing.T, d time.Duration) {
 	c.mu.Unlock()
 }
 
-// mendLogin logs in again if the session was lost.
-func (c *chaos) mendLogin(t *testing.T) {
+// mendLogins logs in again where the session was lost.
+func (c *chaos) mendLogins(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	r, err := c.store.Load(ctx, account)
-	if r.State != tokenclient.Refused || err == nil {
-		return
-	}
-	if c.login(ctx, false) == nil {
-		c.mu.Lock()
-		c.lost++
-		c.mu.Unlock()
+	for _, account := range c.accounts {
+		r, err := c.store.Load(ctx, account)
+		if err == nil || r.State != tokenclient.Refused {
+			continue
+		}
+		if c.login(ctx, account) == nil {
+			c.mu.Lock()
+			c.lost++
+			c.mu.Unlock()
+		}
 	}
 }
 
@@ -236,12 +243,14 @@ func (c *chaos) mendLogin(t *testing.T) {
 func (c *chaos) calm(t *testing.T) {
 	since := time.Now()
 	for end := since.Add(patience); ; {
-		c.mendLogin(t)
+		c.mendLogins(t)
 		var waiting []string
 		c.mu.Lock()
 		for name, l := range c.lives {
-			if l.killed.IsZero() && !l.lastGood.After(since) {
-				waiting = append(waiting, name)
+			for _, account := range c.accounts {
+				if l.killed.IsZero() && !l.lastGood[account].After(since) {
+					waiting = append(waiting, name+" for "+account)
+				}
 			}
 		}
 		c.mu.Unlock()
@@ -255,8 +264,8 @@ func (c *chaos) calm(t *testing.T) {
 	}
 }
 
-// storedToken is the refresh token in the store.
-func (c *chaos) storedToken() string {
+// storedToken is the refresh token of account in the store.
+func (c *chaos) storedToken(account string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	r, err := c.store.Load(ctx, account)

@@ -20,8 +20,8 @@ import (
 type gate struct {
 	URL    string
 	srv    *tokentest.Server
-	delay  func() time.Duration // on either side of the server; nil: none
-	stored func() string        // the refresh token in the store, "" if that cannot be told; nil: not asked
+	delay  func() time.Duration        // on either side of the server; nil: none
+	stored func(account string) string // the refresh token in the store, "" if that cannot be told; nil: not asked
 	ended  context.Context
 
 	mu    sync.Mutex // guards calls
@@ -31,6 +31,7 @@ type gate struct {
 // call is one presentation of a refresh token.
 type call struct {
 	Member    string
+	Account   string
 	Presented string
 	Stored    string // what was in the store at that moment, if known
 	Arrived   time.Time
@@ -75,9 +76,12 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Token string `json:"refresh_token"`
 	}
 	_ = json.Unmarshal(body, &in)
-	c := &call{Member: r.Header.Get(memberHeader), Presented: in.Token, Arrived: time.Now()}
+	c := &call{
+		Member: r.Header.Get(memberHeader), Account: r.Header.Get(accountHeader),
+		Presented: in.Token, Arrived: time.Now(),
+	}
 	if g.stored != nil {
-		c.Stored = g.stored()
+		c.Stored = g.stored(c.Account)
 	}
 	g.mu.Lock()
 	g.calls = append(g.calls, c)

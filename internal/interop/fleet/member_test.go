@@ -20,21 +20,32 @@ import (
 // memberEnv makes the test binary a member. It holds the settings as JSON.
 const memberEnv = "SILENTREFRESH_TEST_MEMBER"
 
-// memberHeader has the name of the member that made a request.
-const memberHeader = "X-Member"
+// The headers of a refresh say which member makes it, and of whose token.
+const (
+	memberHeader  = "X-Member"
+	accountHeader = "X-Account"
+)
 
 func TestMain(m *testing.M) {
 	if text, ok := os.LookupEnv(memberEnv); ok {
 		os.Exit(runMember(text))
 	}
+	// These tests wait for each other's processes and compute little: more of them than
+	// the machine has processors may run at once.
 	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", "8")
+	}
 	os.Exit(m.Run())
 }
 
-// settings are what a member makes its session from.
+// settings are what a member makes its sessions from.
 type settings struct {
 	Name            string
-	URL             string // of the gate
+	Accounts        []string // one session each
+	URL             string   // of the gate
 	Engine, Address string
 	RefreshTimeout  time.Duration
 	Margin          time.Duration
@@ -43,19 +54,20 @@ type settings struct {
 // order is what a member is told to do.
 type order struct {
 	ID      int
-	Do      string        // "get", or "work": one request after another, for ever
+	Do      string        // "get" with the first session, or "work": one request after another with each, for ever
 	Timeout time.Duration // of each request
-	Pause   time.Duration // between two requests of "work"
+	Pause   time.Duration // between two requests of a session at work
 }
 
 // report is what a member says: about an order, or about a request of its work.
 type report struct {
-	ID    int    // 0: of its work, or Event
-	Event string // "ready"
-	Err   string
-	Kinds []string // the names of the sentinels that the error is
-	Began time.Time
-	Took  time.Duration
+	ID      int    // 0: of its work, or Event
+	Event   string // "ready"
+	Account string
+	Err     string
+	Kinds   []string // the names of the sentinels that the error is
+	Began   time.Time
+	Took    time.Duration
 }
 
 func (r report) is(kind string) bool {
@@ -91,10 +103,10 @@ func (r *report) fail(err error) {
 	}
 }
 
-// member is a process with a session.
+// member is a process with a session for each account.
 type member struct {
 	settings settings
-	client   *http.Client
+	clients  []*http.Client
 
 	mu  sync.Mutex // guards out
 	out *json.Encoder
@@ -127,55 +139,65 @@ func (m *member) start(text string) error {
 	if err != nil {
 		return err
 	}
-	plain := &http.Client{Transport: signed{new(http.Transport), s.Name}}
-	session, err := tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: s.URL + "/token/refresh", HTTPClient: plain},
-		Store:     shared, Key: account,
-		Origins:        []string{s.URL},
-		RefreshTimeout: s.RefreshTimeout,
-	})
-	if err != nil {
-		return err
+	base := new(http.Transport)
+	for _, account := range s.Accounts {
+		plain := &http.Client{Transport: signed{base, s.Name, account}}
+		session, err := tokenclient.New(tokenclient.Config{
+			Refresher: &tokenclient.JSONRefresher{URL: s.URL + "/token/refresh", HTTPClient: plain},
+			Store:     shared, Key: account,
+			Origins:        []string{s.URL},
+			RefreshTimeout: s.RefreshTimeout,
+		})
+		if err != nil {
+			return err
+		}
+		m.clients = append(m.clients, session.Wrap(plain))
 	}
-	m.client = session.Wrap(plain)
 	return nil
 }
 
-// signed puts the member's name on its requests.
+// signed puts the names of member and account on requests.
 type signed struct {
-	base http.RoundTripper
-	name string
+	base          http.RoundTripper
+	name, account string
 }
 
 func (s signed) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set(memberHeader, s.name)
+	req.Header.Set(accountHeader, s.account)
 	return s.base.RoundTrip(req)
 }
 
 func (m *member) obey(o order) {
 	if o.Do == "get" {
-		m.say(m.get(o))
+		m.say(m.get(0, o))
 		return
 	}
-	for pause := time.NewTicker(o.Pause); ; <-pause.C {
-		m.say(m.get(o))
+	for i := range m.clients {
+		go func() {
+			for pause := time.NewTicker(o.Pause); ; <-pause.C {
+				m.say(m.get(i, o))
+			}
+		}()
 	}
 }
 
-// get makes one request, and is an error unless it was answered with 200.
-func (m *member) get(o order) report {
+// get makes one request with the i-th session, and is an error unless it was answered
+// with 200.
+func (m *member) get(i int, o order) report {
 	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
 	defer cancel()
-	r := report{ID: o.ID, Began: time.Now()}
+	r := report{ID: o.ID, Account: m.settings.Accounts[i], Began: time.Now()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.settings.URL+"/api/", nil)
 	if err == nil {
 		var resp *http.Response
-		if resp, err = m.client.Do(req); err == nil {
+		if resp, err = m.clients[i].Do(req); err == nil {
 			_, err = io.Copy(io.Discard, resp.Body)
 			_ = resp.Body.Close()
 			if err == nil && resp.StatusCode != http.StatusOK {
-				err = fmt.Errorf("status %d", resp.StatusCode)
+				r.Kinds = append(r.Kinds, resp.Status)
+				err = errors.New(resp.Status)
 			}
 		}
 	}

@@ -80,4 +80,3 @@ func TestEngineDown(t *testing.T) {
 		})
 	}
 }
-

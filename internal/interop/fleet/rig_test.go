@@ -10,7 +10,7 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// account is whose token the members share.
+// account is whose token the members share when there is one.
 const account = "alice"
 
 // world is a server, its gate, and an engine that members share.
@@ -34,7 +34,7 @@ func newWorld(t testing.TB, name string, timeout, margin time.Duration) *world {
 		t.Fatal(err)
 	}
 	w.base = settings{
-		URL: w.gate.URL, Engine: name, Address: w.running.address,
+		URL: w.gate.URL, Accounts: []string{account}, Engine: name, Address: w.running.address,
 		RefreshTimeout: timeout, Margin: margin,
 	}
 	return w
@@ -48,16 +48,18 @@ func (w *world) launch(t testing.TB) *process {
 	return launch(t, s)
 }
 
-// login stores a new token, which has expired already if expired says so.
-func (w *world) login(ctx context.Context, expired bool) error {
-	if expired {
-		w.srv.Set(func(o *tokentest.Options) { o.AccessLifetime = -time.Hour })
-		defer w.srv.Set(func(o *tokentest.Options) { o.AccessLifetime = 0 })
-	}
+// login stores a new token of account's.
+func (w *world) login(ctx context.Context, account string) error {
+	_, _, err := w.store.Replace(ctx, account, w.srv.Issue(account))
+	return err
+}
+
+// loginExpired stores a token that has expired an hour ago, at the server too.
+func (w *world) loginExpired(ctx context.Context) error {
+	w.srv.Set(func(o *tokentest.Options) { o.AccessLifetime = -time.Hour })
 	token := w.srv.Issue(account)
-	if expired {
-		token.Issued = token.Expiry.Add(-15 * time.Minute)
-	}
+	w.srv.Set(func(o *tokentest.Options) { o.AccessLifetime = 0 })
+	token.Issued = token.Expiry.Add(-15 * time.Minute)
 	_, _, err := w.store.Replace(ctx, account, token)
 	return err
 }
