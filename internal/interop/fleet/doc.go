@@ -1,0 +1,12 @@
+// Package fleet holds tests only: many real processes that share one session through
+// each of the engines that the project ships, against one authorization server that
+// ends a session when a refresh token comes twice. Processes are killed and stopped,
+// and engines cut off, at random; the server's record is the judge.
+//
+//	go test ./internal/interop/fleet -v                        # a short run of all
+//	go test ./internal/interop/fleet -v -run Chaos -chaos 5m   # five minutes an engine
+//
+// A process, called member here, is the test binary itself, started again with an
+// environment variable. It has one tokenclient.Session and does what it is told on its
+// standard input.
+package fleet

@@ -1,0 +1,82 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// TestEngineDown cuts the engine off. As long as the access token is good nobody
+// notices. When it has expired, requests fail within their deadline with an error
+// that says what is the matter, and no refresh token is spent. When the engine is
+// back they succeed, with one refresh.
+func TestEngineDown(t *testing.T) {
+	for _, name := range engineNames {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, name, 5*time.Second, time.Second)
+			s := w.session(t)
+			client := s.Client()
+			get := func(d time.Duration) error {
+				ctx, cancel := context.WithTimeout(t.Context(), d)
+				defer cancel()
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.gate.URL+"/api/", nil)
+				if err != nil {
+					return err
+				}
+				resp, err := client.Do(req)
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					return errors.New(resp.Status)
+				}
+				return nil
+			}
+			if err := s.SetToken(t.Context(), w.srv.Issue(account)); err != nil {
+				t.Fatal(err)
+			}
+
+			mend := w.running.cut(t)
+			for i := range 100 {
+				if err := get(patience); err != nil {
+					t.Fatalf("engine down, access token good, request %d: %v", i, err)
+				}
+			}
+			w.srv.RevokeAccess(account)
+			for range 3 {
+				began := time.Now()
+				err := get(2 * time.Second)
+				took := time.Since(began)
+				if !errors.Is(err, tokenclient.ErrStoreUnavailable) && !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tokenclient.ErrLoginRequired) {
+					t.Errorf("engine down, access token refused: %v, want ErrStoreUnavailable or the deadline", err)
+				}
+				if took > 4*time.Second { // 2 s: a busy machine
+					t.Errorf("the deadline was 2 s, the answer took %v", took)
+				}
+			}
+			if n := w.srv.Counters().Refreshes; n != 0 {
+				t.Errorf("%d refreshes without an engine to announce them in", n)
+			}
+			mend()
+			for end := time.Now().Add(patience); ; {
+				err := get(patience)
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, tokenclient.ErrStoreUnavailable) || time.Now().After(end) {
+					t.Fatalf("engine back: %v", err)
+				}
+				<-time.After(50 * time.Millisecond) // the backoff of the failures above
+			}
+			if c := w.srv.Counters(); c.Refreshes != 1 || c.Reuses != 0 {
+				t.Errorf("%+v, want one refresh", c)
+			}
+		})
+	}
+}
