@@ -96,8 +96,9 @@
 // claim, and presents the token only if there is time left for the whole call and one
 // second, or half the margin if that is less. So in ordinary operation the others
 // notice a new token within a second; after a process was killed while it held the
-// key, one of them goes on after 30 seconds. Requests wait for that only if the access
-// token has expired.
+// key, one of them goes on after 30 seconds, and after a call that got no answer
+// within its timeout, after the 10 seconds of the margin: the request may have left
+// late. Requests wait for that only if the access token has expired.
 //
 // A holder that was stopped or cut off from the engine for longer than its hold is in
 // the place of a dead one: the others cannot tell. They take over, and may present the
@@ -109,8 +110,6 @@
 //     the request left, or
 //   - was stopped, or cut off from the engine, for longer than the hold after the
 //     request left, or
-//   - was stopped before the request left, even for less than that, got no answer within
-//     the timeout, and the server handled the request still later, or
 //   - died, and the server handled its request after the hold had run out,
 //
 // and even then only if another process has presented the token meanwhile. If none

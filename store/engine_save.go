@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -21,11 +22,18 @@ func (f *flight) finish(ctx context.Context, held entry, cur tokenclient.Record,
 		f.e.rememberRefusal(f.key, held.rec, res.err)
 		return f.refuse(ctx, held, res.err)
 	}
-	announced := held.rec.announced
-	if notSpent(res.err) {
+	announced, linger := held.rec.announced, time.Duration(0)
+	switch {
+	case notSpent(res.err):
 		announced = f.before
+	case errors.Is(res.err, context.DeadlineExceeded):
+		// The timeout began with the call. If the process was stopped then, or the
+		// connection was slow to come about, the request left later than that, and
+		// the server may be at work on it for as much longer. Who presented the
+		// token meanwhile would end the session.
+		linger = f.margin
 	}
-	f.release(ctx, held, announced)
+	f.release(ctx, held, announced, linger)
 	cur.Announced = int(announced)
 	return cur, true, res.err
 }
@@ -40,13 +48,17 @@ func notSpent(err error) bool {
 		errors.As(err, &t) && t.StatusCode >= 400 && t.StatusCode < 500 && t.StatusCode != 408
 }
 
-// release frees the hold in the record, once: if that fails, those who come next
-// wait for the length of the lease, and no harm is done.
-func (f *flight) release(ctx context.Context, held entry, announced uint8) {
+// release frees the hold in the record, or shortens what is left of it to linger,
+// once: if that fails, those who come next wait for the length of the lease, and no
+// harm is done.
+func (f *flight) release(ctx context.Context, held entry, announced uint8, linger time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, patienceLimit)
 	defer cancel()
 	r := *held.rec
-	r.writeID, r.lease, r.leaseLen, r.announced = newID(), [16]byte{}, 0, announced
+	r.writeID, r.leaseLen, r.announced = newID(), linger, announced
+	if linger == 0 {
+		r.lease = [16]byte{}
+	}
 	_, _ = f.e.medium.compareAndSwap(ctx, f.key, held.raw, r.encode())
 }
 
@@ -56,7 +68,7 @@ func (f *flight) retract(ctx context.Context) {
 	defer cancel()
 	q, err := f.e.read(ctx, f.key)
 	if err == nil && q.rec != nil && q.rec.lease == f.lease {
-		f.release(ctx, q, f.before)
+		f.release(ctx, q, f.before, 0)
 	}
 }
 

@@ -228,7 +228,6 @@ const (
 	endCutOff     = "holder without the engine longer than its hold"
 	endAnswerLost = "answer of the server lost"
 	endGap        = "holder stopped between check and send longer than its hold"
-	endGapLeft    = "holder stopped between check and send, and left while the server worked"
 )
 
 // revoked judges that the server saw t again, in q, and ended the family.
@@ -242,8 +241,6 @@ func (j *judge) revoked(t *pair, q *presentation) {
 		case why != "":
 		case p.late:
 			why = endGap
-		case p.early:
-			why = endGapLeft
 		}
 	}
 	if why == "" {
@@ -263,11 +260,10 @@ func (j *judge) revokes(p *process, t *pair) {
 }
 
 // abandoned judges that a process does not wait any more for the server.
-func (j *judge) abandoned(o *operation, q *presentation) {
+func (j *judge) abandoned(o *operation) {
 	if j.w.now()-o.started < j.w.set.timeout {
 		j.w.violated("P2: a call was cancelled after %v", j.w.now()-o.started)
 	}
-	q.early = j.w.now()-q.sent < j.w.set.timeout
 }
 
 // looked judges that a call sees h, and for how long it has.

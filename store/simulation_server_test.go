@@ -52,7 +52,6 @@ type presentation struct {
 	ambiguous bool          // and that is nothing
 	refused   bool
 	late      bool   // it went out though the hold could run out before the server was done
-	early     bool   // the process left before that
 	before    int    // how many there were when it was about to be sent
 	why       string // what was wrong with those before; "": nothing
 }
@@ -154,7 +153,7 @@ func (w *world) send(o *operation, q *presentation) {
 	c.sent = q
 	o.abandoned = func() {
 		q.over, q.ambiguous = true, true
-		w.judge.abandoned(o, q)
+		w.judge.abandoned(o)
 	}
 	kind := asAsked
 	if !w.quiet && w.chance(w.set.serverTrouble) {
