@@ -97,7 +97,7 @@
 // second, or half the margin if that is less. So in ordinary operation the others
 // notice a new token within a second; after a process was killed while it held the
 // key, one of them goes on after 30 seconds, and after a call that got no answer
-// within its timeout, after the 10 seconds of the margin: the request may have left
+// within its timeout, after the 10 seconds of the margin: its request may have left
 // late. Requests wait for that only if the access token has expired.
 //
 // A holder that was stopped or cut off from the engine for longer than its hold is in

@@ -243,6 +243,7 @@ func (f *flight) present(ctx context.Context, held entry, cur tokenclient.Record
 type outcome struct {
 	token *tokenclient.Token
 	err   error
+	late  bool // fn's context ended before it returned
 }
 
 // call runs fn on a goroutine of its own. The deferred send answers for a fn that
@@ -266,7 +267,7 @@ func call(ctx context.Context, fn refreshFunc, cur tokenclient.Record) outcome {
 		} else if err == nil {
 			err = notEmpty(t)
 		}
-		res = outcome{t, err}
+		res = outcome{t, err, ctx.Err() != nil}
 	}()
 	return <-result
 }

@@ -26,12 +26,16 @@ func (f *flight) finish(ctx context.Context, held entry, cur tokenclient.Record,
 	switch {
 	case notSpent(res.err):
 		announced = f.before
-	case errors.Is(res.err, context.DeadlineExceeded):
-		// The timeout began with the call. If the process was stopped then, or the
-		// connection was slow to come about, the request left later than that, and
-		// the server may be at work on it for as much longer. Who presented the
-		// token meanwhile would end the session.
-		linger = f.margin
+	case res.late || timedOut(res.err):
+		// The server may be at work on the request, and who presented the token
+		// meanwhile would end the session. Whoever gave up early says nothing about
+		// that; and if the process was stopped in the call, or the connection was
+		// slow to come about, the request left late, and is handled later than the
+		// timeout, by up to the margin.
+		linger = f.timeout + f.margin
+		if age, ok := f.e.timing.elapsed(f.issued); ok {
+			linger = max(linger-age, f.margin)
+		}
 	}
 	f.release(ctx, held, announced, linger)
 	cur.Announced = int(announced)
@@ -46,6 +50,13 @@ func notSpent(err error) bool {
 	var t *tokenclient.TokenError
 	return errors.Is(err, tokenclient.ErrNotPresented) ||
 		errors.As(err, &t) && t.StatusCode >= 400 && t.StatusCode < 500 && t.StatusCode != 408
+}
+
+// timedOut reports whether err says that there was no answer in time, be it the
+// context's time or that of a connection.
+func timedOut(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
 
 // release frees the hold in the record, or shortens what is left of it to linger,

@@ -6,9 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -414,6 +417,52 @@ func TestSharedWaitsForAsLongAsItSees(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestSharedHoldStaysAfterATimeout, whatever words it comes in, until the server is
+// done with the request. A failure that leaves no doubt frees the hold at once.
+func TestSharedHoldStaysAfterATimeout(t *testing.T) {
+	const timeout, margin = 20 * time.Second, 10 * time.Second
+	for _, tc := range []struct {
+		name  string
+		after time.Duration // how long the call took
+		err   error
+		want  time.Duration // how long after it the token is presented again
+	}{
+		{"context", timeout, context.DeadlineExceeded, margin},
+		{"context, lost on the way", timeout + time.Millisecond, errors.New("no answer"), margin},
+		{"connection", 2 * time.Second, os.ErrDeadlineExceeded, timeout + margin - 2*time.Second},
+		{"kernel", 2 * time.Second, &tokenclient.TokenError{Err: syscall.ETIMEDOUT}, timeout + margin - 2*time.Second},
+		{"dial", 2 * time.Second, fmt.Errorf("%w: %w", tokenclient.ErrNotPresented, os.ErrDeadlineExceeded), 0},
+		{"answer", 2 * time.Second, &tokenclient.TokenError{StatusCode: 400}, 0},
+		{"cut", 2 * time.Second, io.ErrUnexpectedEOF, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kv := &hookedKV{}
+				a, b := newShared(t, kv, 0), newShared(t, kv, 0)
+				seen := login(t, a, "k", "a")
+				_, err := a.Refresh(t.Context(), "k", seen, timeout, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+					time.Sleep(tc.after)
+					return nil, tc.err
+				})
+				if !errors.Is(err, tc.err) {
+					t.Fatalf("the first call: %v", err)
+				}
+				ended := time.Now()
+				rec, err := b.Refresh(t.Context(), "k", seen, timeout, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+					if d := time.Since(ended); d != tc.want {
+						t.Errorf("presented again %v after the call, want %v", d, tc.want)
+					}
+					return next(ctx, cur)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantToken(t, rec, "refresh-a'", 2)
+			})
+		})
+	}
 }
 
 // TestSharedPolls: soon at first, then ever less often, and never two at one time for

@@ -50,10 +50,10 @@
 // bytes, which with its key takes some 200 bytes of memory.
 // Whoever has millions of them removes those of long ago, with
 //
-//	redis-cli --scan --pattern 'PREFIX*' | xargs -I KEY redis-cli EVAL "
+//	redis-cli --scan --pattern 'PREFIX*' | xargs -I % redis-cli EVAL "
 //	  if redis.call('OBJECT', 'IDLETIME', KEYS[1]) > 604800 and redis.call('STRLEN', KEYS[1]) == 67 then
 //	    return redis.call('DEL', KEYS[1])
-//	  end" 1 KEY
+//	  end" 1 %
 //
 // A record of another length holds a token. IDLETIME counts seconds, and does not work
 // with a maxmemory-policy of LFU. Keep the records of the last days: a process that was
