@@ -76,6 +76,7 @@ type chaos struct {
 // life is what a member went through.
 type life struct {
 	p        *process
+	heard    chan struct{} // closed when all that it said is counted
 	killed   time.Time
 	stops    []span
 	lastGood map[string]time.Time // when each account was last served
@@ -132,6 +133,9 @@ func (c *chaos) run(t *testing.T, long time.Duration) {
 		case <-time.After(time.Duration(c.random.Int64N(int64(300 * time.Millisecond)))):
 		}
 	}
+	if c.kills == 0 { // in a short run
+		c.kill(c.pick())
+	}
 	under.Wait()
 	c.calm(t)
 }
@@ -139,11 +143,12 @@ func (c *chaos) run(t *testing.T, long time.Duration) {
 // hire starts another member, which begins to work when it is ready.
 func (c *chaos) hire(t *testing.T) {
 	p := c.launch(t)
-	l := &life{p: p, lastGood: map[string]time.Time{}}
+	l := &life{p: p, heard: make(chan struct{}), lastGood: map[string]time.Time{}}
 	c.mu.Lock()
 	c.lives[p.name] = l
 	c.mu.Unlock()
 	go func() {
+		defer close(l.heard)
 		for r := range p.reports {
 			if r.Event == "ready" {
 				p.order(t, order{Do: "work", Timeout: 2 * (chaosTimeout + chaosMargin), Pause: 25 * time.Millisecond})
@@ -279,6 +284,7 @@ func (c *chaos) storedToken(account string) string {
 func (c *chaos) judge(t *testing.T) {
 	for _, l := range c.lives {
 		l.p.kill()
+		<-l.heard
 	}
 	calls := c.gate.history()
 	rotated := map[string]call{} // by the token presented
