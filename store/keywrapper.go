@@ -152,18 +152,22 @@ func panicError(who string, p any) error {
 	return fmt.Errorf("%s panicked with a %T", who, p)
 }
 
-// lockedErr is the error for a wrapper that failed with err. It is err too, unless
-// that would give it a meaning that a failure of a key must not have: a wrapper
-// that uses a session of its own, say, may find itself logged out there.
+// lockedErr is the error for a wrapper that failed with err.
 func lockedErr(op, id string, err error) error {
-	for _, not := range []error{
+	return fmt.Errorf("%w: %s with key %q: %w", tokenclient.ErrStoreUnavailable, op, id, withoutVerdict(err))
+}
+
+// withoutVerdict returns err, unless that has a meaning that a failure of a key or an
+// engine must not have: one that uses a session of its own, say, may find itself
+// logged out there.
+func withoutVerdict(err error) error {
+	for _, verdict := range []error{
 		tokenclient.ErrNoToken, tokenclient.ErrLoginRequired, tokenclient.ErrStoreCorrupt,
 		tokenclient.ErrReplaced, tokenclient.ErrOvertaken, tokenclient.ErrNotPresented,
 	} {
-		if errors.Is(err, not) {
-			err = errors.New(err.Error())
-			break
+		if errors.Is(err, verdict) {
+			return errors.New(err.Error())
 		}
 	}
-	return fmt.Errorf("%w: %s with key %q: %w", tokenclient.ErrStoreUnavailable, op, id, err)
+	return err
 }

@@ -61,7 +61,8 @@ func (m kvMedium) get(ctx context.Context, key string) (value []byte, err error)
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
 	defer recovered("KV.Get", &err)
-	return m.kv.Get(ctx, kvKey(key))
+	value, err = m.kv.Get(ctx, kvKey(key))
+	return value, withoutVerdict(err)
 }
 
 func (m kvMedium) compareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
@@ -71,7 +72,8 @@ func (m kvMedium) compareAndSwap(ctx context.Context, key string, old, new []byt
 	if err := ctx.Err(); err != nil {
 		return false, fmt.Errorf("%w: %w", errNotWritten, err)
 	}
-	return m.kv.CompareAndSwap(ctx, kvKey(key), old, new)
+	swapped, err = m.kv.CompareAndSwap(ctx, kvKey(key), old, new)
+	return swapped, withoutVerdict(err)
 }
 
 // recovered turns the panic of a KV into an error: a new pair may be on its way into

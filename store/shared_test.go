@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -647,5 +648,105 @@ func TestSessionWhileTheEngineIsDown(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// brokenKV is an engine that fails with err, unless that is nil.
+type brokenKV struct {
+	store.KV
+	err error
+}
+
+func (b *brokenKV) Get(ctx context.Context, key string) ([]byte, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.KV.Get(ctx, key)
+}
+
+// TestSharedOverAnEngineWithASession: an engine that is called through a session of its
+// own may find that logged out. It is out of reach then, and nothing else.
+func TestSharedOverAnEngineWithASession(t *testing.T) {
+	for _, verdict := range []error{
+		tokenclient.ErrRefused, tokenclient.ErrLoginRequired, tokenclient.ErrLoggedOut,
+		tokenclient.ErrNoToken, tokenclient.ErrReplaced, tokenclient.ErrOvertaken,
+	} {
+		t.Run(verdict.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kv := &brokenKV{KV: &hookedKV{}}
+				s, err := tokenclient.New(tokenclient.Config{
+					Store: newShared(t, kv, 0), Key: "k", AnyOrigin: true,
+					Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+						return tok("new"), nil
+					}),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if err := s.Close(context.Background()); err != nil {
+						t.Error(err)
+					}
+				}()
+				if err := s.SetToken(t.Context(), tok("a")); err != nil {
+					t.Fatal(err)
+				}
+				kv.err = fmt.Errorf("the engine's own session: %w", verdict)
+				if _, err := s.Refresh(t.Context()); errors.Is(err, tokenclient.ErrLoginRequired) || !errors.Is(err, tokenclient.ErrStoreUnavailable) {
+					t.Errorf("%v, want ErrStoreUnavailable alone", err)
+				}
+				kv.err = nil
+				time.Sleep(time.Minute)
+				if _, err := s.Refresh(t.Context()); err != nil {
+					t.Errorf("the engine is back: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// revoker notes which refresh tokens are revoked.
+type revoker struct {
+	tokenclient.RefresherFunc
+	revoked []string
+}
+
+func (r *revoker) Revoke(_ context.Context, t *tokenclient.Token) error {
+	r.revoked = append(r.revoked, t.RefreshToken)
+	return nil
+}
+
+// TestLogoutOfATokenThatCannotBeOpened is an error: the server was not told.
+func TestLogoutOfATokenThatCannotBeOpened(t *testing.T) {
+	sealer := func(b byte) *store.Sealer {
+		k, err := store.KeyBytes("k", bytes.Repeat([]byte{b}, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store.Seal(k)
+	}
+	kv := &hookedKV{}
+	right, err := store.NewShared(kv, sealer(1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	login(t, right, "alice", "a")
+	wrong, err := store.NewShared(kv, sealer(2), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := new(revoker)
+	s, err := tokenclient.New(tokenclient.Config{Store: wrong, Key: "alice", AnyOrigin: true, Refresher: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Logout(t.Context()); err == nil || errors.Is(err, tokenclient.ErrStoreUnavailable) || len(r.revoked) > 0 {
+		t.Errorf("%v, and %d tokens revoked; want an error that is not about the store: the logout is stored", err, len(r.revoked))
+	}
+	if _, err := right.Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) {
+		t.Errorf("after the logout: %v", err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

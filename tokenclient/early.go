@@ -1,25 +1,26 @@
 package tokenclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 )
 
 // refreshEarly starts a refresh that nobody waits for: h is good for a while yet.
-func (s *Session) refreshEarly(h *held) {
+func (s *Session) refreshEarly(h *held, cause Cause) {
 	if !s.early.CompareAndSwap(false, true) {
 		return
 	}
 	if s.pool != nil {
-		s.pool.lines.refreshEarly(s, h)
+		s.pool.lines.refreshEarly(s, h, cause)
 		return
 	}
-	s.startEarly(h)
+	s.startEarly(h, cause)
 }
 
 // startEarly goes on with refreshEarly when it is the session's turn.
-func (s *Session) startEarly(h *held) {
+func (s *Session) startEarly(h *held, cause Cause) {
 	s.mu.Lock()
 	waits := s.earlyWaitsLocked(h)
 	if !waits {
@@ -33,8 +34,13 @@ func (s *Session) startEarly(h *held) {
 	go func() {
 		defer s.finish()
 		defer s.early.Store(false)
-		if s.worthPresenting(h) {
-			<-s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, CauseSoft) })
+		switch {
+		case h.overdue(time.Now()):
+			// It was kept fresh so far, and now somebody has to, as if a request
+			// waited for it.
+			_, _ = s.refreshed(context.Background(), h, cause) // every flight ends, so this does
+		case s.worthPresenting(h):
+			<-s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, cause) })
 		}
 	}()
 }
@@ -42,8 +48,10 @@ func (s *Session) startEarly(h *held) {
 // earlyWaitsLocked reports whether there is to be no early refresh of h now.
 func (s *Session) earlyWaitsLocked(h *held) bool {
 	now, trouble := time.Now(), s.trouble.now()
-	return s.closed || trouble.backoff.pending(now) != nil || trouble.earlier.pending(now) != nil ||
-		!exchangeable(s.refresher, h.record.Token)
+	if s.closed || trouble.backoff.pending(now) != nil {
+		return true
+	}
+	return !h.overdue(now) && (trouble.earlier.pending(now) != nil || !exchangeable(s.refresher, h.record.Token))
 }
 
 // worthPresenting looks at the store before an early refresh, and takes what

@@ -104,7 +104,7 @@ const (
 	CauseHard                  // the token has expired or is about to, and a request waits
 	CauseRejected              // the server refused the token
 	CauseForced                // Session.Refresh was called
-	CauseTimer                 // Session.KeepFresh found that it is time
+	CauseTimer                 // KeepFresh of a Session or Pool found that it is time
 )
 
 // String returns the cause's name in lower case: "none", "soft", "hard", "rejected",

@@ -101,8 +101,13 @@ func (s *Session) Logout(ctx context.Context) error {
 	}
 	// The two differ if another process refreshed, or if this one could not save.
 	errs := []error{err, s.revoke(ctx, mine.Token)}
-	if was.Token != nil && (mine.Token == nil || was.Token.RefreshToken != mine.Token.RefreshToken) {
+	switch {
+	case was.Token != nil && (mine.Token == nil || was.Token.RefreshToken != mine.Token.RefreshToken):
 		errs = append(errs, s.revoke(ctx, was.Token))
+	case was.State == Active && was.Token == nil && (mine.Token == nil || newer(was, mine)):
+		if _, ok := s.refresher.(Revoker); ok {
+			errs = append(errs, errors.New("tokenclient: logged out, but the server was not told: the stored token could not be opened"))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -268,10 +268,12 @@ func (p *Pool) sessionClosed(s *Session) {
 }
 
 // busy reports whether s has something to do, or knows something that would be lost
-// with it.
+// with it: the token endpoint, too, is not to be asked earlier for that.
 func (s *Session) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, trouble := time.Now().Round(0), s.trouble.now()
 	return s.running > 0 || s.waiting.Load() > 0 || s.early.Load() || s.control != nil ||
-		len(s.unsaved) > 0 || s.renewals != nil && s.renewals.due || s.trouble.now().left.unstored
+		len(s.unsaved) > 0 || s.renewals != nil && s.renewals.due || trouble.left.unstored ||
+		trouble.backoff.pending(now) != nil || s.storm != nil && s.storm.shut && now.Before(s.storm.next())
 }

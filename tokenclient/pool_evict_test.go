@@ -376,3 +376,36 @@ func TestPoolCloseErrors(t *testing.T) {
 		}
 	})
 }
+
+// TestPoolKeepsRetryAfter: a session that the token endpoint has sent away is not
+// forgotten before the time is over, or the next request would ask again at once.
+func TestPoolKeepsRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: expired}, MaxIdle: 1},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				if userOf(old) != "alice" {
+					return fresh(old), nil
+				}
+				calls.Add(1)
+				return nil, &tokenclient.TokenError{StatusCode: 400, RetryAfter: 9 * time.Minute, Err: errors.New("slow down")}
+			})
+		for range 3 {
+			for _, user := range []string{"alice", "bob", "carol", "dave"} {
+				if _, err := get(t, p, user).Token(t.Context()); (err == nil) != (user != "alice") {
+					t.Errorf("%s: %v", user, err)
+				}
+			}
+			time.Sleep(2 * time.Minute)
+			runtime.GC()
+		}
+		if n := calls.Load(); n != 1 {
+			t.Errorf("the endpoint was asked %d times before the time was over", n)
+		}
+		time.Sleep(5 * time.Minute)
+		_, _ = get(t, p, "alice").Token(t.Context())
+		if n := calls.Load(); n != 2 {
+			t.Errorf("after that it was asked %d times in all, want twice", n)
+		}
+	})
+}

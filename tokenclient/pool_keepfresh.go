@@ -32,7 +32,7 @@ func (p *Pool) KeepFresh(ctx context.Context, recent time.Duration) error {
 			now = time.Now().Round(0)
 			for len(list) > 0 && !now.Before(list[0].at) {
 				if d := list[0]; d.session.held.Load() == d.held {
-					d.session.refreshEarly(d.held)
+					d.session.refreshEarly(d.held, CauseTimer)
 				}
 				list = list[1:]
 			}

@@ -32,6 +32,7 @@ type pace struct {
 type earlyRefresh struct {
 	session *Session
 	held    *held
+	cause   Cause
 }
 
 // A forecast is how many refreshes will be due in each of the steps that come.
@@ -79,7 +80,7 @@ func (p *Pool) forecast(now time.Time) map[origin]*forecast {
 }
 
 // refreshEarly has s refresh h when there is room. s.early is set meanwhile.
-func (l *lines) refreshEarly(s *Session, h *held) {
+func (l *lines) refreshEarly(s *Session, h *held, cause Cause) {
 	s.mu.Lock()
 	waits := s.earlyWaitsLocked(h)
 	s.mu.Unlock()
@@ -99,7 +100,7 @@ func (l *lines) refreshEarly(s *Session, h *held) {
 		p.wait = wait
 	}
 	p.wait = min(p.wait, wait)
-	p.queue = append(p.queue, earlyRefresh{s, h})
+	p.queue = append(p.queue, earlyRefresh{s, h, cause})
 	if !p.timing {
 		p.timing = true
 		time.AfterFunc(0, func() { l.keepPace(ln) })
@@ -138,7 +139,7 @@ func (l *lines) keepPace(ln *line) {
 	l.mu.Unlock()
 	for _, e := range due {
 		if e.session.held.Load().generation == e.held.generation {
-			e.session.startEarly(e.held)
+			e.session.startEarly(e.held, e.cause)
 		} else {
 			e.session.early.Store(false) // a request could not wait
 		}

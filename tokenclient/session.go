@@ -191,7 +191,7 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 		return s.unrefreshed(ctx, h, now)
 	}
 	if !h.overdue(now) {
-		s.refreshEarly(h)
+		s.refreshEarly(h, CauseSoft)
 		return h, nil
 	}
 	next, err := s.refreshed(ctx, h, CauseHard)
