@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -55,6 +56,9 @@ func (e *engine) refresh(ctx context.Context, key string, seen tokenclient.Recor
 	}
 	if f.margin == 0 {
 		f.margin = min(max(timeout/4, 250*time.Millisecond), time.Second)
+	}
+	if unpresented.In(ctx) {
+		return f.saveAlone(ctx)
 	}
 	return f.run(ctx)
 }

@@ -129,6 +129,32 @@ func (f *flight) save(ctx context.Context, held entry, t *tokenclient.Token) (to
 	return s.saved(), pending
 }
 
+// saveAlone stores what fn returns without a hold, which only presentations need. A
+// token that follows the one in the record goes over whatever claim there is.
+func (f *flight) saveAlone(ctx context.Context) (tokenclient.Record, error) {
+	if err := f.e.settle(ctx, f.key); err != nil {
+		return tokenclient.Record{}, err
+	}
+	q, err := f.e.read(ctx, f.key)
+	switch {
+	case err != nil:
+		return tokenclient.Record{}, err
+	case q.rec == nil || q.rec.state == tokenclient.LoggedOut:
+		return q.header(), tokenclient.ErrNoToken
+	case q.rec.era != f.seen.Era || q.rec.number > f.seen.Number:
+		return f.e.answer(ctx, f.key, q)
+	}
+	if err := f.makeDataKey(ctx); err != nil {
+		return tokenclient.Record{}, err
+	}
+	detached := context.WithoutCancel(ctx)
+	res := call(detached, f.fn, f.seen)
+	if res.err != nil {
+		return q.header(), res.err
+	}
+	return f.save(detached, entry{q.raw, &record{era: f.seen.Era, number: f.seen.Number}}, res.token)
+}
+
 // settled says that the outcome of a save is final.
 func settled(err error) bool {
 	return err == nil || errors.Is(err, tokenclient.ErrReplaced) || errors.Is(err, tokenclient.ErrOvertaken)

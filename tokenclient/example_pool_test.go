@@ -23,14 +23,13 @@ func ExamplePool() {
 	}
 	defer srv.Close()
 
+	everybody := tokenclient.Config{
+		Refresher: srv.OAuth2Refresher(),
+		Origins:   []string{srv.URL},
+	}
 	pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
-		Store: new(store.Memory), // a store.File or store.Shared in earnest
-		Config: func(ctx context.Context, key string) (tokenclient.Config, error) {
-			return tokenclient.Config{
-				Refresher: srv.OAuth2Refresher(),
-				Origins:   []string{srv.URL},
-			}, nil
-		},
+		Store:  new(store.Memory), // a store.File or store.Shared in earnest
+		Config: func(context.Context, string) (tokenclient.Config, error) { return everybody, nil },
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -75,14 +74,13 @@ func ExamplePool() {
 // Tokens are refreshed before anybody has to wait for it, for those users who have
 // sent a request within the last ten minutes.
 func ExamplePool_KeepFresh() {
+	everybody := tokenclient.Config{
+		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+		Origins:   []string{"https://api.example.com"},
+	}
 	pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
-		Store: new(store.Memory),
-		Config: func(ctx context.Context, key string) (tokenclient.Config, error) {
-			return tokenclient.Config{
-				Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
-				Origins:   []string{"https://api.example.com"},
-			}, nil
-		},
+		Store:  new(store.Memory),
+		Config: func(context.Context, string) (tokenclient.Config, error) { return everybody, nil },
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -100,14 +98,13 @@ func ExamplePool_KeepFresh() {
 
 // What an operator wants to see.
 func ExamplePool_Stats() {
+	everybody := tokenclient.Config{
+		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+		Origins:   []string{"https://api.example.com"},
+	}
 	pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
-		Store: new(store.Memory),
-		Config: func(ctx context.Context, key string) (tokenclient.Config, error) {
-			return tokenclient.Config{
-				Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
-				Origins:   []string{"https://api.example.com"},
-			}, nil
-		},
+		Store:  new(store.Memory),
+		Config: func(context.Context, string) (tokenclient.Config, error) { return everybody, nil },
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -16,6 +16,10 @@ import (
 // Session.Close does not wait for it. Hooks that several sessions share are called
 // by each of them, and must be safe for concurrent use.
 //
+// A hook that panics ends the program, as a goroutine of its own would. In a Pool,
+// those that are not told a RefreshInfo do not say whose session it is: return Hooks of
+// its own for each key if that matters.
+//
 // No hook is told a secret. Errors are those of requests; they may name the key,
 // the token endpoint and where the token is stored.
 type Hooks struct {
@@ -26,8 +30,8 @@ type Hooks struct {
 	// costs nothing; calling it takes no lock and allocates nothing.
 	Attached func(ctx context.Context, generation uint64)
 
-	// RefreshStarted is called when a refresh begins, before it waits for the
-	// Store. One of Refreshed, Adopted, RefreshFailed and RefreshOvertaken
+	// RefreshStarted is called when a refresh begins, before it waits for its turn
+	// in a Pool and for the Store. One of Refreshed, Adopted, RefreshFailed and RefreshOvertaken
 	// follows, with the same Cause and Began, when it ends. Requests that join
 	// a refresh start none.
 	//
@@ -89,7 +93,7 @@ type RefreshInfo struct {
 	Generation uint64        // of the token that is held now; it goes up by one with each
 	Cause      Cause         // why the refresh was started; CauseNone: this is not about one
 	Began      time.Time     // when the refresh started; zero: this is not about one
-	Duration   time.Duration // how long the refresh took so far, waiting for the Store included
+	Duration   time.Duration // how long the refresh took so far, waiting for the Store, and in a Pool's line, included
 	Waiters    int           // callers that are waiting for a refresh, at that moment
 	Expiry     time.Time     // of the access token that is held now; zero: unknown
 }

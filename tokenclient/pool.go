@@ -23,6 +23,10 @@ type PoolConfig struct {
 	// Everybody who wants the key waits for the same call; its ctx ends when the
 	// last of them has left or the Pool is closed, and it must return then.
 	//
+	// Return the same Refresher, Attacher, Hooks and Logger for all keys, where that
+	// can be: sessions whose Configs are alike share what is made of them, which is
+	// a third of a session. A Config with Rejected or Renewed is like no other.
+	//
 	// If it fails, so does everything that wants the key for the next second; an
 	// error that is ErrLoginRequired is how to refuse users who do not exist
 	// before the Store is asked for them. It must not use the Pool for a key that
@@ -83,7 +87,8 @@ const (
 // endpoint sees an even rate. An answer with status 429 or with Retry-After makes
 // the other users' refreshes wait too, for a few seconds at first and for up to a
 // minute if it is repeated, and then go on one by one; so the limit of a single user
-// does not stop the others. Waiting in line does not count against
+// does not stop the others. While the endpoint gives no answer, or a 5xx, fewer and
+// fewer refreshes are made at a time, down to one. Waiting in line does not count against
 // Config.RefreshTimeout, and ends with a request's context.
 //
 // All this is for each token endpoint: the origin that an [OAuth2Refresher] or
@@ -233,7 +238,8 @@ func (p *Pool) Wrap(c *http.Client) *http.Client {
 	return wrapped
 }
 
-// Logout is [Session.Logout] of the user with that key.
+// Logout is [Session.Logout] of the user with that key. It needs a Config, too: log a
+// user out before PoolConfig.Config stops knowing of him.
 func (p *Pool) Logout(ctx context.Context, key string) error {
 	s, err := p.Session(ctx, key)
 	if err != nil {

@@ -43,10 +43,11 @@ func (s *Session) endpoint() origin {
 //
 // An endpoint that says 429 may mean one user or all of them. So all wait, not for
 // long at first, and then one goes: if it succeeds the others follow, one more at a
-// time with each success, and if it is refused for rate too all wait longer.
+// time with each success, and if it is refused for rate too all wait longer. Of an
+// endpoint that gives no answer, or a 5xx, less is asked with each.
 type line struct {
 	endpoint origin
-	limit    int // turns at the same time, lower after a refusal for rate
+	limit    int // turns at the same time, lower after a refusal for rate and in an outage
 	turns    int // that are taken
 	queue    []*ticket
 	urgent   map[*Session]int // how many refreshes under way wait for each
@@ -80,17 +81,18 @@ type turn struct {
 	began time.Time // of the presentation
 }
 
-// exchangeInTurn is exchange when it is the session's turn.
-func (s *Session) exchangeInTurn(lifetime context.Context, seen Record, fn func(context.Context, Record) (*Token, error)) (Record, error) {
+// exchangeInTurn is exchange when it is the session's turn, which comes first if it had
+// one just now.
+func (s *Session) exchangeInTurn(lifetime context.Context, seen Record, again bool, fn func(context.Context, Record) (*Token, error)) (Record, error) {
 	if s.pool == nil {
 		return s.exchange(lifetime, seen, s.timeout, fn)
 	}
-	for late := false; ; {
-		t, err := s.pool.lines.wait(lifetime, s, late)
+	for front := again; ; front = true {
+		t, err := s.pool.lines.wait(lifetime, s, front)
 		if err != nil {
 			return Record{}, err
 		}
-		late = false
+		late := false
 		r, err := s.exchange(lifetime, seen, s.timeout, func(ctx context.Context, current Record) (made *Token, err error) {
 			if !t.begin() {
 				late = true
@@ -288,6 +290,9 @@ func (ln *line) judge(began time.Time, err error, most int, now time.Time) {
 		wait := max(te.RetryAfter, backoffFirst<<min(ln.strikes, 10))
 		ln.strikes++
 		ln.struck, ln.resume, ln.limit = now, now.Add(min(wait, longest)), 1
+	case answered && (te.StatusCode == 0 || te.StatusCode >= 500):
+		// It is down, or about to be. The fewer ask, the sooner it is up again.
+		ln.limit = max(ln.limit/2, 1)
 	case err == nil, answered && te.StatusCode >= 400 && te.StatusCode < 500:
 		ln.strikes, ln.limit = 0, min(ln.limit+1, most)
 	}

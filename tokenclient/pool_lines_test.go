@@ -3,10 +3,12 @@ package tokenclient_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -418,6 +420,90 @@ func TestPoolKeepFreshShort(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestPoolLostAnswerFirst: the second try after a lost answer comes at once, however
+// long the line is: servers take the old token again for some seconds only.
+func TestPoolLostAnswerFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const users = 100
+		var mu sync.Mutex
+		first := map[string]time.Time{}
+		var gap time.Duration
+		p := newPool(t, tokenclient.PoolConfig{Store: new(store.Memory), MaxRefreshes: 1},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				if userOf(old) == poolUser(0) {
+					if first[poolUser(0)].IsZero() {
+						first[poolUser(0)] = time.Now()
+						return nil, io.ErrUnexpectedEOF // the server has rotated; the answer was lost
+					}
+					gap = time.Since(first[poolUser(0)])
+				}
+				return fresh(old), nil
+			})
+		for i := range users {
+			if err := get(t, p, poolUser(i)).SetToken(t.Context(), expired(poolUser(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		var wg sync.WaitGroup
+		for i := range users {
+			wg.Go(func() {
+				if err := ask(t.Context(), client, poolUser(i)); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		if gap > 5*time.Second {
+			t.Errorf("the second try, which is to come at once, came %v after the first", gap)
+		}
+	})
+}
+
+// TestPoolOutage: the more refreshes a token endpoint fails, the fewer it gets at a
+// time; when it is back all get through.
+func TestPoolOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const users, outage = 500, 10 * time.Second
+		back := time.Now().Add(outage)
+		var failed atomic.Int32
+		p := newPool(t, tokenclient.PoolConfig{Store: new(store.Memory)},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				time.Sleep(20 * time.Millisecond)
+				if time.Now().Before(back) {
+					failed.Add(1)
+					return nil, &tokenclient.TokenError{StatusCode: 503, Err: errors.New("down")}
+				}
+				return fresh(old), nil
+			})
+		for i := range users {
+			if err := get(t, p, poolUser(i)).SetToken(t.Context(), expired(poolUser(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		var wg sync.WaitGroup
+		for i := range users {
+			wg.Go(func() {
+				for ask(t.Context(), client, poolUser(i)) != nil {
+					time.Sleep(time.Second)
+				}
+			})
+		}
+		wg.Wait()
+		if n, most := failed.Load(), int32(2*outage/(20*time.Millisecond)); n > most {
+			t.Errorf("%d calls failed in %v, want at most %d: one at a time after the first", n, outage, most)
+		}
+		if took := time.Since(back); took > 30*time.Second {
+			t.Errorf("it took %v to serve all after the outage", took)
 		}
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 )
 
 // refresherGrace is how much longer than its context a Refresher may take before
@@ -99,12 +101,13 @@ func (s *Session) awaitLate(answered <-chan error, f flight, current Record, res
 }
 
 // saveLate stores t as the token that follows current, by way of a refresh that
-// presents nothing. made is t if it came so far. Until it does, the pair exists
+// presents nothing and so waits for nobody: those who hold the key by now are about to
+// present a token that is spent. made is t if it came so far. Until it does, the pair exists
 // nowhere else, so it is tried as long as the session lives and once after that.
 func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err error) {
 	for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
 		open := s.isOpen()
-		ctx, cancel := context.WithTimeout(s.insideContext(), s.timeout)
+		ctx, cancel := context.WithTimeout(unpresented.Context(s.insideContext()), s.timeout)
 		r, err = s.exchange(ctx, current, s.timeout, func(context.Context, Record) (*Token, error) {
 			made = t
 			return t, nil

@@ -171,13 +171,13 @@ func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 		made = t
 		return t, err
 	}
-	r, err := s.exchangeInTurn(lifetime, seen, fn)
+	r, err := s.exchangeInTurn(lifetime, seen, false, fn)
 	if failures == 0 && answerLost(err) {
 		// Some servers answer the same again for a while, and if the request was
 		// what got lost the session is saved; if it was the answer, and the
 		// server is strict, the session was lost before.
 		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", err)
-		r, err = s.exchangeInTurn(lifetime, seen, fn)
+		r, err = s.exchangeInTurn(lifetime, seen, true, fn)
 	}
 	if errors.Is(err, errNoTurn) {
 		s.mu.Lock()

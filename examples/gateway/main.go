@@ -30,15 +30,14 @@ import (
 
 // newPool returns the sessions of all users of the API.
 func newPool(api string, tokens tokenclient.Store, room int) (*tokenclient.Pool, error) {
+	everybody := tokenclient.Config{
+		Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
+		Origins:   []string{api},
+	}
 	return tokenclient.NewPool(tokenclient.PoolConfig{
 		Store:   tokens,
 		MaxIdle: room,
-		Config: func(context.Context, string) (tokenclient.Config, error) {
-			return tokenclient.Config{
-				Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
-				Origins:   []string{api},
-			}, nil
-		},
+		Config:  func(context.Context, string) (tokenclient.Config, error) { return everybody, nil },
 	})
 }
 
