@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,9 @@ func TestParts(t *testing.T) {
 			p := &page{&out, filepath.Join(t.TempDir(), "charts")}
 			if err := report(p, tiny, part.name); err != nil {
 				t.Fatal(err)
+			}
+			if part.name == "scaling" && runtime.NumCPU() == 1 {
+				return // nothing to compare
 			}
 			checkCharts(t, out.String(), p.charts)
 		})

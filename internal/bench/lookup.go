@@ -117,9 +117,7 @@ func printLookups(p *page, s settings, took *lookupTook) error {
 		g.bars = append(g.bars, bar{label: row.name, value: ns.median(), text: cell})
 	}
 	t.print(p)
-	ratio := took.pool.ns.over(took.found.ns)
-	low, high := ratio.interval()
-	fmt.Fprintf(p, "The sync.Map adds %.0f ns to a request, the Pool %.0f ns. A request through the Pool takes ×%.2f of one through the sync.Map, with a confidence of 95 %% from ×%.2f to ×%.2f.\n\n",
-		took.found.ns.minus(took.session.ns).median(), took.pool.ns.minus(took.session.ns).median(), ratio.median(), low, high)
+	fmt.Fprintf(p, "The sync.Map adds %.0f ns to a request, the Pool %.0f ns. A request through the Pool takes %s of one through the sync.Map, with a confidence of 95 %%.\n\n",
+		took.found.ns.minus(took.session.ns).median(), took.pool.ns.minus(took.session.ns).median(), ranged(took.pool.ns.over(took.found.ns)))
 	return p.draw(chart{"pool-lookup", "A request of one of many users", []group{g}})
 }

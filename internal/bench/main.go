@@ -38,7 +38,7 @@ type settings struct {
 }
 
 var (
-	full = settings{rounds: 51, long: 151, turn: 5 * time.Millisecond, callers: 10000, stampede: 21, deadline: 3, refresh: 2 * time.Second, sessions: 2000,
+	full = settings{rounds: 51, long: 101, turn: 5 * time.Millisecond, callers: 10000, stampede: 21, deadline: 3, refresh: 2 * time.Second, sessions: 2000,
 		known: 1_000_000, live: 10_000, stores: 7, store: 200 * time.Millisecond}
 	quick = settings{rounds: 11, long: 11, turn: 2 * time.Millisecond, callers: 10000, stampede: 3, deadline: 1, refresh: 2 * time.Second, sessions: 500,
 		known: 50_000, live: 5_000, stores: 3, store: 20 * time.Millisecond}

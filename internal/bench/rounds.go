@@ -83,6 +83,15 @@ func (s series) interval() (low, high float64) {
 	return sorted[k], sorted[n-1-k]
 }
 
+// ranged writes a ratio with its range.
+func ranged(s series) string {
+	low, high := s.interval()
+	if low == high {
+		return fmt.Sprintf("×%.3f", low)
+	}
+	return fmt.Sprintf("×%.3f (×%.3f to ×%.3f)", s.median(), low, high)
+}
+
 // calibrate returns how often f must run to take as long as a turn.
 func calibrate(turn time.Duration, f func() error) (int, error) {
 	for n := 1; ; n *= 2 {
@@ -111,8 +120,10 @@ func repeat(n int, f func() error) error {
 
 // timed returns how long f takes on average over n times, in nanoseconds, after
 // as many that do not count.
-func timed(n int, f func() error) (float64, error) {
-	if err := repeat(n, f); err != nil {
+func timed(n int, f func() error) (float64, error) { return timedAfter(n, n, f) }
+
+func timedAfter(before, n int, f func() error) (float64, error) {
+	if err := repeat(before, f); err != nil {
 		return 0, err
 	}
 	began := time.Now()

@@ -31,15 +31,13 @@ func scaling(p *page, s settings) error {
 			one, two := took[2*i], took[2*i+1]
 			ups[i] = one.over(two)
 			low, high := ups[i].interval()
-			up := fmt.Sprintf("×%.2f (×%.2f to ×%.2f)", ups[i].median(), low, high)
+			up := ranged(ups[i])
 			t.add(c.name, fmt.Sprintf("%.0f ns %s", one.median(), percent(one.spread())),
 				fmt.Sprintf("%.0f ns %s", two.median(), percent(two.spread())), up)
 			g.bars = append(g.bars, bar{c.name, ups[i].median(), low, high, up})
 		}
 		t.print(p)
-		ratio := ups[1].over(ups[0])
-		low, high := ratio.interval()
-		fmt.Fprintf(p, "silentrefresh's speed-up over the floor's: ×%.2f (×%.2f to ×%.2f).\n\n", ratio.median(), low, high)
+		fmt.Fprintf(p, "silentrefresh's speed-up over the floor's: %s.\n\n", ranged(ups[1].over(ups[0])))
 		picture.groups = append(picture.groups, g)
 	}
 	return p.draw(picture)

@@ -62,7 +62,7 @@ func parseStores(out []byte) []*storeTook {
 }
 
 func printStores(p *page, all []*storeTook) error {
-	fmt.Fprintf(p, "## Stores\n\nA Load, and a Refresh whose token call returns at once, of one key, one after the other; the token is of 850 and 600 bytes, and sealed except in Memory. Each writes to disk before it answers. Servers are on this machine; one whose program is missing is left out. Medians and half the distance of the quartiles.\n\n")
+	fmt.Fprintf(p, "## Stores\n\nA Load, and a Refresh whose token call returns at once, of one key, one after the other; the token is of 850 and 600 bytes. All but Memory seal it, and write to disk before they answer. Servers are on this machine; one whose program is missing is left out. Medians and half the distance of the quartiles.\n\n")
 	t := newTable("", "Load", "Refresh")
 	groups := []group{
 		{title: "Load (logarithmic)", unit: "time", log: true},
