@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
+	"math"
 	"sync"
 	"time"
 )
@@ -11,36 +11,46 @@ import (
 const (
 	deadlineWaiters = 20
 	deadlineOf      = 10 * time.Millisecond
-	deadlineRefresh = 2 * time.Second
 )
 
 // deadline measures how late a caller with a short deadline is free when others
 // wait for a long refresh.
-func deadline(w io.Writer, s settings) error {
+func deadline(p *page, s settings) error {
 	late := make([]series, len(contenders))
 	never := make([]string, len(contenders))
 	err := interleave(s.deadline, len(contenders), func(i int) (err error) {
-		never[i], err = deadlineOnce(contenders[i], &late[i])
+		never[i], err = deadlineOnce(contenders[i], s.refresh, &late[i])
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "## A waiter's deadline\n\nA refresh takes %v; %d callers come later, each with a deadline of %v. How long after its deadline such a caller is free.\n\n",
-		deadlineRefresh, deadlineWaiters, deadlineOf)
+	fmt.Fprintf(p, "## A waiter's deadline\n\nA refresh takes %v; %d callers come later, each with a deadline of %v. How long after its deadline such a caller is free.\n\n",
+		s.refresh, deadlineWaiters, deadlineOf)
 	t := newTable("", "median", "worst")
+	groups := []group{
+		{title: "Median (logarithmic)", unit: "time", log: true},
+		{title: "Worst (logarithmic)", unit: "time", log: true},
+	}
+	add := func(name string, values [2]float64, cells ...string) {
+		t.add(name, cells[0], cells[1])
+		for i := range groups {
+			groups[i].bars = append(groups[i].bars, bar{label: name, value: values[i], text: cells[i]})
+		}
+	}
 	for i, c := range contenders {
 		if never[i] != "" {
-			t.add(c.name, never[i], "")
+			add(c.name, [2]float64{math.NaN(), math.NaN()}, never[i], "")
 			continue
 		}
-		t.add(c.name, nsAsMS(late[i].median()), nsAsMS(late[i].quantile(1)))
+		median, worst := late[i].median(), late[i].quantile(1)
+		add(c.name, [2]float64{median, worst}, nsAsMS(median), nsAsMS(worst))
 	}
-	t.print(w)
-	return nil
+	t.print(p)
+	return p.draw(chart{"deadline", fmt.Sprintf("How late a caller with a deadline of %v is free", deadlineOf), groups})
 }
 
-func deadlineOnce(c contender, late *series) (never string, err error) {
+func deadlineOnce(c contender, refresh time.Duration, late *series) (never string, err error) {
 	i := newIssuer()
 	i.lifetime.Store(int64(-time.Second))
 	opened, err := c.open(place{base: &server{issuer: i}, issuer: i, origin: origin})
@@ -50,7 +60,7 @@ func deadlineOnce(c contender, late *series) (never string, err error) {
 	defer opened.close()
 	i.valid.Store(nil)
 	i.lifetime.Store(int64(time.Hour))
-	i.latency.Store(int64(deadlineRefresh))
+	i.latency.Store(int64(refresh))
 
 	// The first caller has no deadline of its own, and leaves when all are free.
 	first, leave := context.WithCancel(context.Background())

@@ -12,8 +12,8 @@ import (
 var headerCounts = []int{0, 4, 7, 8, 12, 15}
 
 // hotPath measures what a request costs while the token is good.
-func hotPath(w io.Writer, s settings) error {
-	fmt.Fprintf(w, "## Hot path\n\nWith a good token, at RoundTrip, over a base that costs nothing, by how many headers the caller set: the time and half the distance of the quartiles, the ratio to the floor's, allocations.\n\n")
+func hotPath(p *page, s settings) error {
+	fmt.Fprintf(p, "## Hot path\n\nWith a good token, at RoundTrip, over a base that costs nothing, by how many headers the caller set: the time and half the distance of the quartiles, the ratio to the floor's, allocations.\n\n")
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		for _, way := range ways {
 			var cells [][]cost // by contender and number of headers
@@ -25,20 +25,24 @@ func hotPath(w io.Writer, s settings) error {
 					return err
 				}
 			}
-			fmt.Fprintf(w, "### %s, %s\n\n", method, way.name)
-			printHot(w, cells)
+			fmt.Fprintf(p, "### %s, %s\n\n", method, way.name)
+			if err := printHot(p, method, way, cells); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // ways are how a turn is timed.
-var ways = []struct {
-	name  string
-	timed func(n int, f func() error) (float64, error)
-}{
-	{"garbage collected as by default", timed},
-	{"garbage collected between the turns", atRest},
+var ways = []way{
+	{"default", "garbage collected as by default", timed},
+	{"between", "garbage collected between the turns", atRest},
+}
+
+type way struct {
+	short, name string
+	timed       func(n int, f func() error) (float64, error)
 }
 
 // cost is what a request costs.
@@ -99,17 +103,21 @@ type payload struct{ *bytes.Reader }
 
 func (payload) Close() error { return nil }
 
-func printHot(w io.Writer, cells [][]cost) {
+func printHot(p *page, method string, way way, cells [][]cost) error {
 	head := []string{""}
+	var groups []group
 	for _, n := range headerCounts {
 		head = append(head, fmt.Sprint(n))
+		groups = append(groups, group{title: fmt.Sprintf("%d headers: time, over the floor's (drawn), allocations", n), mark: 1})
 	}
 	t := newTable(head...)
 	for i, c := range contenders {
 		row := []string{c.name}
 		for col, cell := range cells[i] {
-			row = append(row, fmt.Sprintf("%.0f ns %s, ×%.2f, %.0f", cell.ns.median(), percent(cell.ns.spread()),
-				cell.ns.over(cells[indexOf(floor)][col].ns).median(), cell.allocs))
+			ratio := cell.ns.over(cells[indexOf(floor)][col].ns).median()
+			text := fmt.Sprintf("%.0f ns %s, ×%.2f, %.0f", cell.ns.median(), percent(cell.ns.spread()), ratio, cell.allocs)
+			row = append(row, text)
+			groups[col].bars = append(groups[col].bars, bar{label: c.name, value: ratio, text: text})
 		}
 		t.add(row...)
 	}
@@ -118,7 +126,11 @@ func printHot(w io.Writer, cells [][]cost) {
 		row = append(row, fmt.Sprintf("×%.2f", cells[indexOf(ours)][col].ns.over(cells[indexOf(xoauth2)][col].ns).median()))
 	}
 	t.add(row...)
-	t.print(w)
+	t.print(p)
+	if method != http.MethodGet { // nearly the same
+		return nil
+	}
+	return p.draw(chart{"hot-" + way.short, "Hot path, GET, " + way.name, groups})
 }
 
 func indexOf(c contender) int {

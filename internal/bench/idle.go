@@ -2,27 +2,29 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"runtime"
 )
 
 // idle measures the memory of sessions that hold a token and do nothing.
-func idle(w io.Writer, s settings) error {
-	fmt.Fprintf(w, "## An idle session\n\nThe memory of one of %d, each with a token of its own and all over one base, beyond the text of that token and a client without one; what the contender needs to send a request counts. (The floor keeps no refresh token.)\n\n", s.sessions)
+func idle(p *page, s settings) error {
+	fmt.Fprintf(p, "## An idle session\n\nThe memory of one of %d, each with a token of its own and all over one base, beyond the text of that token and a client without one; what the contender needs to send a request counts. (The floor keeps no refresh token.)\n\n", s.sessions)
 	text, err := idleBytes(tokenText, s.sessions)
 	if err != nil {
 		return err
 	}
 	t := newTable("", "bytes")
+	g := group{title: "Bytes", unit: "bytes"}
 	for _, c := range contenders {
 		bytes, err := idleBytes(c, s.sessions)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		t.add(c.name, fmt.Sprint(int64(bytes)-int64(text)))
+		own := int64(bytes) - int64(text)
+		t.add(c.name, fmt.Sprint(own))
+		g.bars = append(g.bars, bar{label: c.name, value: float64(own), text: fmt.Sprint(own)})
 	}
-	t.print(w)
-	return nil
+	t.print(p)
+	return p.draw(chart{"idle", "An idle session, beyond the text of its token", []group{g}})
 }
 
 // tokenText is no contender but what is not one's own: the text of a token, and what

@@ -53,6 +53,45 @@ func (s series) over(base series) series {
 	return ratios
 }
 
+// minus returns the differences from what was measured of another in the same rounds.
+func (s series) minus(base series) series {
+	differences := make(series, len(s))
+	for i := range s {
+		differences[i] = s[i] - base[i]
+	}
+	return differences
+}
+
+// interval returns where the median is, with a confidence of at least 95 %, if the
+// rounds are independent: by the order statistics, whatever the distribution, as
+// benchstat does. With fewer than six rounds it is from the least to the most.
+func (s series) interval() (low, high float64) {
+	if len(s) == 0 {
+		return math.NaN(), math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(s))
+	n := len(sorted)
+	// below is the chance that at most k of n are below the median.
+	k, below := 0, math.Pow(0.5, float64(n))
+	for chance := below; ; k++ {
+		chance *= float64(n-k) / float64(k+1) // that exactly k+1 are
+		if below+chance > 0.025 {
+			break
+		}
+		below += chance
+	}
+	return sorted[k], sorted[n-1-k]
+}
+
+// ranged writes a ratio with its range.
+func ranged(s series) string {
+	low, high := s.interval()
+	if low == high {
+		return fmt.Sprintf("×%.3f", low)
+	}
+	return fmt.Sprintf("×%.3f (×%.3f to ×%.3f)", s.median(), low, high)
+}
+
 // calibrate returns how often f must run to take as long as a turn.
 func calibrate(turn time.Duration, f func() error) (int, error) {
 	for n := 1; ; n *= 2 {
@@ -81,8 +120,10 @@ func repeat(n int, f func() error) error {
 
 // timed returns how long f takes on average over n times, in nanoseconds, after
 // as many that do not count.
-func timed(n int, f func() error) (float64, error) {
-	if err := repeat(n, f); err != nil {
+func timed(n int, f func() error) (float64, error) { return timedAfter(n, n, f) }
+
+func timedAfter(before, n int, f func() error) (float64, error) {
+	if err := repeat(before, f); err != nil {
 		return 0, err
 	}
 	began := time.Now()

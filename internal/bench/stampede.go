@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime"
 	"sync"
@@ -17,13 +16,13 @@ const (
 )
 
 // stampede has many callers send a request at once when the token is dead.
-func stampede(w io.Writer, s settings) error {
+func stampede(p *page, s settings) error {
 	for _, kind := range []struct {
-		title   string
-		expired bool
+		name, title string
+		expired     bool
 	}{
-		{"the token has expired by the local clock", true},
-		{"the token was revoked, and is good by the local clock", false},
+		{"expired", "the token has expired by the local clock", true},
+		{"revoked", "the token was revoked, and is good by the local clock", false},
 	} {
 		seen := make([]stampedeSeen, len(contenders))
 		err := interleave(s.stampede, len(contenders), func(i int) error {
@@ -32,9 +31,13 @@ func stampede(w io.Writer, s settings) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "## Stampede: %s\n\n%d callers at once; an answer takes %v, a token call %v. Medians.\n\n",
+		fmt.Fprintf(p, "## Stampede: %s\n\n%d callers at once; an answer takes %v, a token call %v. Medians.\n\n",
 			kind.title, s.callers, stampedeLatency, stampedeTokenLatency)
-		printStampede(w, seen)
+		printStampede(p, seen)
+		err = p.draw(chart{"stampede-" + kind.name, fmt.Sprintf("%d callers at once: %s", s.callers, kind.title), stampedeGroups(seen)})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -102,7 +105,7 @@ func atOnce(n int, f func()) time.Duration {
 	return time.Since(began)
 }
 
-func printStampede(w io.Writer, seen []stampedeSeen) {
+func printStampede(p *page, seen []stampedeSeen) {
 	t := newTable("", "token calls", "401s at the server", "401s handed out", "errors", "wall time", "over gophercloud's", "afterwards")
 	base := seen[indexOf(openstack)].took
 	for i, c := range contenders {
@@ -120,7 +123,29 @@ func printStampede(w io.Writer, seen []stampedeSeen) {
 			most(s.handed), most(s.failed), nsAsMS(s.took.median())+" "+percent(s.took.spread()),
 			fmt.Sprintf("×%.2f", s.took.over(base).median()), after)
 	}
-	t.print(w)
+	t.print(p)
+}
+
+func stampedeGroups(seen []stampedeSeen) []group {
+	groups := []group{
+		{title: "Token calls", unit: "calls"},
+		{title: "401s at the server", unit: "401s"},
+		{title: "401s handed out to callers", unit: "401s"},
+		{title: "Wall time", unit: "time"},
+	}
+	for i, c := range contenders {
+		s := seen[i]
+		for g, b := range []bar{
+			{value: s.calls.median(), text: fmt.Sprintf("%.0f", s.calls.median())},
+			{value: s.refused.median(), text: fmt.Sprintf("%.0f", s.refused.median())},
+			{value: s.handed.median(), text: most(s.handed)},
+			{value: s.took.median(), text: nsAsMS(s.took.median()) + " " + percent(s.took.spread())},
+		} {
+			b.label = c.name
+			groups[g].bars = append(groups[g].bars, b)
+		}
+	}
+	return groups
 }
 
 // most is a median, and the most if that is something else.

@@ -5,6 +5,7 @@
 //
 //	go test ./internal/interop/fleet -v                        # a short run of all
 //	go test ./internal/interop/fleet -v -run Chaos -chaos 5m   # five minutes an engine
+//	go test ./internal/interop/fleet -run ^$ -bench Store      # how long a store takes, of one process
 //
 // A process, called member here, is the test binary itself, started again with an
 // environment variable. It has one tokenclient.Session and does what it is told on its

@@ -158,8 +158,10 @@ func openRedis(address string, margin time.Duration) (tokenclient.Store, error) 
 	return shared(redisstore.New(redis.NewClient(&redis.Options{Addr: address, ContextTimeoutEnabled: true}), "fleet:"), margin)
 }
 
-func startPostgreSQL(t testing.TB) *running {
-	s := servers.PostgreSQL(t, "max_connections=200")
+func startPostgreSQL(t testing.TB) *running { return postgreSQL(t, "max_connections=200") }
+
+func postgreSQL(t testing.TB, settings ...string) *running {
+	s := servers.PostgreSQL(t, settings...)
 	dsn := (&url.URL{
 		Scheme: "postgres", User: url.User(s.User), Host: s.Address, Path: s.Database, RawQuery: "sslmode=disable",
 	}).String()
@@ -167,8 +169,10 @@ func startPostgreSQL(t testing.TB) *running {
 	return &running{dsn, cutServer(s)}
 }
 
-func startMariaDB(t testing.TB) *running {
-	s := servers.MariaDB(t, "--max-connections=200")
+func startMariaDB(t testing.TB) *running { return mariaDB(t, "--max-connections=200") }
+
+func mariaDB(t testing.TB, options ...string) *running {
+	s := servers.MariaDB(t, options...)
 	dsn := fmt.Sprintf("%s@tcp(%s)/%s", s.User, s.Address, s.Database)
 	createTable(t, "mysql", sqlstore.MariaDB, dsn)
 	return &running{dsn, cutServer(s)}
