@@ -35,6 +35,9 @@ type flight struct {
 	refusal  error // fn's, while the record is not a tombstone yet
 }
 
+// maxTimeout keeps the length of a hold well within what a record can say.
+const maxTimeout = 24 * time.Hour
+
 // reentry is the key under which the context of fn says whose fn it is.
 type reentry struct {
 	e   *engine
@@ -45,7 +48,7 @@ func (e *engine) refresh(ctx context.Context, key string, seen tokenclient.Recor
 	if ctx.Value(reentry{e, key}) != nil {
 		return tokenclient.Record{}, tokenclient.ErrReentrant
 	}
-	if timeout <= 0 {
+	if timeout <= 0 || timeout > maxTimeout {
 		return tokenclient.Record{}, fmt.Errorf("store: Refresh with a timeout of %v", timeout)
 	}
 	f := &flight{

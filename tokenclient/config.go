@@ -58,7 +58,8 @@ type Config struct {
 	// expire on its way.
 	RefreshBefore time.Duration
 
-	// RefreshTimeout bounds one call of the Refresher. 0: 20 seconds. It should
+	// RefreshTimeout bounds one call of the Refresher. 0: 20 seconds; at most 1 hour,
+	// for if this process dies, others wait for it. It should
 	// be at least as long as the server works on a request whose client has
 	// left. Waiting for the Store is bounded by the contexts of those who wait.
 	RefreshTimeout time.Duration
@@ -96,7 +97,10 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-const defaultRefreshTimeout = 20 * time.Second
+const (
+	defaultRefreshTimeout = 20 * time.Second
+	maxRefreshTimeout     = time.Hour
+)
 
 // New makes a Session. It does no I/O: the token is loaded from the Store with
 // the first request. An error says which field of the Config is wrong.
@@ -131,6 +135,8 @@ func (c *Config) check() error {
 		return errors.New(`tokenclient: Config.Origins is empty; list where the token may go, like Origins: []string{"https://api.example.com"}`)
 	case c.RefreshTimeout < 0:
 		return fmt.Errorf("tokenclient: Config.RefreshTimeout is negative: %v", c.RefreshTimeout)
+	case c.RefreshTimeout > maxRefreshTimeout:
+		return fmt.Errorf("tokenclient: Config.RefreshTimeout is %v, more than %v: others wait for it if this process dies", c.RefreshTimeout, maxRefreshTimeout)
 	case c.Heartbeat < 0:
 		return fmt.Errorf("tokenclient: Config.Heartbeat is negative: %v", c.Heartbeat)
 	}

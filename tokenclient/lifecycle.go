@@ -94,6 +94,9 @@ func (s *Session) Logout(ctx context.Context) error {
 	epoch, mine := s.epoch, s.held.Load().record
 	s.endLocked(ErrLoggedOut, true)
 	s.mu.Unlock()
+	if s.pool != nil {
+		s.pool.keep(s) // it alone knows, until the store does
+	}
 
 	was, err := s.storeLogout(ctx, epoch)
 	if err != nil {

@@ -267,6 +267,23 @@ func (p *Pool) sessionClosed(s *Session) {
 	}
 }
 
+// keep takes s back if it was evicted and somebody still held it.
+func (p *Pool) keep(s *Session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.entries.load(s.key)
+	if !p.closed && e != nil && e.session.Load() == nil && e.held.Value() == s {
+		p.takeBackLocked(e, s)
+	}
+}
+
+// takeBackLocked keeps e's session again, which was evicted.
+func (p *Pool) takeBackLocked(e *entry, s *Session) {
+	e.forget.Stop()
+	e.session.Store(s)
+	p.keepLocked(e)
+}
+
 // busy reports whether s has something to do, or knows something that would be lost
 // with it: the token endpoint, too, is not to be asked earlier for that.
 func (s *Session) busy() bool {

@@ -409,3 +409,31 @@ func TestPoolKeepsRetryAfter(t *testing.T) {
 		}
 	})
 }
+
+// TestPoolKeepsLogout: a session that was forgotten while somebody held it is not
+// forgotten after a logout that could not be stored: it alone knows of that.
+func TestPoolKeepsLogout(t *testing.T) {
+	st := &stepStore{Store: new(store.Memory)}
+	p := newPool(t, tokenclient.PoolConfig{Store: st, MaxIdle: 1}, noRefresh)
+	func() {
+		s := get(t, p, "alice")
+		for _, key := range []string{"alice", "bob", "carol"} {
+			if err := get(t, p, key).SetToken(t.Context(), everybody(key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		st.broken.Store(true)
+		if err := s.Logout(t.Context()); !errors.Is(err, tokenclient.ErrStoreUnavailable) {
+			t.Fatal(err)
+		}
+		st.broken.Store(false)
+	}()
+	for range 5 {
+		runtime.GC()
+		runtime.Gosched()
+	}
+	client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+	if err := ask(t.Context(), client, "alice"); !errors.Is(err, tokenclient.ErrLoginRequired) {
+		t.Errorf("a request with the token of a user who was logged out: %v", err)
+	}
+}

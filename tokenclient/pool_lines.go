@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	turnPatience = time.Second     // how long a turn waits for the Store's hold on its key
+	turnPatience = time.Second     // how long a turn waits for the Store's hold on its key; doubles if that was too short
+	maxTurnsLost = 6               // that it doubles for
 	slowFirst    = 5 * time.Second // the longest that all wait after the first refusal for rate
 )
 
@@ -72,7 +73,8 @@ type ticket struct {
 // It is taken before the Store is asked for the hold on the key, because with the hold
 // the presentation is announced and must follow at once. But the hold may be with
 // another process, or with one that was killed, for as long as half a minute: a turn
-// that has not come to its presentation after turnPatience goes to somebody else.
+// that has not come to its presentation after turnPatience goes to somebody else. The
+// next one of that refresh has more patience, so that a slow Store is no dead end.
 type turn struct {
 	lines *lines
 	line  *line
@@ -87,8 +89,8 @@ func (s *Session) exchangeInTurn(lifetime context.Context, seen Record, again bo
 	if s.pool == nil {
 		return s.exchange(lifetime, seen, s.timeout, fn)
 	}
-	for front := again; ; front = true {
-		t, err := s.pool.lines.wait(lifetime, s, front)
+	for lost := 0; ; lost++ {
+		t, err := s.pool.lines.wait(lifetime, s, again || lost > 0, turnPatience<<min(lost, maxTurnsLost))
 		if err != nil {
 			return Record{}, err
 		}
@@ -160,9 +162,9 @@ func (l *lines) forgetLocked(ln *line) {
 	}
 }
 
-// wait waits in line for s's turn, in front if it had one already. The caller ends
-// the turn.
-func (l *lines) wait(ctx context.Context, s *Session, front bool) (*turn, error) {
+// wait waits in line for s's turn, in front if it had one already. The caller begins
+// the presentation within patience, and ends the turn.
+func (l *lines) wait(ctx context.Context, s *Session, front bool, patience time.Duration) (*turn, error) {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -192,7 +194,7 @@ func (l *lines) wait(ctx context.Context, s *Session, front bool) (*turn, error)
 		ln.turns--
 	case tk.granted:
 		t := &turn{lines: l, line: ln, taken: true}
-		t.timer = time.AfterFunc(turnPatience, t.expire)
+		t.timer = time.AfterFunc(patience, t.expire)
 		return t, nil
 	default:
 		if i := slices.Index(ln.queue, tk); i >= 0 {

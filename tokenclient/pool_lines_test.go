@@ -507,3 +507,54 @@ func TestPoolOutage(t *testing.T) {
 		}
 	})
 }
+
+// slowStore takes a while to write an announcement.
+type slowStore struct {
+	tokenclient.Store
+	takes time.Duration
+}
+
+func (s *slowStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	return s.Store.Refresh(ctx, key, seen, timeout, func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error) {
+		time.Sleep(s.takes)
+		return fn(ctx, current)
+	})
+}
+
+// TestPoolSlowStore: a store that takes longer than a turn has patience for makes
+// refreshes slow, and does not stop them.
+func TestPoolSlowStore(t *testing.T) {
+	for _, takes := range []time.Duration{900 * time.Millisecond, 1100 * time.Millisecond, 5 * time.Second} {
+		t.Run(takes.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const users = 300
+				p := newPool(t, tokenclient.PoolConfig{Store: &slowStore{new(store.Memory), takes}},
+					func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+						time.Sleep(50 * time.Millisecond)
+						return fresh(old), nil
+					})
+				for i := range users {
+					if err := get(t, p, poolUser(i)).SetToken(t.Context(), expired(poolUser(i))); err != nil {
+						t.Fatal(err)
+					}
+				}
+				client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+				began := time.Now()
+				var wg sync.WaitGroup
+				for i := range users {
+					wg.Go(func() {
+						if err := ask(t.Context(), client, poolUser(i)); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				wg.Wait()
+				// 32 at a time, each after a turn or two that were lost.
+				if took, most := time.Since(began), 4*time.Duration(users/32+1)*(takes+time.Second); took > most {
+					t.Errorf("it took %v, want at most %v", took, most)
+				}
+			})
+		})
+	}
+}

@@ -182,9 +182,7 @@ func (p *Pool) rememberedLocked(key string) (*Session, error) {
 	if s == nil {
 		return nil, nil
 	}
-	e.forget.Stop()
-	e.session.Store(s)
-	p.keepLocked(e)
+	p.takeBackLocked(e, s)
 	return s, nil
 }
 

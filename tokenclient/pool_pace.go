@@ -1,6 +1,9 @@
 package tokenclient
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// paceLongest is how long an early refresh waits at most, if its token is good
@@ -17,22 +20,44 @@ const (
 )
 
 // A pace spreads out early refreshes, which have time: what is in the queue is begun
-// at the lowest even rate with which nobody waits longer than may be, neither those
-// who are there nor those who will come. For the sessions know when that is: what
+// at the lowest rate with which nobody waits longer than may be, neither those who are
+// there nor those who will come. Who has less time than the others goes first, and
+// hurries nobody else. For the sessions know when that is: what
 // comes as a wave leaves as a plateau. lines.mu guards it.
 type pace struct {
-	queue  []earlyRefresh
-	wait   time.Duration // the shortest time that one of the queue may wait
-	rate   float64       // per second; does not go down while there is a queue
-	credit float64       // refreshes that may begin now
-	looked time.Time     // when credit was counted up
-	timing bool          // a timer is going to look again
+	queue  []earlyRefresh // in the order in which they must begin
+	rate   float64        // per second; goes down slowly while there is a queue
+	credit float64        // refreshes that may begin now
+	looked time.Time      // when credit was counted up
+	timing bool           // a timer is going to look again
 }
 
 type earlyRefresh struct {
 	session *Session
 	held    *held
 	cause   Cause
+	until   time.Time // when it must begin
+}
+
+// push adds e. Those who must begin at the same time begin in the order in which they
+// came.
+func (p *pace) push(e earlyRefresh) {
+	i, _ := slices.BinarySearchFunc(p.queue, e, func(a, b earlyRefresh) int {
+		if a.until.After(b.until) {
+			return 1
+		}
+		return -1
+	})
+	p.queue = slices.Insert(p.queue, i, e)
+}
+
+// needed is the lowest rate with which all of the queue begin when they must. Of a long
+// queue it looks at some.
+func (p *pace) needed(now time.Time) (rate float64) {
+	for i := 0; i < len(p.queue); i += max(1, i/64) {
+		rate = max(rate, float64(i+1)/max(p.queue[i].until.Sub(now), time.Second).Seconds())
+	}
+	return rate
 }
 
 // A forecast is how many refreshes will be due in each of the steps that come.
@@ -96,11 +121,7 @@ func (l *lines) refreshEarly(s *Session, h *held, cause Cause) {
 	}
 	ln := l.lineLocked(s)
 	p := &ln.pace
-	if len(p.queue) == 0 {
-		p.wait = wait
-	}
-	p.wait = min(p.wait, wait)
-	p.queue = append(p.queue, earlyRefresh{s, h, cause})
+	p.push(earlyRefresh{s, h, cause, time.Now().Add(wait)})
 	if !p.timing {
 		p.timing = true
 		time.AfterFunc(0, func() { l.keepPace(ln) })
@@ -113,10 +134,11 @@ func (l *lines) keepPace(ln *line) {
 	l.mu.Lock()
 	now := time.Now()
 	p := &ln.pace
-	rate := max(paceLeast, l.coming[ln.endpoint].rate(len(p.queue), p.wait))
-	if p.rate < rate || p.credit >= 1 { // the latter if nobody waited
-		p.rate = rate
+	rate := max(paceLeast, p.needed(now), l.coming[ln.endpoint].rate(len(p.queue), paceLongest))
+	if p.credit < 1 { // somebody waited: what comes down slowly is more even
+		rate = max(rate, p.rate*(1-now.Sub(p.looked).Seconds()/paceLongest.Seconds()))
 	}
+	p.rate = rate
 	p.credit = min(p.credit+p.rate*now.Sub(p.looked).Seconds(), 1+2*p.rate*paceStep.Seconds())
 	p.looked = now
 	var due []earlyRefresh

@@ -156,3 +156,44 @@ func requests(t *testing.T, p *tokenclient.Pool, n int, every, long time.Duratio
 		time.Sleep(time.Second)
 	}
 }
+
+// TestPoolPaceOneHurries: one user whose token lives for 20 s goes first, and makes
+// nobody else hurry.
+func TestPoolPaceOneHurries(t *testing.T) {
+	n := 20_000
+	if testing.Short() || raceEnabled {
+		n = 2000
+	}
+	synctest.Test(t, func(t *testing.T) {
+		seconds := newSeconds()
+		issued := time.Now()
+		st := &poolStore{known: func(key string) *tokenclient.Token {
+			t := pair("access-"+key, "refresh-"+key, 0)
+			t.Issued = issued
+			t.Expiry = issued.Add(time.Hour + rand.N(time.Minute))
+			if key == "hasty" {
+				t.Expiry = issued.Add(20 * time.Second)
+			}
+			return t
+		}}
+		p := newPool(t, tokenclient.PoolConfig{Store: st, MaxIdle: n + 1, IdleFor: 24 * time.Hour},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				time.Sleep(30 * time.Millisecond)
+				if userOf(old) == "hasty" {
+					return pair("again", old.RefreshToken, 20*time.Second), nil
+				}
+				seconds.count(userOf(old))
+				return pair("access2-"+userOf(old), old.RefreshToken, 24*time.Hour), nil
+			})
+		for i := range n {
+			get(t, p, poolUser(i))
+		}
+		get(t, p, "hasty")
+		keepAllFresh(t, p, time.Hour+2*time.Minute)
+		most, mean, in := seconds.spread()
+		t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", n, mean, in, most, float64(most)/mean)
+		if float64(most) > 1.5*mean {
+			t.Errorf("%d refreshes in the busiest second, %.1f on the average", most, mean)
+		}
+	})
+}
