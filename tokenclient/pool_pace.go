@@ -136,7 +136,7 @@ func (l *lines) keepPace(ln *line) {
 	p := &ln.pace
 	rate := max(paceLeast, p.needed(now), l.coming[ln.endpoint].rate(len(p.queue), paceLongest))
 	if p.credit < 1 { // somebody waited: what comes down slowly is more even
-		rate = max(rate, p.rate*(1-now.Sub(p.looked).Seconds()/paceLongest.Seconds()))
+		rate = max(rate, p.rate*(1-now.Sub(p.looked).Seconds()/(4*paceLongest).Seconds()))
 	}
 	p.rate = rate
 	p.credit = min(p.credit+p.rate*now.Sub(p.looked).Seconds(), 1+2*p.rate*paceStep.Seconds())
