@@ -126,7 +126,14 @@
 // given up after 5 seconds. What was written must survive a crash of the engine: if it
 // comes back with an older record, that holds a spent token, which only those mend who
 // still have the newer one in memory. So set it up to write to disk before it answers,
-// and to fail over only to replicas that have everything.
+// and to fail over only to replicas that have everything. A newer token in memory mends
+// an older record of the same login only. A record that is gone counts as logged out,
+// for all processes and whatever they have in memory, so do not empty the table, or
+// flush the database, of an engine in use.
+//
+// All processes need the same keys: one that logs in with another key locks the others
+// out. They may have different timeouts and margins; the longest hold is what the others
+// wait for when its holder has died.
 //
 // # Errors
 //
@@ -134,7 +141,8 @@
 // logged in. ErrStoreUnavailable means that there may be a token but it cannot be
 // had now: the folder cannot be read or written, the engine does not answer, a key is
 // locked or missing, the disk is full, another process is at work, or ctx ended, in
-// which case the error is ctx's too. ErrStoreCorrupt means that nobody can make sense
+// which case the error is ctx's too; an engine that did not answer within 5 seconds is
+// context.DeadlineExceeded as well. ErrStoreCorrupt means that nobody can make sense
 // of what is stored; a login replaces it. They name the operation and the file, or the
 // record's key in the engine, and hold no secret.
 package store

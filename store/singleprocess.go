@@ -29,6 +29,10 @@ type Storage interface {
 // deployments run two, and so do mobile apps with an extension or a background
 // service. For those take a File, or a KV with a real compare-and-swap.
 //
+// If the process was killed in the middle of a refresh, the next one waits until that
+// request is over: for the session's RefreshTimeout and [SharedOptions.Margin], 30 s by
+// default. An app whose user is watching may want less of both.
+//
 // There must be one SingleProcess for a storage in the process. It is safe for
 // concurrent use, and calls s from one goroutine at a time. A call to s that takes
 // longer than its context is left to end by itself; later calls wait for it.

@@ -33,12 +33,11 @@
 // the choice: one that falls back to a key file when the keyring is locked cannot
 // read its tokens, and logs in anew.
 //
-// A machine without a display can have one all the same, for example with the
-// packages dbus and gnome-keyring:
-//
-//	dbus-run-session -- sh -c '
-//		printf %s "$PASSWORD" | gnome-keyring-daemon --unlock --components=secrets
-//		exec program'
+// A machine without a display can have one all the same, with the packages dbus and
+// gnome-keyring: "gnome-keyring-daemon --unlock" with a password on its standard input,
+// under dbus-run-session. But a program that starts before the daemon is ready meets a
+// second one, which is locked, and the daemon may outlive its bus: for a service a key
+// file is simpler.
 //
 // Android and iOS are not supported, nor is FreeBSD without cgo; there Key is
 // [errors.ErrUnsupported]. On Android and iOS, write a [store.KeyWrapper] over the

@@ -26,10 +26,10 @@
 // Redis answers a write before its replicas have it. If the master fails just then,
 // what takes its place, by Sentinel or in a Cluster, has an older record: of the last
 // moments of the old master, or of all the time that it was cut off from its replicas
-// and went on. A session that has the newer token in memory puts it back, so that
-// usually nothing is noticed. If its process was lost too, the next one presents a
-// token that was exchanged already, and a strict server then asks for a login.
-// Likewise a logout of these moments may come undone, unless the server was told to
+// and went on. A session that has the newer token of the same login in memory puts it
+// back, so that usually nothing is noticed. If its process was lost too, the next one
+// presents a token that was exchanged already, and a strict server then asks for a
+// login. Likewise a login of these moments is lost, and a logout may come undone, unless the server was told to
 // revoke the token, which tokenclient's Logout does if it can; and for as long as there
 // are two masters, two processes can each present the same token.
 //

@@ -25,11 +25,11 @@ func Example() {
 	}
 }
 
-// callAPI takes what logs in from the environment: TOKEN_KEY, the same 64 hexadecimal
+// callAPI takes what logs in from the environment: TOKENS_KEY, the same 64 hexadecimal
 // digits on all machines ("openssl rand -hex 32" makes some), API_USER and
 // API_PASSWORD.
 func callAPI(ctx context.Context, client redis.UniversalClient, api string) (err error) {
-	key, err := store.KeyEnv("TOKEN_KEY")
+	key, err := store.KeyEnv("TOKENS_KEY")
 	if err != nil {
 		return err
 	}

@@ -427,7 +427,7 @@ func TestExample(t *testing.T) {
 	c := connect(t, &redis.Options{Addr: servers.Redis(t).Address})
 	api := tokentest.NewServer(t, nil)
 	api.AddUser("orders", "secret")
-	t.Setenv("TOKEN_KEY", strings.Repeat("0123456789abcdef", 4))
+	t.Setenv("TOKENS_KEY", strings.Repeat("0123456789abcdef", 4))
 	t.Setenv("API_USER", "orders")
 	t.Setenv("API_PASSWORD", "secret")
 	for range 2 {

@@ -16,22 +16,26 @@
 //
 // Each operation is one short statement. Nothing is held between two of them: no
 // connection, transaction or lock. So a small pool will do, and a proxy may give
-// each transaction another connection.
+// each transaction another connection. But a program that holds the only connection of
+// its pool in a transaction, while it makes a request that needs a refresh, waits for
+// itself until the call to the engine is given up.
 //
 // Get and CompareAndSwap are linearizable on the server that takes the writes. Never
 // let a replica answer, nor a proxy that sends reads to one: an older record is an
 // older refresh token. What the server has answered to is kept as well as its
 // settings say, see below. If it fails and a replica takes over that had not got
-// the last records, these are lost: processes that have the newer token in memory
-// write it again, otherwise there has to be a new login. So let the primary wait
-// for a replica, if one is to take over.
+// the last records, these are lost: processes that have the newer token of the same
+// login in memory write it again, otherwise there has to be a new login. So let the
+// primary wait for a replica, if one is to take over.
 //
 // Connections must commit each statement by itself, as they do unless autocommit is
 // turned off.
 //
 // # SQLite
 //
-// Several processes on one machine share a file. It must be on a local disk. Versions
+// Several processes on one machine share a file. It must be on a local disk. Stop them
+// all before you delete, replace or restore it: a process that has the old file open
+// goes on with that, and two processes then present the same token. Versions
 // before 3.51.3, which can damage such a file, are refused at the first use.
 //
 // Drivers create files that every user may read. So create a folder with mode 0700
@@ -41,6 +45,8 @@
 // modernc.org/sqlite, with a path in which ?, # and % are escaped, is
 //
 //	file:PATH?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)
+//
+// These two were tested. Other drivers have other names for the same, and ignore these.
 //
 // With busy_timeout a statement waits for other processes instead of failing at
 // once. WAL makes writing faster. With synchronous=FULL, the default, a power failure
