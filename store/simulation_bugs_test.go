@@ -173,7 +173,8 @@ func TestSimulationFindsBugs(t *testing.T) {
 	for _, b := range plantedBugs {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(exe, "-test.run=^TestSimulation$", "-test.timeout=60s", "-simulation.seeds=40000")
+			cmd := exec.Command(exe, "-test.run=^TestSimulation$", "-test.timeout=60s", "-simulation.seeds=40000",
+				"-test.parallel=1") // so that it is the same seed each time
 			cmd.Env = append(os.Environ(), plantedEnv+"="+b.name)
 			begin := time.Now()
 			out, err := cmd.CombinedOutput()
