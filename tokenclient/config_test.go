@@ -2,6 +2,7 @@ package tokenclient_test
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ func TestConfigErrors(t *testing.T) {
 		"bad second origin":   {func(c *tokenclient.Config) { c.Origins = append(c.Origins, "x") }, []string{"Config.Origins", `"x"`, "https://api.example.com"}},
 		"plain http":          {func(c *tokenclient.Config) { c.Origins = []string{"http://api.example.com"} }, []string{"Config.Origins", "plain http", "Config.InsecureHTTP"}},
 		"negative timeout":    {func(c *tokenclient.Config) { c.RefreshTimeout = -1 }, []string{"Config.RefreshTimeout", "negative"}},
+		"endless timeout":     {func(c *tokenclient.Config) { c.RefreshTimeout = math.MaxInt64 }, []string{"Config.RefreshTimeout", "1h0m0s"}},
 		"negative heartbeat":  {func(c *tokenclient.Config) { c.Heartbeat = -time.Second }, []string{"Config.Heartbeat", "negative", "-1s"}},
 	} {
 		c := tokenclient.Config{Refresher: contractRefresher(), Origins: []string{"https://api.example.com"}}
@@ -76,7 +78,7 @@ func TestConfigAccepts(t *testing.T) {
 		"refresher by value":      func(c *tokenclient.Config) { c.Refresher = valueRefresher{} },
 		"attacher without name":   func(c *tokenclient.Config) { c.Attacher = &pointerAttacher{} },
 		"zero hooks":              func(c *tokenclient.Config) { c.Hooks = new(tokenclient.Hooks) },
-		"long timeout, no logger": func(c *tokenclient.Config) { c.RefreshTimeout = 24 * time.Hour },
+		"long timeout, no logger": func(c *tokenclient.Config) { c.RefreshTimeout = time.Hour },
 	} {
 		c := tokenclient.Config{Refresher: contractRefresher(), Origins: []string{"https://api.example.com"}}
 		change(&c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"time"
 )
 
@@ -30,7 +31,7 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 	if s.refresher == nil {
 		return s.foundNewer(ctx, h)
 	}
-	if next, ok := s.mayRenew(h, ""); !ok {
+	if next, ok := s.mayRenew(h, nil); !ok {
 		if !s.isOpen() {
 			return nil, ErrClosed
 		}
@@ -44,9 +45,9 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 
 var errStorm = errors.New("tokenclient: the server keeps refusing tokens that were just refreshed")
 
-// mayRenew reports whether a refusal of h by origin, "" if that is unknown, may lead
-// to a refresh, and if not, when one may again.
-func (s *Session) mayRenew(h *held, origin string) (next time.Time, ok bool) {
+// mayRenew reports whether a refusal of h by u, nil if that is unknown, may lead to a
+// refresh, and if not, when one may again.
+func (s *Session) mayRenew(h *held, u *url.URL) (next time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -63,14 +64,18 @@ func (s *Session) mayRenew(h *held, origin string) (next time.Time, ok bool) {
 	ok = storm.allow(h.generation, time.Now().Round(0))
 	next = storm.next()
 	if !ok && !storm.shut {
-		s.stormGuardedLocked(origin, next)
+		s.stormGuardedLocked(u, next)
 	}
 	storm.shut = !ok
 	return next, ok
 }
 
-func (s *Session) stormGuardedLocked(origin string, until time.Time) {
+func (s *Session) stormGuardedLocked(u *url.URL, until time.Time) {
 	info := s.infoLocked(flight{})
+	origin := ""
+	if u != nil {
+		origin = originOf(u).String()
+	}
 	s.note(slog.LevelWarn, "refreshed tokens refused too often", "generation", info.Generation,
 		"origin", origin, "until", until, "expiry", info.Expiry)
 	if s.hooks.StormGuarded != nil {

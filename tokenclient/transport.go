@@ -125,13 +125,12 @@ func (t *Transport) session(ctx context.Context) (*Session, error) {
 
 // rejected goes on with a request whose token, h of s, the server refused with resp.
 func (t *Transport) rejected(req *http.Request, s *Session, h *held, body firstBody, resp *http.Response) (*http.Response, error) {
-	origin := originOf(req.URL).String()
-	s.tellRejected(req.Method, origin, h)
+	s.tellRejected(req, h)
 	if !challengeAllowsRefresh(resp) {
 		body.handOver()
 		return resp, nil
 	}
-	if _, ok := s.mayRenew(h, origin); !ok {
+	if _, ok := s.mayRenew(h, req.URL); !ok {
 		body.handOver()
 		return resp, nil
 	}
@@ -154,14 +153,14 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body firstB
 		}
 		return nil, err
 	}
-	s.tellReplayed(req.Method, origin)
+	s.tellReplayed(req)
 	sent := s.sendTime()
 	resp, err = t.send(req, s, h, again, nil)
 	if err == nil {
 		refused := s.rejected(resp)
 		s.judge(h, refused)
 		if refused {
-			s.tellRejected(req.Method, origin, h)
+			s.tellRejected(req, h)
 		} else {
 			s.renewedBy(resp, h, sent)
 		}
@@ -241,16 +240,24 @@ func discard(body io.ReadCloser) {
 	_ = body.Close()
 }
 
-// tellRejected tells that an answer to a request that was sent with h refused it.
-func (s *Session) tellRejected(method, origin string, h *held) {
+// tellRejected tells that an answer to req, which was sent with h, refused it.
+func (s *Session) tellRejected(req *http.Request, h *held) {
+	if s.hooks.log == nil && s.hooks.Rejected == nil {
+		return // thousands may be refused at once
+	}
+	method, origin := req.Method, originOf(req.URL).String()
 	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", origin)
 	if s.hooks.Rejected != nil {
 		s.events.post(func() { s.hooks.Rejected(method, origin) })
 	}
 }
 
-// tellReplayed tells that a request is sent again.
-func (s *Session) tellReplayed(method, origin string) {
+// tellReplayed tells that req is sent again.
+func (s *Session) tellReplayed(req *http.Request) {
+	if s.hooks.log == nil && s.hooks.Replayed == nil {
+		return
+	}
+	method, origin := req.Method, originOf(req.URL).String()
 	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", origin)
 	if s.hooks.Replayed != nil {
 		s.events.post(func() { s.hooks.Replayed(method, origin) })
