@@ -3,6 +3,7 @@ package tokenclient_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -44,6 +45,19 @@ func (c *secondsOf) spread() (most int, mean float64, seconds int) {
 	}
 	seconds = last - first + 1
 	return most, float64(all) / float64(seconds), seconds
+}
+
+// wantEven fails the test if the busiest second has more than 1.5 times the mean. What
+// chance adds to a second counts only where the numbers are small, in short tests.
+func wantEven(t *testing.T, most int, mean float64) {
+	t.Helper()
+	limit := 1.5 * mean
+	if mean < 50 {
+		limit += 4 * math.Sqrt(mean)
+	}
+	if float64(most) > limit {
+		t.Errorf("%d refreshes in the busiest second, %.1f on the average", most, mean)
+	}
 }
 
 // TestPoolPace: the tokens of 100,000 users expire in the same minute, and the token
@@ -109,9 +123,7 @@ func TestPoolPace(t *testing.T) {
 				synctest.Wait()
 				most, mean, in := seconds.spread()
 				t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", n, mean, in, most, float64(most)/mean)
-				if float64(most) > 1.5*mean {
-					t.Errorf("%d refreshes in the busiest second, %.1f on the average", most, mean)
-				}
+				wantEven(t, most, mean)
 				if len(seconds.users) != n {
 					t.Errorf("%d of %d users were refreshed", len(seconds.users), n)
 				}
@@ -192,8 +204,6 @@ func TestPoolPaceOneHurries(t *testing.T) {
 		keepAllFresh(t, p, time.Hour+2*time.Minute)
 		most, mean, in := seconds.spread()
 		t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", n, mean, in, most, float64(most)/mean)
-		if float64(most) > 1.5*mean {
-			t.Errorf("%d refreshes in the busiest second, %.1f on the average", most, mean)
-		}
+		wantEven(t, most, mean)
 	})
 }

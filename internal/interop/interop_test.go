@@ -12,7 +12,6 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
-	_ "github.com/ncruces/go-sqlite3/driver"
 	_ "modernc.org/sqlite"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/servers"
@@ -35,21 +34,15 @@ type engine struct {
 	place func(t testing.TB) (dsn string)
 }
 
+// engines has each database once; engines_test.go adds other drivers and settings.
 var engines = []engine{
 	{"SQLite modernc WAL", sqlstore.SQLite, "sqlite", sqliteFile(modernc, "wal")},
-	{"SQLite modernc rollback journal", sqlstore.SQLite, "sqlite", sqliteFile(modernc, "delete")},
-	{"SQLite ncruces WAL", sqlstore.SQLite, "sqlite3", sqliteFile(ncruces, "wal")},
 	{"PostgreSQL", sqlstore.PostgreSQL, "pgx", postgreSQL("")},
-	{"PostgreSQL without named statements", sqlstore.PostgreSQL, "pgx", postgreSQL("&default_query_exec_mode=exec")},
 	{"MariaDB counting changed rows", sqlstore.MariaDB, "mysql", mariaDB("clientFoundRows=false")},
-	{"MariaDB counting found rows", sqlstore.MariaDB, "mysql", mariaDB("clientFoundRows=true&interpolateParams=true&collation=utf8mb4_general_ci")},
 }
 
-// The data source names are those of the package documentation of sqlstore.
-const (
-	modernc = "file:%s?_pragma=busy_timeout(5000)&_pragma=journal_mode(%s)&_pragma=synchronous(full)"
-	ncruces = modernc
-)
+// The data source name is that of the package documentation of sqlstore.
+const modernc = "file:%s?_pragma=busy_timeout(5000)&_pragma=journal_mode(%s)&_pragma=synchronous(full)"
 
 func sqliteFile(format, journal string) func(t testing.TB) string {
 	return func(t testing.TB) string {
