@@ -1,0 +1,23 @@
+//go:build !race
+
+package interop_test
+
+import (
+	_ "github.com/ncruces/go-sqlite3/driver"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store/sqlstore"
+)
+
+// The race detector looks at our code, which is the same for all of these, and takes
+// minutes to compile another SQLite.
+func init() {
+	engines = append(engines,
+		engine{"SQLite modernc rollback journal", sqlstore.SQLite, "sqlite", sqliteFile(modernc, "delete")},
+		engine{"SQLite ncruces WAL", sqlstore.SQLite, "sqlite3", sqliteFile(ncruces, "wal")},
+		engine{"PostgreSQL without named statements", sqlstore.PostgreSQL, "pgx", postgreSQL("&default_query_exec_mode=exec")},
+		engine{"MariaDB counting found rows", sqlstore.MariaDB, "mysql", mariaDB("clientFoundRows=true&interpolateParams=true&collation=utf8mb4_general_ci")},
+	)
+}
+
+// ncruces is the data source name in the package documentation of sqlstore, too.
+const ncruces = modernc
