@@ -3,7 +3,6 @@ package tokenclient_test
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -47,15 +46,11 @@ func (c *secondsOf) spread() (most int, mean float64, seconds int) {
 	return most, float64(all) / float64(seconds), seconds
 }
 
-// wantEven fails the test if the busiest second has more than 1.5 times the mean. What
-// chance adds to a second counts only where the numbers are small, in short tests.
+// wantEven fails the test if the busiest second has more than 1.5 times the mean. It
+// takes some thousand users to tell that from chance.
 func wantEven(t *testing.T, most int, mean float64) {
 	t.Helper()
-	limit := 1.5 * mean
-	if mean < 50 {
-		limit += 4 * math.Sqrt(mean)
-	}
-	if float64(most) > limit {
+	if float64(most) > 1.5*mean {
 		t.Errorf("%d refreshes in the busiest second, %.1f on the average", most, mean)
 	}
 }
@@ -65,11 +60,8 @@ func wantEven(t *testing.T, most int, mean float64) {
 // user's token is refreshed once, and no request fails or waits.
 func TestPoolPace(t *testing.T) {
 	users := 100_000
-	switch {
-	case raceEnabled:
-		users /= 20
-	case testing.Short():
-		users /= 10
+	if testing.Short() || raceEnabled {
+		users /= 5
 	}
 	const requestEvery = 30 * time.Second
 	for _, c := range []struct {
@@ -172,9 +164,12 @@ func requests(t *testing.T, p *tokenclient.Pool, n int, every, long time.Duratio
 // TestPoolPaceOneHurries: one user whose token lives for 20 s goes first, and makes
 // nobody else hurry.
 func TestPoolPaceOneHurries(t *testing.T) {
+	if raceEnabled {
+		t.Skip("an hour of a look at everybody each second takes the race detector a minute; TestPoolPace takes the same way")
+	}
 	n := 20_000
-	if testing.Short() || raceEnabled {
-		n = 2000
+	if testing.Short() {
+		n = 5000
 	}
 	synctest.Test(t, func(t *testing.T) {
 		seconds := newSeconds()
