@@ -144,9 +144,9 @@ type closeBoth struct {
 
 func (b *closeBoth) Close() error { return b.also.Close() }
 
-// TestHard09BlockedBody: a Read of the body does not end. The 401 is handed back
-// soon, as it came, the token is renewed, and the body closed once, which is what
-// ends the Read.
+// TestHard09BlockedBody: a Read of the body does not end. It is handed on to the second
+// sending, which the server refuses too; that 401 is handed back, and the body closed
+// once, which is what ends the Read.
 func TestHard09BlockedBody(t *testing.T) {
 	for _, closeAtOnce := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -175,7 +175,9 @@ func TestHard09BlockedBody(t *testing.T) {
 	}
 }
 
-// TestHard09BlockedBodyCancelled: the caller need not wait for that either.
+// TestHard09BlockedBodyCancelled: a body with a GetBody is not asked for another while a
+// Read of it is at work, and the caller need not wait for that longer than its context
+// lasts.
 func TestHard09BlockedBodyCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := contractSession(t, nil)
@@ -184,6 +186,10 @@ func TestHard09BlockedBodyCancelled(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, contractURL, body)
+		req.GetBody = func() (io.ReadCloser, error) {
+			t.Error("GetBody was called while the body was being read")
+			return body, nil
+		}
 		began := time.Now()
 		resp, err := s.Transport(base).RoundTrip(req)
 		if took := time.Since(began); took != 10*time.Millisecond {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
 )
 
 // A Transport is an [http.RoundTripper] that sends requests with the current
@@ -35,6 +37,11 @@ import (
 // one. This one does both, knowingly, because only here is the request still at
 // hand. It keeps the rest of the contract: the request is not changed, its body
 // is always closed, and the response's Request is the caller's.
+//
+// A body is sent again only if it is the same to the byte: as its GetBody gives it, which
+// is called when the first sending reads no more (there are bodies that GetBody rewinds),
+// or as it was kept (see MaxReplayBody). A stream whose first sending waits for more goes
+// on in the second one.
 //
 // Cookies that come with the refused answer are lost.
 //
@@ -81,6 +88,20 @@ var _ http.RoundTripper = (*Transport)(nil)
 
 const defaultMaxReplayBody = 1 << 20
 
+// replayOptions say how bodies of t may be sent again. A base transport that does not wait
+// for "100 Continue" is not asked to: it would send the body at once, and the refusal is
+// then lost to a connection reset more often than without asking.
+func (t *Transport) replayOptions() replay.Options {
+	o := replay.Options{Limit: t.MaxReplayBody}
+	if o.Limit == 0 {
+		o.Limit = defaultMaxReplayBody
+	}
+	if base, ok := t.base().(*http.Transport); ok && t.ExpectContinue {
+		o.ExpectContinue = base.ExpectContinueTimeout
+	}
+	return o
+}
+
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	s, err := t.session(req.Context())
@@ -100,10 +121,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, refuse(req, err)
 		}
 	}
-	body, sent := t.firstBody(req), s.sendTime()
-	resp, err := t.send(req, s, h, body.reader(), body.expectation())
+	body, sent := replay.New(req, t.replayOptions()), s.sendTime()
+	resp, err := t.send(req, s, h, body)
 	if err != nil || !s.rejected(resp) {
-		body.handOver()
+		body.HandOver()
 		s.renewedBy(resp, h, sent)
 		return resp, err
 	}
@@ -124,38 +145,40 @@ func (t *Transport) session(ctx context.Context) (*Session, error) {
 }
 
 // rejected goes on with a request whose token, h of s, the server refused with resp.
-func (t *Transport) rejected(req *http.Request, s *Session, h *held, body firstBody, resp *http.Response) (*http.Response, error) {
+func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay.Body, resp *http.Response) (*http.Response, error) {
 	s.tellRejected(req, h)
 	if !challengeAllowsRefresh(resp) {
-		body.handOver()
+		body.HandOver()
 		return resp, nil
 	}
 	if _, ok := s.mayRenew(h, req.URL); !ok {
-		body.handOver()
+		body.HandOver()
 		return resp, nil
 	}
-	var again io.ReadCloser
+	var again replay.Body
 	ok := t.NoReplay == nil || !t.NoReplay(req)
 	if ok {
-		again, ok = body.takeBack(req.Context())
+		again, ok = body.TakeBack(req.Context())
 	}
 	if !ok {
-		body.handOver()
+		body.HandOver()
 		s.refreshInBackground(h)
 		return resp, nil
 	}
 	// Before the refresh: it may need this connection.
-	discard(resp.Body)
+	if again.Busy() {
+		go discard(resp.Body) // it ends with the Read, and that with the second sending
+	} else {
+		discard(resp.Body)
+	}
 	h, err := s.renewed(req.Context(), h)
 	if err != nil {
-		if again != nil {
-			_ = again.Close()
-		}
+		again.Close()
 		return nil, err
 	}
 	s.tellReplayed(req)
 	sent := s.sendTime()
-	resp, err = t.send(req, s, h, again, nil)
+	resp, err = t.send(req, s, h, again)
 	if err == nil {
 		refused := s.rejected(resp)
 		s.judge(h, refused)
@@ -168,23 +191,15 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body firstB
 	return resp, err
 }
 
-// send sends a copy of req with the token of h, which is s's, and body. e, unless
-// nil, asks the server whether it wants the body.
-func (t *Transport) send(req *http.Request, s *Session, h *held, body io.ReadCloser, e *expectation) (*http.Response, error) {
-	ctx := req.Context()
-	if e != nil {
-		ctx = e.trace()
-	}
-	r := req.WithContext(ctx)
-	r.Body = body
+// send sends a copy of req with the token of h, which is s's, and body.
+func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Body) (*http.Response, error) {
+	r := req.WithContext(body.Context(req.Context()))
 	if h.value[0] != "" {
 		r.Header = s.headerWith(req.Header, h)
 	} else if r.Header = req.Header.Clone(); r.Header == nil {
 		r.Header = make(http.Header)
 	}
-	if e != nil {
-		e.ask(r) // before Attach, which may sign the headers
-	}
+	body.Attach(r) // before the Attacher, which may sign the headers
 	if h.value[0] == "" {
 		if err := s.attacher.Attach(r, h.record.Token); err != nil {
 			return nil, refuse(r, err)

@@ -1,4 +1,4 @@
-package tokenclient
+package replay
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// expectation is what a keptBody needs if its request asks the server for "100
+// expectation is what a source needs if its request asks the server for "100
 // Continue" before the body is sent.
 //
 // A server that refuses the token at once has not had a byte of the body then, and
@@ -44,25 +44,19 @@ type expectation struct {
 // itself takes 50 ms before it returns one without a body.
 const answerTime = 100 * time.Millisecond
 
-// newExpectation returns nil unless req is to ask for "100 Continue": if its body
-// could not be sent again otherwise, and if the base transport is known to wait for
-// it. One with a timeout of 0 sends the body at once, and the refusal is then lost
-// to a connection reset more often than without asking.
-func (t *Transport) newExpectation(req *http.Request, limit int64) *expectation {
-	if !t.ExpectContinue {
+// newExpectation returns nil unless req is to ask for "100 Continue": if its body could
+// not be sent again otherwise, and if the base transport waits for it.
+func newExpectation(req *http.Request, o Options) *expectation {
+	if o.ExpectContinue <= 0 {
 		return nil
 	}
 	if _, set := req.Header["Expect"]; set {
 		return nil
 	}
-	if n := req.ContentLength; n > 0 && n <= limit { // 0 is unknown, as there is a body
+	if n := req.ContentLength; n > 0 && n <= o.Limit { // 0 is unknown, as there is a body
 		return nil
 	}
-	base, ok := t.base().(*http.Transport)
-	if !ok || base.ExpectContinueTimeout <= 0 {
-		return nil
-	}
-	return &expectation{ctx: req.Context(), timeout: base.ExpectContinueTimeout, since: time.Now()}
+	return &expectation{ctx: req.Context(), timeout: o.ExpectContinue, since: time.Now()}
 }
 
 // trace returns the request's context with the hooks that tell e what the base

@@ -1,0 +1,331 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A source is what the sendings of a request read. One of them at a time may do so: its
+// turn ends when the next one's begins.
+type source struct {
+	limit   int64
+	getBody func() (io.ReadCloser, error) // the caller's; nil: what is read is kept
+	expect  *expectation                  // nil: the server was not asked for "100 Continue"
+	first   sending                       // there is always one
+
+	mu      sync.Mutex    // guards all below; not held while body is used
+	body    io.ReadCloser // the caller's, or the last that getBody gave; nil: it is closed
+	earlier []io.Closer   // what getBody took the place of, and shall be closed with body
+	turn    *sending      // who may read; nil: nobody
+	reading bool          // a Read is at work
+	ended   chan struct{} // closed when that Read ends; nil: nobody waits for it
+	again   bool          // the second sending has begun
+	decided bool          // which sending closes the body
+
+	kept []byte // what was read in the first sending
+	over bool   // more was read than is kept
+	err  error  // what body ended with: but for io.EOF in the first sending; in a Read that was handed on, with that too
+}
+
+// A sending is a request's body as one sending sees it.
+type sending struct {
+	source *source
+	again  bool // it belongs to the second sending
+	closed bool // guarded by source.mu
+}
+
+var (
+	errOver = errors.New("tokenclient: the request is sent again, and its first sending is over")
+	errBusy = errors.New("tokenclient: the request cannot be sent again while its body is being read")
+)
+
+// takeBackTime is how long a Read may take to end before GetBody is called. GetBody says
+// that the body can be had again, so it is no stream that waits for somebody.
+const takeBackTime = 5 * time.Second
+
+func newSource(req *http.Request, o Options) *source {
+	s := &source{limit: o.Limit, getBody: req.GetBody, body: req.Body}
+	s.first.source = s
+	s.turn = &s.first
+	if req.GetBody == nil {
+		s.expect = newExpectation(req, o)
+	}
+	return s
+}
+
+// Read implements io.Reader.
+func (s *sending) Read(p []byte) (int, error) {
+	src := s.source
+	if !s.again {
+		// Before the turn: a Read that waits here has taken nothing.
+		if err := src.expect.wait(); err != nil {
+			return 0, err
+		}
+	}
+	n, body, err := src.begin(s, p)
+	if body == nil {
+		return n, err
+	}
+	n, err = body.Read(p)
+	return src.end(s, p[:n], err)
+}
+
+// begin begins a Read of s, unless it can be answered at once: with what the first sending
+// had read, n bytes of which are in p then, or with an error. It waits for a Read that was
+// handed on, but not before all that came earlier was sent: the server may have to see it
+// first.
+func (src *source) begin(s *sending, p []byte) (n int, body io.Reader, err error) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	for {
+		switch {
+		case src.turn != s:
+			return 0, nil, errOver
+		case src.body == nil, s.closed:
+			return 0, nil, http.ErrBodyReadAfterClose
+		case s.again && len(src.kept) > 0:
+			n = copy(p, src.kept)
+			if src.kept = src.kept[n:]; len(src.kept) == 0 {
+				src.kept = nil
+			}
+			return n, nil, nil
+		case s.again && src.err != nil:
+			return 0, nil, src.err
+		case !src.reading:
+			src.reading = true
+			return 0, src.body, nil
+		}
+		ended := src.endedLocked()
+		src.mu.Unlock()
+		<-ended
+		src.mu.Lock()
+	}
+}
+
+// end ends a Read of s, which brought p and err.
+func (src *source) end(s *sending, p []byte, err error) (int, error) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	defer src.endReadLocked()
+	if src.turn != s {
+		if src.again && src.getBody == nil { // handed on
+			src.kept = append(src.kept, p...)
+			src.err = err
+		}
+		return 0, errOver
+	}
+	switch {
+	case src.decided:
+		src.kept = nil
+	case src.getBody != nil, src.over:
+	case int64(len(src.kept)+len(p)) > src.limit:
+		src.kept, src.over = nil, len(p) > 0
+	default:
+		src.kept = append(src.kept, p...)
+	}
+	if err != nil && err != io.EOF && !src.decided {
+		src.err = err
+	}
+	return len(p), err
+}
+
+func (src *source) endReadLocked() {
+	src.reading = false
+	if src.ended != nil {
+		close(src.ended)
+		src.ended = nil
+	}
+}
+
+func (src *source) endedLocked() <-chan struct{} {
+	if src.ended == nil {
+		src.ended = make(chan struct{})
+	}
+	return src.ended
+}
+
+// Close implements io.Closer. It does not wait for a Read: it is what ends one that
+// blocks. It does not reach the body as long as another sending may need it.
+func (s *sending) Close() error {
+	src := s.source
+	src.mu.Lock()
+	var list []io.Closer
+	if !s.closed {
+		s.closed = true
+		if src.turn == s && src.decided {
+			list = src.takeClosersLocked()
+		}
+	}
+	src.mu.Unlock()
+	if !s.again {
+		src.expect.end()
+	}
+	return closeAll(list)
+}
+
+// takeClosersLocked returns what is to be closed, for the only one who closes it.
+func (src *source) takeClosersLocked() []io.Closer {
+	list := src.earlier
+	if src.body != nil {
+		list = append(list, src.body)
+	}
+	src.body, src.earlier = nil, nil
+	return list
+}
+
+func closeAll(list []io.Closer) error {
+	var errs []error
+	for _, c := range list {
+		if err := c.Close(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
+}
+
+func (src *source) handOver() {
+	src.mu.Lock()
+	src.decided = true
+	if !src.reading {
+		src.kept = nil // the answer may be read for hours
+	}
+	var list []io.Closer
+	if src.turn == nil || src.turn.closed {
+		list = src.takeClosersLocked()
+	}
+	src.mu.Unlock()
+	src.expect.end()
+	_ = closeAll(list)
+}
+
+// takeBack returns the body of the second sending.
+func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
+	again := &sending{source: src, again: true}
+	if src.getBody != nil {
+		return again, src.renew(ctx, again) == nil
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if src.over || src.err != nil {
+		return nil, false
+	}
+	src.again, src.decided, src.turn = true, true, again
+	src.expect.end()
+	if len(src.kept) == 0 && !src.reading {
+		body := src.body
+		src.body = nil
+		return body, true // as it came; net/http has short cuts for files
+	}
+	return again, true
+}
+
+// repeat is the GetBody of a request that s is the body of: net/http sends some again by
+// itself, if a connection broke.
+func (s *sending) repeat() (io.ReadCloser, error) {
+	src := s.source
+	src.mu.Lock()
+	over := src.again != s.again
+	src.mu.Unlock()
+	if over {
+		return nil, errOver
+	}
+	next := &sending{source: src, again: s.again}
+	if err := src.renew(context.Background(), next); err != nil {
+		return nil, err
+	}
+	return next, nil
+}
+
+// renew gives next, and nobody else, a body of GetBody's. That may be the same one,
+// rewound: so it waits until nothing reads it.
+func (src *source) renew(ctx context.Context, next *sending) error {
+	if err := src.cutOff(ctx); err != nil {
+		return err
+	}
+	body, err := src.getBody()
+	if err != nil {
+		return err
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if src.body != nil && !same(src.body, body) {
+		src.earlier = append(src.earlier, src.body)
+	}
+	src.body, src.turn, src.err = body, next, nil
+	if next.again {
+		src.again, src.decided = true, true
+	}
+	return nil
+}
+
+// cutOff ends the turn of whoever has it, when its Read has ended. An error says that it
+// goes on with its turn.
+func (src *source) cutOff(ctx context.Context) error {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	turn := src.turn
+	src.turn = nil
+	if !src.reading {
+		return nil
+	}
+	ended := src.endedLocked()
+	src.mu.Unlock()
+	timer := time.NewTimer(takeBackTime)
+	defer timer.Stop()
+	err := errBusy
+	select {
+	case <-ended:
+	case <-timer.C:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	src.mu.Lock()
+	if !src.reading {
+		return nil
+	}
+	src.turn = turn
+	return err
+}
+
+func (src *source) busy() bool {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return src.reading
+}
+
+// same reports whether a and b are one body, which is closed once.
+func same(a, b io.ReadCloser) bool {
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
+}
+
+// standard has the GetBody functions that http.NewRequest makes. Each body that they give
+// has a cursor of its own.
+var standard = func() (list [3]uintptr) {
+	for i, body := range []io.Reader{bytes.NewBufferString("b"), bytes.NewReader([]byte("b")), strings.NewReader("b")} {
+		req, err := http.NewRequest(http.MethodPost, "http://localhost", body)
+		if err == nil && req.GetBody != nil {
+			list[i] = reflect.ValueOf(req.GetBody).Pointer()
+		}
+	}
+	return list
+}()
+
+// isStandard reports whether getBody was made by http.NewRequest. Two functions of the same
+// code are, whatever they have captured.
+func isStandard(getBody func() (io.ReadCloser, error)) bool {
+	if getBody == nil {
+		return false
+	}
+	p := reflect.ValueOf(getBody).Pointer()
+	return p == standard[0] || p == standard[1] || p == standard[2]
+}
