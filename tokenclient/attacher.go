@@ -17,8 +17,13 @@ type Attacher interface {
 	// set it already is sent untouched. "": Attach sets none.
 	HeaderName() string
 
-	// Attach changes req, which is a copy that belongs to it with a header map
-	// of its own, and must not change t. An error fails the request.
+	// Attach changes req, a copy that belongs to it: the URL, the headers and the form
+	// are not the caller's. (So is the trailer, of which changes are not sent: the
+	// caller's may be filled in while the body is read.) It must not change t. An error
+	// fails the request.
+	//
+	// A token in the URL is in the logs of servers and proxies. It is not in the errors
+	// of this package, nor in the Referer of a redirect.
 	Attach(req *http.Request, t *Token) error
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
@@ -193,17 +194,15 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 
 // send sends a copy of req with the token of h, which is s's, and body.
 func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Body) (*http.Response, error) {
-	r := req.WithContext(body.Context(req.Context()))
-	if h.value[0] != "" {
+	var r *http.Request
+	var err error
+	ctx := body.Context(req.Context())
+	if ready := h.value[0] != ""; ready {
+		r = req.WithContext(ctx)
 		r.Header = s.headerWith(req.Header, h)
-	} else if r.Header = req.Header.Clone(); r.Header == nil {
-		r.Header = make(http.Header)
-	}
-	body.Attach(r) // before the Attacher, which may sign the headers
-	if h.value[0] == "" {
-		if err := s.attacher.Attach(r, h.record.Token); err != nil {
-			return nil, refuse(r, err)
-		}
+		body.Attach(r)
+	} else if r, err = s.attached(ctx, req, h, body); err != nil {
+		return nil, refuse(r, err)
 	}
 	if s.hooks.Attached != nil {
 		s.hooks.Attached(req.Context(), h.generation)
@@ -212,7 +211,51 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Bod
 	if resp != nil {
 		resp.Request = req // the copy shows the token
 	}
+	if err != nil && r.URL != req.URL {
+		err = hideToken(err, req.URL, h.record.Token)
+	}
 	return resp, err
+}
+
+// attached returns a copy of req that s's Attacher has put h's token on. All that the
+// Attacher can reach of it is its own, and nothing of the caller's.
+func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body replay.Body) (*http.Request, error) {
+	r := req.Clone(ctx)
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	body.Attach(r) // before the Attacher, which may sign the headers
+	if err := s.attacher.Attach(r, h.record.Token); err != nil {
+		return r, err
+	}
+	r.Trailer = req.Trailer // the caller may fill it in while the body is read
+	return r, nil
+}
+
+// hideToken returns err, which the base transport made of a request with t, without the
+// token: an Attacher may have put it into the URL, and errors like to show that.
+func hideToken(err error, u *url.URL, t *Token) error {
+	if text := err.Error(); !showsToken(text, t) {
+		return err
+	}
+	if ue := (*url.Error)(nil); errors.As(err, &ue) {
+		err = &url.Error{Op: ue.Op, URL: u.Redacted(), Err: ue.Err}
+		if !showsToken(err.Error(), t) {
+			return err
+		}
+	}
+	const text = "tokenclient: the request failed; why is left out, because it shows the token"
+	for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(err, cause) {
+			return &textError{text, cause}
+		}
+	}
+	return errors.New(text)
+}
+
+func showsToken(text string, t *Token) bool {
+	return contains(text, t.AccessToken) || contains(text, url.QueryEscape(t.AccessToken)) ||
+		contains(text, url.PathEscape(t.AccessToken))
 }
 
 func (t *Transport) base() http.RoundTripper {
