@@ -246,7 +246,7 @@ func (s *Session) saveFailedLocked(e *NotSavedError) {
 	info := s.infoLocked(flight{})
 	s.note(slog.LevelError, "token not saved", "generation", info.Generation, "err", e.Err)
 	if s.hooks.SaveFailed != nil {
-		s.events.post(func() { s.hooks.SaveFailed(info, e) })
+		s.events.Post(func() { s.hooks.SaveFailed(info, e) })
 	}
 }
 

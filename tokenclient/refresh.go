@@ -123,7 +123,7 @@ func (s *Session) takeOff(epoch uint64, cause Cause) flight {
 	info.Duration = 0
 	s.note(slog.LevelDebug, "refresh started", "generation", info.Generation, "cause", cause.String())
 	if s.hooks.RefreshStarted != nil {
-		s.events.post(func() { s.hooks.RefreshStarted(info) })
+		s.events.Post(func() { s.hooks.RefreshStarted(info) })
 	}
 	return f
 }

@@ -79,7 +79,7 @@ func (s *Session) stormGuardedLocked(u *url.URL, until time.Time) {
 	s.note(slog.LevelWarn, "refreshed tokens refused too often", "generation", info.Generation,
 		"origin", origin, "until", until, "expiry", info.Expiry)
 	if s.hooks.StormGuarded != nil {
-		s.events.post(func() { s.hooks.StormGuarded(info, until) })
+		s.events.Post(func() { s.hooks.StormGuarded(info, until) })
 	}
 }
 

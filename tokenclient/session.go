@@ -10,6 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/events"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/singleflight"
 )
 
 // A Session is the life of one identity's token: empty until a login, active,
@@ -30,8 +33,8 @@ type Session struct {
 	asked   atomic.Int64         // when a request asked it last, in Unix nanoseconds
 	waiting atomic.Int32         // callers that cannot go on without a refresh
 	early   atomic.Bool          // an early refresh is under way
-	flights flights
-	events  events
+	flights singleflight.Group
+	events  events.Queue // of calls of hooks and of the logger
 
 	mu       sync.Mutex // guards all below; not held during I/O or while waiting
 	closed   bool
@@ -265,7 +268,7 @@ func (s *Session) endLocked(reason error, logout bool) {
 	if old.usable() && !s.closed {
 		s.note(slog.LevelInfo, "session ended", "err", reason)
 		if s.hooks.SessionEnded != nil {
-			s.events.post(func() { s.hooks.SessionEnded(reason) })
+			s.events.Post(func() { s.hooks.SessionEnded(reason) })
 		}
 	}
 }
@@ -277,7 +280,7 @@ func (s *Session) note(level slog.Level, msg string, args ...any) {
 		return
 	}
 	args = append([]any{"key", s.key}, args...)
-	s.events.post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
+	s.events.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 
 // infoLocked tells about f, or about no refresh if f is zero.

@@ -85,7 +85,7 @@ func (s *Session) refreshedLocked(f flight) {
 	s.note(slog.LevelDebug, "token refreshed", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "expiry", info.Expiry)
 	if s.hooks.Refreshed != nil {
-		s.events.post(func() { s.hooks.Refreshed(info) })
+		s.events.Post(func() { s.hooks.Refreshed(info) })
 	}
 }
 
@@ -96,7 +96,7 @@ func (s *Session) adoptedLocked(f flight) {
 	s.note(slog.LevelDebug, "token adopted", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "expiry", info.Expiry)
 	if s.hooks.Adopted != nil {
-		s.events.post(func() { s.hooks.Adopted(info) })
+		s.events.Post(func() { s.hooks.Adopted(info) })
 	}
 }
 
@@ -106,7 +106,7 @@ func (s *Session) overtakenLocked(f flight, err error) {
 	s.note(slog.LevelDebug, "refresh overtaken", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "err", err)
 	if s.hooks.RefreshOvertaken != nil {
-		s.events.post(func() { s.hooks.RefreshOvertaken(info, err) })
+		s.events.Post(func() { s.hooks.RefreshOvertaken(info, err) })
 	}
 }
 
@@ -121,7 +121,7 @@ func (s *Session) failedLocked(f flight, r Record, err error) {
 	s.note(slog.LevelWarn, "refresh failed", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "err", err)
 	if s.hooks.RefreshFailed != nil {
-		s.events.post(func() { s.hooks.RefreshFailed(info, err) })
+		s.events.Post(func() { s.hooks.RefreshFailed(info, err) })
 	}
 }
 
