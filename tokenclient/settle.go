@@ -3,9 +3,10 @@ package tokenclient
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
 )
 
 // settle ends f: it brings the result of Store.Refresh into memory, unless a login
@@ -140,9 +141,10 @@ func (s *Session) revoke(ctx context.Context, t *Token) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err, answered := receive(ctx, s.start("Revoker.Revoke", func() error { return r.Revoke(ctx, t) }))
-	if !answered {
-		err = fmt.Errorf("%w: Revoker.Revoke did not return when its context ended: %w", errBroken, context.DeadlineExceeded)
+	call := contain.Go("Revoker.Revoke", s.broken, func() (struct{}, error) { return struct{}{}, r.Revoke(ctx, t) })
+	err := errHangs("Revoker.Revoke")
+	if call.Wait(ctx, calleeGrace) {
+		_, err = call.Result()
 	}
 	if err != nil {
 		return asTokenError(err, t)
