@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // A load makes the session of one key, for everybody who wants it.
@@ -147,7 +148,7 @@ func (p *Pool) rememberedLocked(key string) (*Session, error) {
 		return nil, nil
 	}
 	if e.failure != nil {
-		if wait := time.Until(e.until); wait > 0 && wait <= lookInterval {
+		if limit.Remaining(e.until, time.Now(), lookInterval) > 0 {
 			return nil, e.failure
 		}
 		return nil, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/awake"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 )
 
@@ -75,7 +76,8 @@ func (s *Session) awaitLate(result func() (*Token, error), f flight, current Rec
 // present a token that is spent. made is t if it came so far. Until it does, the pair exists
 // nowhere else, so it is tried as long as the session lives and once after that.
 func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err error) {
-	for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
+	var retry limit.Retry
+	for {
 		open := s.isOpen()
 		ctx, cancel := context.WithTimeout(unpresented.Context(s.insideContext()), s.timeout)
 		r, err = s.exchange(ctx, current, s.timeout, func(context.Context, Record) (*Token, error) {
@@ -86,7 +88,7 @@ func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err
 		if made != nil || err == nil || errors.Is(err, ErrNoToken) || !open {
 			return r, made, err
 		}
-		s.pause(wait)
+		s.pause(retry.Next())
 	}
 }
 

@@ -139,7 +139,7 @@ func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 	s.mu.Lock()
 	now, epoch, closed := s.held.Load(), s.epoch, s.closed
 	backoff := s.trouble.now().backoff
-	err, failures := backoff.pending(time.Now()), backoff.failures
+	err, failures := backoff.Pending(time.Now()), backoff.Failures()
 	unstored := s.renewals.now().unstored
 	s.renewals.setRefreshing(true)
 	s.mu.Unlock()

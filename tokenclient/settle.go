@@ -62,7 +62,7 @@ func (s *Session) settle(f flight, seen, r Record, err error, made *Token) (*hel
 		}
 		return h, nil
 	case errors.Is(err, errAnnounced):
-		s.troubleLocked().earlier.failed(err, 0, 0, time.Now().Round(0))
+		s.troubleLocked().earlier.Failed(err, 0, 0, time.Now())
 		s.overtakenLocked(f, err)
 		return nil, errFenced // somebody who needs it may have joined meanwhile, and tries again
 	case errors.Is(err, ErrNoToken):
@@ -117,7 +117,7 @@ func (s *Session) failedLocked(f flight, r Record, err error) {
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
 	}
-	s.troubleLocked().backoff.failed(err, r.Announced, retryAfter, time.Now().Round(0))
+	s.troubleLocked().backoff.Failed(err, r.Announced, retryAfter, time.Now())
 	info := s.infoLocked(f)
 	s.note(slog.LevelWarn, "refresh failed", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "err", err)
