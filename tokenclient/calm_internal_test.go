@@ -92,7 +92,7 @@ func TestCalm(t *testing.T) {
 				t.Error("no calm although requests came at once")
 			}
 		}
-		soft := h.before(h.soft)
+		soft := h.soft()
 		time.Sleep(time.Until(soft) - calmTime/2)
 		get()
 		get()

@@ -48,10 +48,10 @@ func (s *Session) startEarly(h *held, cause Cause) {
 // earlyWaitsLocked reports whether there is to be no early refresh of h now.
 func (s *Session) earlyWaitsLocked(h *held) bool {
 	now, trouble := time.Now(), s.trouble.now()
-	if s.closed || trouble.backoff.pending(now) != nil {
+	if s.closed || trouble.backoff.Pending(now) != nil {
 		return true
 	}
-	return !h.overdue(now) && (trouble.earlier.pending(now) != nil || !exchangeable(s.refresher, h.record.Token))
+	return !h.overdue(now) && (trouble.earlier.Pending(now) != nil || !exchangeable(s.refresher, h.record.Token))
 }
 
 // worthPresenting looks at the store before an early refresh, and takes what
@@ -80,13 +80,13 @@ func (s *Session) worthPresenting(h *held) bool {
 		s.endLocked(ErrLoginRequired, false)
 		return false
 	case err != nil:
-		s.troubleLocked().earlier.failed(err, 0, 0, time.Now().Round(0))
+		s.troubleLocked().earlier.Failed(err, 0, 0, time.Now())
 		return false
 	case newer(r, seen) && s.supersededLocked(r):
 		s.adoptLocked(r, true)
 		return false
 	case newer(r, seen), r.Announced > 0: // the former: a save of ours is under way
-		s.troubleLocked().earlier.failed(errAnnounced, 0, 0, time.Now().Round(0))
+		s.troubleLocked().earlier.Failed(errAnnounced, 0, 0, time.Now())
 		return false
 	}
 	return true

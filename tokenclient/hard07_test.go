@@ -82,7 +82,7 @@ func TestHard07StormOfRejections(t *testing.T) {
 }
 
 // An endpoint that always answers 401 must not cost a refresh each time, however
-// slowly it is asked. What is allowed is one for each stormMaxInterval, an hour,
+// slowly it is asked. What is allowed is one for each hour, the longest interval,
 // after the first few.
 func TestHard07StormSlowerThanTheWindow(t *testing.T) {
 	for _, tc := range []struct {

@@ -2,7 +2,6 @@ package tokenclient
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
@@ -172,43 +171,4 @@ func join2[A, B any](f, g func(A, B)) func(A, B) {
 		return f
 	}
 	return func(a A, b B) { f(a, b); g(a, b) }
-}
-
-// events calls hooks one after another without making anybody wait.
-type events struct {
-	mu    sync.Mutex // guards queue and what it points to
-	queue *[]func()  // nil: there is nothing to call, and nobody who calls
-}
-
-func (e *events) post(f func()) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.queue == nil {
-		e.queue = new([]func())
-		go e.run()
-	}
-	*e.queue = append(*e.queue, f)
-}
-
-// run ends when the queue is empty; the next post starts it again. A hook that
-// calls runtime.Goexit takes its goroutine with it, not the hooks after it.
-func (e *events) run() {
-	ended := false
-	defer func() {
-		if !ended {
-			go e.run()
-		}
-	}()
-	for {
-		e.mu.Lock()
-		if len(*e.queue) == 0 {
-			e.queue, ended = nil, true
-			e.mu.Unlock()
-			return
-		}
-		f := (*e.queue)[0]
-		*e.queue = (*e.queue)[1:]
-		e.mu.Unlock()
-		f()
-	}
 }

@@ -70,18 +70,18 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	trouble := s.trouble.now()
-	until := trouble.backoff.until
-	if !h.overdue(now) && trouble.earlier.until.After(until) {
-		until = trouble.earlier.until
+	wait := trouble.backoff.Remaining(now)
+	if !h.overdue(now) {
+		wait = max(wait, trouble.earlier.Remaining(now))
 	}
-	return max(0, until.Sub(now))
+	return wait
 }
 
 // due returns when h is to be refreshed.
 func (s *Session) due(h *held) time.Time {
-	due := h.before(h.soft)
+	due := h.soft()
 	if !exchangeable(s.refresher, h.record.Token) {
-		due = h.before(h.hard) // nothing to do but to say that it is over
+		due = h.hard() // nothing to do but to say that it is over
 	}
 	if beat := h.record.Token.Issued.Add(s.heartbeat); s.heartbeat > 0 && (due.IsZero() || beat.Before(due)) {
 		due = beat

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // SetToken makes t the session's token, as after a login, and stores it. A
@@ -199,8 +200,9 @@ func (s *Session) keepTrying(e *NotSavedError) {
 	}
 	go func() {
 		defer s.finish()
-		for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
-			s.pause(wait)
+		var retry limit.Retry
+		for {
+			s.pause(retry.Next())
 			// Close makes the last attempt.
 			if !s.isOpen() || s.save(s.lifetime(), e) == nil {
 				return
@@ -209,9 +211,9 @@ func (s *Session) keepTrying(e *NotSavedError) {
 	}()
 }
 
-// pause waits for a time between half of d and d, or until the session is closed.
+// pause waits for d, or until the session is closed.
 func (s *Session) pause(d time.Duration) {
-	timer := time.NewTimer(d/2 + rand.N(d/2))
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -246,7 +248,7 @@ func (s *Session) saveFailedLocked(e *NotSavedError) {
 	info := s.infoLocked(flight{})
 	s.note(slog.LevelError, "token not saved", "generation", info.Generation, "err", e.Err)
 	if s.hooks.SaveFailed != nil {
-		s.events.post(func() { s.hooks.SaveFailed(info, e) })
+		s.events.Post(func() { s.hooks.SaveFailed(info, e) })
 	}
 }
 

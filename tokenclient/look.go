@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // leaving remembers what an ended session held, so that it does not come back.
@@ -48,12 +50,12 @@ func (s *Session) look(ctx context.Context) error {
 		return ErrClosed
 	}
 	trouble := s.trouble.now()
-	err, wait := trouble.lookErr, time.Until(trouble.lookAt)
+	err, wait := trouble.lookErr, limit.Remaining(trouble.lookAt, time.Now(), lookInterval)
 	s.watchers++
 	turned := s.turnedLocked()
 	s.mu.Unlock()
 	defer s.unwatch()
-	if err != nil && wait > 0 && wait <= lookInterval {
+	if err != nil && wait > 0 {
 		return err
 	}
 	if s.inside(ctx) {

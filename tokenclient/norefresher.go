@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // errNoRefresher is why a session cannot do what only a Refresher can.
@@ -70,10 +72,9 @@ func (s *Session) lookForNewerLocked() {
 }
 
 func (s *Session) mayLookLocked() bool {
-	wait := time.Until(s.trouble.now().lookAt)
 	return !s.closed && s.held.Load().usable() &&
 		!s.renewals.now().due && // then the save looks
-		(wait <= 0 || wait > lookInterval) // the latter if the clock was set back
+		limit.Remaining(s.trouble.now().lookAt, time.Now(), lookInterval) == 0
 }
 
 // takeNewer takes a token over that another process put into the store. That the

@@ -292,5 +292,5 @@ func (s *Session) busy() bool {
 	now, trouble := time.Now().Round(0), s.trouble.now()
 	return s.running > 0 || s.waiting.Load() > 0 || s.early.Load() || s.control != nil ||
 		len(s.unsaved) > 0 || s.renewals != nil && s.renewals.due || trouble.left.unstored ||
-		trouble.backoff.pending(now) != nil || s.storm != nil && s.storm.shut && now.Before(s.storm.next())
+		trouble.backoff.Pending(now) != nil || s.storm != nil && s.storm.Shut(now)
 }

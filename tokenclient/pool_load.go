@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // A load makes the session of one key, for everybody who wants it.
@@ -94,11 +96,7 @@ func (p *Pool) startLocked(key string) *load {
 // open makes the session of key and has it look at the store. Whether there is a
 // token decides how the session is kept, and who wants one asks next anyway.
 func (p *Pool) open(ctx context.Context, key string) (*Session, error) {
-	var c Config
-	err := containConfig(func() (err error) {
-		c, err = p.config(ctx, key)
-		return err
-	})
+	c, err := contain.Go("it", nil, func() (Config, error) { return p.config(ctx, key) }).Result()
 	if err != nil {
 		return nil, fmt.Errorf("tokenclient: PoolConfig.Config of key %q: %w", key, err)
 	}
@@ -142,26 +140,6 @@ func (p *Pool) settingsOf(c *Config) (*settings, error) {
 	return set, nil
 }
 
-// containConfig runs f. A panic or a Goexit in it is an error: there is nobody else
-// on this goroutine whom they could reach.
-func containConfig(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		err := errors.New("it called runtime.Goexit")
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("it panicked: a %T", v) // the value may be a secret, unless it is the runtime's
-				if e, ok := v.(runtime.Error); ok {
-					err = fmt.Errorf("it panicked: %s", e.Error())
-				}
-			}
-			done <- err
-		}()
-		err = f()
-	}()
-	return <-done
-}
-
 // rememberedLocked returns what is known of a key that find did not find: a session
 // that somebody else still holds, or why there is none.
 func (p *Pool) rememberedLocked(key string) (*Session, error) {
@@ -170,7 +148,7 @@ func (p *Pool) rememberedLocked(key string) (*Session, error) {
 		return nil, nil
 	}
 	if e.failure != nil {
-		if wait := time.Until(e.until); wait > 0 && wait <= lookInterval {
+		if limit.Remaining(e.until, time.Now(), lookInterval) > 0 {
 			return nil, e.failure
 		}
 		return nil, nil

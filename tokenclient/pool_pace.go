@@ -117,7 +117,7 @@ func (l *lines) refreshEarly(s *Session, h *held, cause Cause) {
 	}
 	wait := paceLongest
 	if h.expires() {
-		wait = max(min(wait, time.Until(h.before(h.hard))/4), time.Second)
+		wait = max(min(wait, time.Until(h.hard())/4), time.Second)
 	}
 	ln := l.lineLocked(s)
 	p := &ln.pace

@@ -4,22 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/awake"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 )
-
-// refresherGrace is how much longer than its context a Refresher may take before
-// those who wait are answered without it. Stores hold a key longer than that.
-const refresherGrace = 500 * time.Millisecond
-
-// errBroken marks what a Refresher or Store did against its contract: a second
-// try of the same is no use.
-var errBroken = errors.New("tokenclient: contract broken")
 
 // present shows old's refresh token to the server, once, and returns the token to
 // store. Every error is a *TokenError that holds neither of old's secrets; if the
@@ -30,56 +22,35 @@ var errBroken = errors.New("tokenclient: contract broken")
 func (s *Session) present(ctx context.Context, f flight, current Record) (*Token, error) {
 	old := current.Token
 	sent := time.Now().Round(0)
-	ctx, cancel := withRunningTimeout(context.WithoutCancel(ctx), s.timeout)
+	ctx, cancel := awake.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var t *Token
-	answered := s.start("Refresher.Refresh", func() (err error) {
-		t, err = s.refresher.Refresh(ctx, old.Clone())
-		return err
-	})
-	err, ok := receive(ctx, answered)
-	if !ok {
-		s.awaitLate(answered, f, current, func() (*Token, error) { return s.complete(t, old, sent) })
-		err = fmt.Errorf("%w: Refresher.Refresh did not return when its context ended: %w", errBroken, context.DeadlineExceeded)
-		return nil, asTokenError(err, old)
+	call := contain.Go("Refresher.Refresh", s.broken, func() (*Token, error) { return s.refresher.Refresh(ctx, old.Clone()) })
+	result := func() (*Token, error) {
+		t, err := call.Result()
+		if err != nil {
+			return nil, err
+		}
+		return s.complete(t, old, sent)
 	}
-	if err == nil {
-		t, err = s.complete(t, old, sent)
+	if !call.Wait(ctx, calleeGrace) {
+		s.awaitLate(result, f, current)
+		return nil, asTokenError(errHangs("Refresher.Refresh"), old)
 	}
+	t, err := result()
 	if err != nil {
 		return nil, asTokenError(err, old)
 	}
 	return t, nil
 }
 
-// receive waits for an answer until a little after ctx ends.
-func receive(ctx context.Context, answered <-chan error) (err error, ok bool) {
-	select {
-	case err = <-answered:
-		return err, true
-	case <-ctx.Done():
-	}
-	grace := time.NewTimer(refresherGrace)
-	defer grace.Stop()
-	select {
-	case err = <-answered:
-		return err, true
-	case <-grace.C:
-		return nil, false
-	}
-}
-
 // awaitLate saves what a Refresher brings that was left behind, unless a logout has
 // come since f began. By its contract the Refresher ends; until then Close waits.
-func (s *Session) awaitLate(answered <-chan error, f flight, current Record, result func() (*Token, error)) {
+func (s *Session) awaitLate(result func() (*Token, error), f flight, current Record) {
 	if !s.begin() {
 		return
 	}
 	go func() {
 		defer s.finish()
-		if err := <-answered; err != nil {
-			return
-		}
 		t, err := result()
 		if err != nil {
 			return
@@ -105,7 +76,8 @@ func (s *Session) awaitLate(answered <-chan error, f flight, current Record, res
 // present a token that is spent. made is t if it came so far. Until it does, the pair exists
 // nowhere else, so it is tried as long as the session lives and once after that.
 func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err error) {
-	for wait := backoffFirst; ; wait = min(2*wait, backoffMax) {
+	var retry limit.Retry
+	for {
 		open := s.isOpen()
 		ctx, cancel := context.WithTimeout(unpresented.Context(s.insideContext()), s.timeout)
 		r, err = s.exchange(ctx, current, s.timeout, func(context.Context, Record) (*Token, error) {
@@ -116,7 +88,7 @@ func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err
 		if made != nil || err == nil || errors.Is(err, ErrNoToken) || !open {
 			return r, made, err
 		}
-		s.pause(wait)
+		s.pause(retry.Next())
 	}
 }
 
@@ -244,32 +216,3 @@ type refusedError struct{ err error }
 func (e *refusedError) Error() string        { return e.err.Error() }
 func (e *refusedError) Unwrap() error        { return e.err }
 func (e *refusedError) Is(target error) bool { return target == ErrRefused }
-
-// contain runs f and returns its error. A panic or a Goexit in f is an error too:
-// inside a flight the one would end the process and the other leave everybody
-// waiting for ever.
-func (s *Session) contain(name string, f func() error) error { return <-s.start(name, f) }
-
-// start runs f, which calls name, on a goroutine of its own and delivers its
-// error once.
-func (s *Session) start(name string, f func() error) <-chan error {
-	done := make(chan error, 1)
-	go func() {
-		err := fmt.Errorf("%w: %s called runtime.Goexit", errBroken, name)
-		defer func() {
-			if v := recover(); v != nil {
-				// The value may be a secret, unless it is the runtime's. The
-				// arguments in a stack are addresses.
-				what := fmt.Sprintf("a %T", v)
-				if e, ok := v.(runtime.Error); ok {
-					what = e.Error()
-				}
-				err = fmt.Errorf("%w: %s panicked: %s", errBroken, name, what)
-				s.note(slog.LevelError, "panic contained", "in", name, "stack", string(debug.Stack()))
-			}
-			done <- err
-		}()
-		err = f()
-	}()
-	return done
-}

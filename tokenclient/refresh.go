@@ -123,7 +123,7 @@ func (s *Session) takeOff(epoch uint64, cause Cause) flight {
 	info.Duration = 0
 	s.note(slog.LevelDebug, "refresh started", "generation", info.Generation, "cause", cause.String())
 	if s.hooks.RefreshStarted != nil {
-		s.events.post(func() { s.hooks.RefreshStarted(info) })
+		s.events.Post(func() { s.hooks.RefreshStarted(info) })
 	}
 	return f
 }
@@ -139,7 +139,7 @@ func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 	s.mu.Lock()
 	now, epoch, closed := s.held.Load(), s.epoch, s.closed
 	backoff := s.trouble.now().backoff
-	err, failures := backoff.pending(time.Now()), backoff.failures
+	err, failures := backoff.Pending(time.Now()), backoff.Failures()
 	unstored := s.renewals.now().unstored
 	s.renewals.setRefreshing(true)
 	s.mu.Unlock()

@@ -61,12 +61,11 @@ func (s *Session) mayRenew(h *held, u *url.URL) (next time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	storm := s.stormLocked()
-	ok = storm.allow(h.generation, time.Now().Round(0))
-	next = storm.next()
-	if !ok && !storm.shut {
+	ok, begins := storm.Allow(h.generation, time.Now())
+	next = storm.Next()
+	if begins {
 		s.stormGuardedLocked(u, next)
 	}
-	storm.shut = !ok
 	return next, ok
 }
 
@@ -79,7 +78,7 @@ func (s *Session) stormGuardedLocked(u *url.URL, until time.Time) {
 	s.note(slog.LevelWarn, "refreshed tokens refused too often", "generation", info.Generation,
 		"origin", origin, "until", until, "expiry", info.Expiry)
 	if s.hooks.StormGuarded != nil {
-		s.events.post(func() { s.hooks.StormGuarded(info, until) })
+		s.events.Post(func() { s.hooks.StormGuarded(info, until) })
 	}
 }
 
@@ -87,7 +86,7 @@ func (s *Session) stormGuardedLocked(u *url.URL, until time.Time) {
 func (s *Session) judge(h *held, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stormLocked().judge(h.generation, refused)
+	s.stormLocked().Replayed(h.generation, refused)
 }
 
 // renewed returns the generation to use in the place of h, which the server

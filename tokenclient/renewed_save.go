@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // renewedHold is how long a save of a renewed token may hold the key. It is short,
@@ -33,7 +35,8 @@ func (s *Session) storeSoonLocked() {
 // come faster than they can be written are stored together: the newest of them.
 func (s *Session) storeRenewals() {
 	defer s.finish()
-	for wait := backoffFirst; ; {
+	var retry limit.Retry
+	for {
 		s.mu.Lock()
 		again := s.renewals.due && !s.closed // Close makes the last attempt
 		s.renewals.storing = again
@@ -43,14 +46,13 @@ func (s *Session) storeRenewals() {
 		}
 		err := s.storeInFlight()
 		if err == nil {
-			wait = backoffFirst
+			retry = limit.Retry{}
 			continue
 		}
 		if s.isOpen() { // else it is too early to say
 			s.saveFailed(err)
 		}
-		s.pause(wait)
-		wait = min(2*wait, backoffMax)
+		s.pause(retry.Next())
 	}
 }
 

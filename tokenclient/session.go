@@ -10,6 +10,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/events"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/singleflight"
 )
 
 // A Session is the life of one identity's token: empty until a login, active,
@@ -30,8 +34,8 @@ type Session struct {
 	asked   atomic.Int64         // when a request asked it last, in Unix nanoseconds
 	waiting atomic.Int32         // callers that cannot go on without a refresh
 	early   atomic.Bool          // an early refresh is under way
-	flights flights
-	events  events
+	flights singleflight.Group
+	events  events.Queue // of calls of hooks and of the logger
 
 	mu       sync.Mutex // guards all below; not held during I/O or while waiting
 	closed   bool
@@ -42,7 +46,7 @@ type Session struct {
 	watchers int           // who may be waiting for that
 	control  chan struct{} // closed when the login or logout that writes to the store is over; nil: there is none
 	trouble  *trouble      // nil: none
-	storm    *stormGuard   // nil: not needed so far
+	storm    *limit.Storm  // nil: not needed so far
 	renewals *renewals     // nil: no answer brings a token
 	unsaved  map[*NotSavedError]struct{}
 }
@@ -74,10 +78,9 @@ type held struct {
 	// text is what takes the memory.
 	value [1]string
 
-	// soft and hard are how long before its Expiry the token is refreshed, in the
-	// background and before anything is sent; see windows. If the Expiry is
-	// unknown they say nothing.
-	soft, hard time.Duration
+	// windows say when before its Expiry the token is refreshed: in the background
+	// from the soft one on, before anything is sent from the hard one on.
+	windows limit.Windows
 }
 
 // usable reports whether requests may go out with h at all.
@@ -86,19 +89,17 @@ func (h *held) usable() bool { return h.record.Token != nil }
 // expires reports whether it is known when h does.
 func (h *held) expires() bool { return !h.record.Token.Expiry.IsZero() }
 
-// before returns when it is d before h's expiry; zero if that is unknown.
-func (h *held) before(d time.Duration) time.Time {
-	if !h.expires() {
-		return time.Time{}
-	}
-	return h.record.Token.Expiry.Add(-d)
-}
-
 // expired reports whether the local clock says that the server will refuse h.
-func (h *held) expired(now time.Time) bool { return h.expires() && !now.Before(h.before(0)) }
+func (h *held) expired(now time.Time) bool { return h.expires() && !now.Before(h.record.Token.Expiry) }
+
+// soft returns from when on h is refreshed; zero if that is never.
+func (h *held) soft() time.Time { return h.windows.Soft(h.record.Token.Expiry) }
+
+// hard returns from when on nothing should be sent with h; zero if that is never.
+func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }
 
 // overdue reports whether nothing should be sent with h any more.
-func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.before(h.hard)) }
+func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.hard()) }
 
 // insideKey marks the contexts that a session hands to its Refresher and Store.
 type insideKey struct{ s *Session }
@@ -181,7 +182,7 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	now := time.Now()
 	left := time.Duration(math.MaxInt64)
 	if h.expires() {
-		left = h.before(h.soft).Sub(now)
+		left = h.soft().Sub(now)
 	}
 	if left > 0 {
 		s.mayCalm(h, now, left)
@@ -210,8 +211,7 @@ func (s *Session) adoptLocked(r Record, announce bool) *held {
 	if now := time.Now(); issued.IsZero() && now.Before(r.Token.Expiry) {
 		issued = now // what is left is all that is known of the lifetime
 	}
-	soft, hard := windows(issued, r.Token.Expiry, s.refreshBefore)
-	h.soft, h.hard = r.Token.Expiry.Sub(soft), r.Token.Expiry.Sub(hard)
+	h.windows = limit.NewWindows(r.Token.Expiry.Sub(issued), s.refreshBefore)
 	s.trouble = nil
 	s.renewals.forget()
 	s.held.Store(h)
@@ -265,7 +265,7 @@ func (s *Session) endLocked(reason error, logout bool) {
 	if old.usable() && !s.closed {
 		s.note(slog.LevelInfo, "session ended", "err", reason)
 		if s.hooks.SessionEnded != nil {
-			s.events.post(func() { s.hooks.SessionEnded(reason) })
+			s.events.Post(func() { s.hooks.SessionEnded(reason) })
 		}
 	}
 }
@@ -277,7 +277,7 @@ func (s *Session) note(level slog.Level, msg string, args ...any) {
 		return
 	}
 	args = append([]any{"key", s.key}, args...)
-	s.events.post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
+	s.events.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 
 // infoLocked tells about f, or about no refresh if f is zero.

@@ -3,9 +3,10 @@ package tokenclient
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
 )
 
 // settle ends f: it brings the result of Store.Refresh into memory, unless a login
@@ -61,7 +62,7 @@ func (s *Session) settle(f flight, seen, r Record, err error, made *Token) (*hel
 		}
 		return h, nil
 	case errors.Is(err, errAnnounced):
-		s.troubleLocked().earlier.failed(err, 0, 0, time.Now().Round(0))
+		s.troubleLocked().earlier.Failed(err, 0, 0, time.Now())
 		s.overtakenLocked(f, err)
 		return nil, errFenced // somebody who needs it may have joined meanwhile, and tries again
 	case errors.Is(err, ErrNoToken):
@@ -85,7 +86,7 @@ func (s *Session) refreshedLocked(f flight) {
 	s.note(slog.LevelDebug, "token refreshed", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "expiry", info.Expiry)
 	if s.hooks.Refreshed != nil {
-		s.events.post(func() { s.hooks.Refreshed(info) })
+		s.events.Post(func() { s.hooks.Refreshed(info) })
 	}
 }
 
@@ -96,7 +97,7 @@ func (s *Session) adoptedLocked(f flight) {
 	s.note(slog.LevelDebug, "token adopted", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "expiry", info.Expiry)
 	if s.hooks.Adopted != nil {
-		s.events.post(func() { s.hooks.Adopted(info) })
+		s.events.Post(func() { s.hooks.Adopted(info) })
 	}
 }
 
@@ -106,7 +107,7 @@ func (s *Session) overtakenLocked(f flight, err error) {
 	s.note(slog.LevelDebug, "refresh overtaken", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "err", err)
 	if s.hooks.RefreshOvertaken != nil {
-		s.events.post(func() { s.hooks.RefreshOvertaken(info, err) })
+		s.events.Post(func() { s.hooks.RefreshOvertaken(info, err) })
 	}
 }
 
@@ -116,12 +117,12 @@ func (s *Session) failedLocked(f flight, r Record, err error) {
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
 	}
-	s.troubleLocked().backoff.failed(err, r.Announced, retryAfter, time.Now().Round(0))
+	s.troubleLocked().backoff.Failed(err, r.Announced, retryAfter, time.Now())
 	info := s.infoLocked(f)
 	s.note(slog.LevelWarn, "refresh failed", "generation", info.Generation, "cause", f.cause.String(),
 		"duration", info.Duration, "waiters", info.Waiters, "err", err)
 	if s.hooks.RefreshFailed != nil {
-		s.events.post(func() { s.hooks.RefreshFailed(info, err) })
+		s.events.Post(func() { s.hooks.RefreshFailed(info, err) })
 	}
 }
 
@@ -140,9 +141,10 @@ func (s *Session) revoke(ctx context.Context, t *Token) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err, answered := receive(ctx, s.start("Revoker.Revoke", func() error { return r.Revoke(ctx, t) }))
-	if !answered {
-		err = fmt.Errorf("%w: Revoker.Revoke did not return when its context ended: %w", errBroken, context.DeadlineExceeded)
+	call := contain.Go("Revoker.Revoke", s.broken, func() (struct{}, error) { return struct{}{}, r.Revoke(ctx, t) })
+	err := errHangs("Revoker.Revoke")
+	if call.Wait(ctx, calleeGrace) {
+		_, err = call.Result()
 	}
 	if err != nil {
 		return asTokenError(err, t)

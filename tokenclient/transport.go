@@ -306,7 +306,7 @@ func (s *Session) tellRejected(req *http.Request, h *held) {
 	method, origin := req.Method, originOf(req.URL).String()
 	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", origin)
 	if s.hooks.Rejected != nil {
-		s.events.post(func() { s.hooks.Rejected(method, origin) })
+		s.events.Post(func() { s.hooks.Rejected(method, origin) })
 	}
 }
 
@@ -318,6 +318,6 @@ func (s *Session) tellReplayed(req *http.Request) {
 	method, origin := req.Method, originOf(req.URL).String()
 	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", origin)
 	if s.hooks.Replayed != nil {
-		s.events.post(func() { s.hooks.Replayed(method, origin) })
+		s.events.Post(func() { s.hooks.Replayed(method, origin) })
 	}
 }

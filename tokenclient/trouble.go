@@ -1,16 +1,26 @@
 package tokenclient
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+)
+
+// The waits of a Pool's line.
+const (
+	backoffFirst = limit.BackoffFirst
+	backoffMax   = limit.BackoffMax
+)
 
 // trouble is what keeps a session from its token, or from the next one. It is
 // forgotten when there is another token, and most sessions never have any: nil.
 // Session.mu guards it.
 type trouble struct {
 	left    leaving
-	lookAt  time.Time // when the session may look at the store again for a token to use
-	lookErr error     // what the last look ended with
-	backoff backoff   // of refreshes that somebody needs
-	earlier backoff   // of looks before an early refresh, which nobody needs yet
+	lookAt  time.Time     // when the session may look at the store again for a token to use
+	lookErr error         // what the last look ended with
+	backoff limit.Backoff // of refreshes that somebody needs
+	earlier limit.Backoff // of looks before an early refresh, which nobody needs yet
 }
 
 // now is a copy of t, for reading. t may be nil.
@@ -31,9 +41,9 @@ func (s *Session) troubleLocked() *trouble {
 
 // stormLocked is what bounds the refreshes of s that a 401 asks for. Most sessions
 // need none until their token has expired many times.
-func (s *Session) stormLocked() *stormGuard {
+func (s *Session) stormLocked() *limit.Storm {
 	if s.storm == nil {
-		s.storm = new(stormGuard)
+		s.storm = new(limit.Storm)
 	}
 	return s.storm
 }

@@ -1,0 +1,4 @@
+package awake
+
+// WithLateTimer is WithTimeout in a process that is stopped: the timer runs out later.
+var WithLateTimer = withTimer

@@ -1,0 +1,93 @@
+package limit
+
+import "time"
+
+// The bucket of a [Storm]: stormBurst refreshes at once, then one in each interval, which
+// doubles from stormInterval to stormMaxInterval.
+const (
+	stormBurst       = 3
+	stormInterval    = 30 * time.Second
+	stormMaxInterval = time.Hour
+)
+
+// A Storm bounds the refreshes of a session whose access tokens are refused although
+// they are new: by a wrong audience, by an endpoint that answers 401 to everybody, by
+// a server that lost its keys. Each such refresh would be followed by the next, as
+// fast as requests come.
+//
+// It is a token bucket of three that gets one back in 30 seconds. When three new tokens
+// in a row were refused it holds one at most, and the interval doubles with each further
+// one, up to an hour, until one is accepted. The zero Storm is full.
+type Storm struct {
+	granted uint64    // the last generation that may be refreshed because it was refused
+	left    int       // what is in the bucket
+	since   time.Time // when the interval began that is running; zero: never used
+	judged  uint64    // the last generation that was refused when it was new
+	strikes int       // generations in a row that were refused when they were new
+	shut    bool      // the last answer of Allow was no
+}
+
+// Allow reports whether generation, which the server refused, may be refreshed for that
+// reason. All requests that were refused with one generation count once, and so do
+// several tries to refresh it: those are for a [Backoff] to bound. begins is true for the
+// first no after a yes.
+func (s *Storm) Allow(generation uint64, now time.Time) (ok, begins bool) {
+	s.refill(now.Round(0))
+	ok = generation <= s.granted
+	if !ok && s.left > 0 {
+		s.left--
+		s.granted, ok = generation, true
+	}
+	begins = !ok && !s.shut
+	s.shut = !ok
+	return ok, begins
+}
+
+// refill puts into the bucket what it has earned since the last call.
+func (s *Storm) refill(now time.Time) {
+	size, interval := stormBurst, s.interval()
+	if s.strikes >= stormBurst {
+		size = 1
+	}
+	if s.since.IsZero() {
+		s.left = size
+	}
+	elapsed := now.Sub(s.since)
+	if elapsed < 0 { // the clock was set back
+		s.since, elapsed = now, 0
+	}
+	if n := elapsed / interval; n > 0 {
+		s.left = int(min(time.Duration(s.left)+n, stormBurst))
+		s.since = s.since.Add(n * interval)
+	}
+	if s.left >= size {
+		// Nothing goes into a bucket that is full: the interval begins when
+		// something is taken.
+		s.left, s.since = size, now
+	}
+}
+
+// Replayed notes how a request fared that was sent again with generation, which was new.
+// Whether the server takes a token elsewhere says nothing: an endpoint that always
+// refuses may stand beside others.
+func (s *Storm) Replayed(generation uint64, refused bool) {
+	switch {
+	case !refused:
+		s.strikes = 0
+	case generation > s.judged:
+		s.judged = generation
+		s.strikes++
+	}
+}
+
+func (s *Storm) interval() time.Duration {
+	return min(stormInterval<<min(max(s.strikes-stormBurst, 0), 10), stormMaxInterval)
+}
+
+// Next returns when Allow may say yes again after it said no.
+func (s *Storm) Next() time.Time { return s.since.Add(s.interval()) }
+
+// Shut reports whether Allow said no the last time and would do so still.
+func (s *Storm) Shut(now time.Time) bool {
+	return s.shut && Remaining(s.Next(), now, stormMaxInterval) > 0
+}
