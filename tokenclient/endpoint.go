@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // An endpointCall is one POST to a token endpoint: a refresh, a login or a
@@ -58,7 +60,7 @@ func (c *endpointCall) check() (*url.URL, error) {
 		return nil, bad("has no host")
 	case u.Fragment != "":
 		return nil, bad("has a fragment")
-	case !originOf(u).secure() && !c.insecureHTTP:
+	case !origin.Of(u).Secure() && !c.insecureHTTP:
 		return nil, bad("is plain http beyond this machine, where everybody on the way can read the tokens (InsecureHTTP allows it)")
 	}
 	return u, nil

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // A Transport is an [http.RoundTripper] that sends requests with the current
@@ -245,10 +247,10 @@ func (s *Session) tellRejected(req *http.Request, h *held) {
 	if s.hooks.log == nil && s.hooks.Rejected == nil {
 		return // thousands may be refused at once
 	}
-	method, origin := req.Method, originOf(req.URL).String()
-	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", origin)
+	method, to := req.Method, origin.Of(req.URL).String()
+	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", to)
 	if s.hooks.Rejected != nil {
-		s.events.post(func() { s.hooks.Rejected(method, origin) })
+		s.events.post(func() { s.hooks.Rejected(method, to) })
 	}
 }
 
@@ -257,9 +259,9 @@ func (s *Session) tellReplayed(req *http.Request) {
 	if s.hooks.log == nil && s.hooks.Replayed == nil {
 		return
 	}
-	method, origin := req.Method, originOf(req.URL).String()
-	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", origin)
+	method, to := req.Method, origin.Of(req.URL).String()
+	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", to)
 	if s.hooks.Replayed != nil {
-		s.events.post(func() { s.hooks.Replayed(method, origin) })
+		s.events.post(func() { s.hooks.Replayed(method, to) })
 	}
 }
