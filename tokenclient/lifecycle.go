@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
 // SetToken makes t the session's token, as after a login, and stores it. A
@@ -24,7 +26,7 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	}
 	t = t.Clone()
 	if t.Expiry.IsZero() {
-		expiry, issued := jwtExpiry(t.AccessToken, t.Issued)
+		expiry, issued := endpoint.JWTExpiry(t.AccessToken, t.Issued)
 		t.Expiry = expiry
 		if t.Issued.IsZero() {
 			t.Issued = issued

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 )
 
@@ -145,7 +146,7 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 		t.Issued = sent // also if the same token came back
 	}
 	if t.Expiry.IsZero() {
-		t.Expiry, _ = jwtExpiry(t.AccessToken, t.Issued)
+		t.Expiry, _ = endpoint.JWTExpiry(t.AccessToken, t.Issued)
 	}
 	if !t.Expiry.After(time.Now()) {
 		// The server would not issue a token that is dead: a clock is wrong, or
