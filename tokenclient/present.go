@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 )
 
@@ -201,10 +201,7 @@ func asTokenError(err error, old *Token) *TokenError {
 			te = &TokenError{StatusCode: inner.StatusCode, RetryAfter: inner.RetryAfter, Err: err}
 		}
 	}
-	if text := te.Error(); contains(text, old.AccessToken) || contains(text, old.RefreshToken) {
-		text = redact(redact(errorText(te), old.AccessToken), old.RefreshToken)
-		te = &TokenError{StatusCode: te.StatusCode, RetryAfter: te.RetryAfter, Err: &markedError{text, te.Err}}
-	}
+	te = showable(te, old)
 	if errors.Is(te, ErrLoginRequired) && !errors.Is(te, ErrNotPresented) && !errors.Is(te, ErrRefused) {
 		c := *te
 		c.Err = &refusedError{c.Err}
@@ -213,31 +210,19 @@ func asTokenError(err error, old *Token) *TokenError {
 	return te
 }
 
-func errorText(te *TokenError) string {
-	parts := []string{te.Code, te.Description}
+// showable returns te without the secrets of old, and without what may be keys in URLs.
+func showable(te *TokenError, old *Token) *TokenError {
+	secrets := redact.Secrets{old.AccessToken, old.RefreshToken}
+	c := *te
+	c.Endpoint, c.Code, c.Description = secrets.Replace(te.Endpoint), secrets.Replace(te.Code), secrets.Replace(te.Description)
 	if te.Err != nil {
-		parts = append(parts, te.Err.Error())
+		was := te.Err.Error()
+		if text := secrets.Replace(redact.URLs(was, te.Err)); text != was {
+			c.Err = redact.Error(text, te.Err)
+		}
 	}
-	return strings.Join(parts, " ")
+	return &c
 }
-
-func contains(text, secret string) bool { return secret != "" && strings.Contains(text, secret) }
-
-func redact(text, secret string) string {
-	if secret == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, secret, "[redacted]")
-}
-
-// markedError says text in the place of err.
-type markedError struct {
-	text string
-	err  error
-}
-
-func (e *markedError) Error() string { return e.text }
-func (e *markedError) Unwrap() error { return e.err }
 
 // refusedError is ErrRefused in addition to what it holds.
 type refusedError struct{ err error }
