@@ -15,7 +15,7 @@ const maxRetryAfter = 10 * time.Minute
 // requestToken makes the call and returns the token of the answer, read as [ParseToken]
 // does. terminal is asked about any other complete answer, whether only a login helps.
 // Every error is a *TokenError.
-func requestToken(ctx context.Context, c endpoint.Call, f *JSONFields, terminal func(*endpoint.Answer) bool) (*Token, error) {
+func requestToken(ctx context.Context, c *endpoint.Call, f *JSONFields, terminal func(*endpoint.Answer) bool) (*Token, error) {
 	a, failure := c.Do(ctx)
 	if failure != nil {
 		return nil, callError(failure)

@@ -73,7 +73,7 @@ func (r *JSONRefresher) Refresh(ctx context.Context, old *Token) (*Token, error)
 	if old == nil {
 		old = new(Token)
 	}
-	c := endpoint.Call{
+	c := &endpoint.Call{
 		Field: "JSONRefresher.URL", URL: r.URL, Client: r.HTTPClient, InsecureHTTP: r.InsecureHTTP,
 		Encoding: endpoint.JSON,
 		Secrets:  []string{old.RefreshToken, old.AccessToken},

@@ -43,7 +43,7 @@ type PasswordLogin struct {
 // session, and there is none yet. Neither the password nor anything of it is in
 // an error.
 func (l *PasswordLogin) Login(ctx context.Context, username, password string) (*Token, error) {
-	return requestToken(ctx, endpoint.Call{
+	return requestToken(ctx, &endpoint.Call{
 		Field: "PasswordLogin.URL", URL: l.URL, Client: l.HTTPClient, InsecureHTTP: l.InsecureHTTP,
 		Encoding: endpoint.JSON,
 		Params: []endpoint.Param{

@@ -127,8 +127,8 @@ func (r *OAuth2Refresher) Revoke(ctx context.Context, t *Token) error {
 }
 
 // call returns a call with the client's authentication.
-func (r *OAuth2Refresher) call(field, rawURL string) endpoint.Call {
-	c := endpoint.Call{
+func (r *OAuth2Refresher) call(field, rawURL string) *endpoint.Call {
+	c := &endpoint.Call{
 		Field: field, URL: rawURL, Client: r.HTTPClient, InsecureHTTP: r.InsecureHTTP,
 		Encoding: endpoint.Form,
 	}
@@ -139,7 +139,7 @@ func (r *OAuth2Refresher) call(field, rawURL string) endpoint.Call {
 }
 
 // noClientAuth is the error of c, which has none. That of the URL goes before it.
-func noClientAuth(c endpoint.Call) *TokenError {
+func noClientAuth(c *endpoint.Call) *TokenError {
 	return callError(c.NotPresented(cmp.Or(c.Check(), errNoClientAuth)))
 }
 

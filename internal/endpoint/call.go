@@ -53,7 +53,7 @@ func Name(rawURL string) string {
 }
 
 // Check reports why nothing may be sent to the URL.
-func (c Call) Check() error {
+func (c *Call) Check() error {
 	_, err := c.parse()
 	return err
 }
@@ -84,9 +84,16 @@ func (c *Call) parse() (*url.URL, error) {
 	return u, nil
 }
 
-// Do sends the request and reads the answer. One of the results is nil.
-func (c Call) Do(ctx context.Context) (*Answer, *Failure) {
-	c.Params, c.Secrets = slices.Clone(c.Params), slices.Clone(c.Secrets)
+// Do sends the request and reads the answer. One of the results is nil. It does not change
+// c.
+func (c *Call) Do(ctx context.Context) (*Answer, *Failure) {
+	made := *c
+	made.Params, made.Secrets = slices.Clone(c.Params), slices.Clone(c.Secrets)
+	return made.do(ctx)
+}
+
+// do changes c: it adds what Authenticate does, and what is secret of it.
+func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 	body, header, f := c.prepare(ctx)
 	if f != nil {
 		return nil, f
@@ -103,7 +110,7 @@ func (c Call) Do(ctx context.Context) (*Answer, *Failure) {
 		return nil, f
 	}
 
-	a := &Answer{call: &c, Sent: time.Now()}
+	a := &Answer{call: c, Sent: time.Now()}
 	resp, err := c.client().Do(req)
 	if err != nil {
 		f := c.failure(0, c.safe(err))

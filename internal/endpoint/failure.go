@@ -38,7 +38,7 @@ type Failure struct {
 }
 
 // NotPresented returns the failure of a call that ended before anything was sent.
-func (c Call) NotPresented(cause error) *Failure {
+func (c *Call) NotPresented(cause error) *Failure {
 	f := c.failure(0, cause)
 	f.NotPresented = true
 	return f

@@ -48,14 +48,14 @@ func answer(status int, contentType, body string) http.HandlerFunc {
 }
 
 // refresh is a call that sends the planted refresh token to a server.
-func refresh(srv *httptest.Server) endpoint.Call {
+func refresh(srv *httptest.Server) *endpoint.Call {
 	c := refreshAt(srv.URL + "/token?key=" + plantedSecret)
 	c.Client = srv.Client()
 	return c
 }
 
-func refreshAt(rawURL string) endpoint.Call {
-	return endpoint.Call{
+func refreshAt(rawURL string) *endpoint.Call {
+	return &endpoint.Call{
 		Field: "Refresher.URL", URL: rawURL,
 		Params:   []endpoint.Param{{Name: "grant_type", Value: "refresh_token"}, {Name: "refresh_token", Value: plantedRefresh}},
 		Encoding: endpoint.Form,
@@ -67,7 +67,7 @@ func refreshAt(rawURL string) endpoint.Call {
 func through(f roundTripper) *http.Client { return &http.Client{Transport: f} }
 
 // wantFailure makes a call that fails before there is an answer.
-func wantFailure(t *testing.T, ctx context.Context, c endpoint.Call) *endpoint.Failure {
+func wantFailure(t *testing.T, ctx context.Context, c *endpoint.Call) *endpoint.Failure {
 	t.Helper()
 	a, f := c.Do(ctx)
 	if f == nil || a != nil {
@@ -78,7 +78,7 @@ func wantFailure(t *testing.T, ctx context.Context, c endpoint.Call) *endpoint.F
 }
 
 // wantAnswer makes a call that is answered.
-func wantAnswer(t *testing.T, c endpoint.Call) *endpoint.Answer {
+func wantAnswer(t *testing.T, c *endpoint.Call) *endpoint.Answer {
 	t.Helper()
 	a, f := c.Do(t.Context())
 	if f != nil || a == nil {

@@ -105,7 +105,7 @@ func TestNotPresentedForItsParts(t *testing.T) {
 	} {
 		srv, calls := serve(t, answer(200, "application/json", `{"access_token":"a"}`))
 		call := refresh(srv)
-		c.change(&call)
+		c.change(call)
 		if f := wantFailure(t, t.Context(), call); !f.NotPresented || f.Cause.Error() != c.want || calls.Load() != 0 {
 			t.Errorf("%s: %+v after %d requests", name, f, calls.Load())
 		}
