@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // PerRPCCredentials puts a session's token on gRPC calls. It implements
@@ -33,7 +35,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		if err != nil {
 			return nil, fmt.Errorf("tokenclient: gRPC target is not a URL")
 		}
-		if o := originOf(u); !c.s.allowed(o) || !o.secure() && !c.s.insecureHTTP {
+		if o := origin.Of(u); !c.s.allowed(o) || !o.Secure() && !c.s.insecureHTTP {
 			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", o)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
@@ -25,7 +26,7 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	}
 	t = t.Clone()
 	if t.Expiry.IsZero() {
-		expiry, issued := jwtExpiry(t.AccessToken, t.Issued)
+		expiry, issued := endpoint.JWTExpiry(t.AccessToken, t.Issued)
 		t.Expiry = expiry
 		if t.Issued.IsZero() {
 			t.Issued = issued

@@ -2,97 +2,13 @@ package tokenclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
-
-// origin is where a token may go (RFC 6454): scheme, host and port.
-type origin struct{ scheme, host, port string }
-
-// originOf returns u's origin without allocating: it is asked for every request.
-// Its parts are compared by [origin.equal], which ignores case.
-func originOf(u *url.URL) origin {
-	o := origin{u.Scheme, u.Hostname(), u.Port()}
-	if o.port == "" {
-		switch {
-		case strings.EqualFold(o.scheme, "https"):
-			o.port = "443"
-		case strings.EqualFold(o.scheme, "http"):
-			o.port = "80"
-		}
-	}
-	return o
-}
-
-func (o origin) equal(p origin) bool {
-	return o.port == p.port && strings.EqualFold(o.host, p.host) && strings.EqualFold(o.scheme, p.scheme)
-}
-
-// secure reports whether a token may go to o without being read on the way:
-// over https, or within this machine.
-func (o origin) secure() bool {
-	return strings.EqualFold(o.scheme, "https") || isLoopback(o.host)
-}
-
-func (o origin) String() string {
-	host := o.host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	return strings.ToLower(o.scheme + "://" + host + ":" + o.port)
-}
-
-// isLoopback reports whether host, a name or an address without port, is this
-// machine. A name other than localhost is not looked up: what it resolves to is
-// not known to be what will be dialled.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
-}
-
-// parseOrigin reads an entry of Config.Origins.
-func parseOrigin(s string, insecureHTTP bool) (allowedOrigin, error) {
-	bad := func(why string) (allowedOrigin, error) {
-		return "", fmt.Errorf("tokenclient: Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
-	}
-	if strings.Contains(s, "@") { // a password, perhaps: not to be repeated
-		return "", errors.New("tokenclient: Config.Origins: an entry has user information in it")
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return bad("is not a URL")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return bad("does not begin with https:// or http://")
-	case u.Hostname() == "" || u.Opaque != "":
-		return bad("has no host")
-	case strings.Contains(u.Host, "*"):
-		return bad("has a wildcard")
-	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
-		return bad("has more than scheme, host and port")
-	}
-	o := originOf(u)
-	if !o.secure() && !insecureHTTP {
-		return bad("is plain http beyond this machine, where everybody on the way can read the token (Config.InsecureHTTP allows it)")
-	}
-	return allowedOrigin(sameText(u.Scheme+"://"+u.Host, s)), nil
-}
-
-// allowedOrigin is an entry of Config.Origins: the scheme, "://", and the host and
-// port as the entry has them.
-type allowedOrigin string
-
-func (a allowedOrigin) origin() origin {
-	scheme, host, _ := strings.Cut(string(a), "://")
-	return originOf(&url.URL{Scheme: scheme, Host: host})
-}
 
 // maxRedirects bounds the walk along a redirect chain. [http.Client] follows 10.
 const maxRedirects = 50
@@ -114,22 +30,22 @@ func (s *Session) mayAttach(req *http.Request) (bool, error) {
 			}
 		}
 	}
-	o := originOf(req.URL)
+	o := origin.Of(req.URL)
 	if !s.allowed(o) || !s.chainAllowed(req, o) {
 		return false, nil
 	}
-	if !s.insecureHTTP && !o.secure() { // in this order: the latter may allocate
+	if !s.insecureHTTP && !o.Secure() { // in this order: the latter may allocate
 		return false, fmt.Errorf("tokenclient: no token is sent over plain http to %s; use https, or set Config.InsecureHTTP", o)
 	}
 	return true, nil
 }
 
-func (s *Session) allowed(o origin) bool {
+func (s *Session) allowed(o origin.Origin) bool {
 	if s.anyOrigin {
 		return true
 	}
 	for _, a := range s.origins {
-		if a.origin().equal(o) {
+		if a.Origin().Equal(o) {
 			return true
 		}
 	}
@@ -142,7 +58,7 @@ func (s *Session) allowed(o origin) bool {
 // origins it never gets the token back, and an unknown link counts as outside.
 // A request whose caller chose the credentials keeps having none of ours after
 // net/http dropped them on the way.
-func (s *Session) chainAllowed(req *http.Request, o origin) bool {
+func (s *Session) chainAllowed(req *http.Request, o origin.Origin) bool {
 	for range maxRedirects {
 		if req.Response == nil {
 			return true
@@ -151,8 +67,8 @@ func (s *Session) chainAllowed(req *http.Request, o origin) bool {
 		if req == nil || req.URL == nil || s.callerSet(req) {
 			return false
 		}
-		p := originOf(req.URL)
-		if s.anyOrigin && !p.equal(o) || !s.allowed(p) {
+		p := origin.Of(req.URL)
+		if s.anyOrigin && !p.Equal(o) || !s.allowed(p) {
 			return false
 		}
 	}
@@ -172,36 +88,15 @@ func (s *Session) callerSet(req *http.Request) bool {
 // Such a request may be part of a refresh, for which it must not wait.
 func (s *Session) ownEndpoint(u *url.URL) bool {
 	for _, e := range s.endpoints {
-		if e.isAt(u) {
+		if e.IsAt(u) {
 			return true
 		}
 	}
 	return false
 }
 
-// endpoint is what a request to an endpoint is known by: the scheme, "://", the host
-// and port, and the path.
-type endpoint string
-
-func (e endpoint) isAt(u *url.URL) bool {
-	if !strings.HasSuffix(string(e), u.Path) { // so it is for most
-		return false
-	}
-	o, path := e.split()
-	return path == u.Path && o.equal(originOf(u))
-}
-
-func (e endpoint) split() (o origin, path string) {
-	scheme, rest, _ := strings.Cut(string(e), "://")
-	end := strings.IndexByte(rest, '/')
-	if end < 0 {
-		end = len(rest)
-	}
-	return originOf(&url.URL{Scheme: scheme, Host: rest[:end]}), rest[end:]
-}
-
 // endpointsOf returns what r posts to, as far as that is known.
-func endpointsOf(r Refresher) []endpoint {
+func endpointsOf(r Refresher) []origin.Endpoint {
 	var urls [2]string
 	switch r := r.(type) {
 	case *OAuth2Refresher:
@@ -209,21 +104,13 @@ func endpointsOf(r Refresher) []endpoint {
 	case *JSONRefresher:
 		urls[0] = r.URL
 	}
-	var endpoints []endpoint
+	var endpoints []origin.Endpoint
 	for _, s := range urls {
-		if u, err := url.Parse(s); err == nil && u.Host != "" {
-			endpoints = append(endpoints, endpoint(sameText(u.Scheme+"://"+u.Host+u.Path, s)))
+		if e, ok := origin.ParseEndpoint(s); ok {
+			endpoints = append(endpoints, e)
 		}
 	}
 	return endpoints
-}
-
-// sameText returns s in the memory of in, of which it mostly is the beginning.
-func sameText(s, in string) string {
-	if strings.HasPrefix(in, s) {
-		return in[:len(s)]
-	}
-	return s
 }
 
 type withoutTokenKey struct{}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // PoolConfig is what [NewPool] makes a [Pool] from. Store and Config are required.
@@ -145,7 +147,7 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		entries: newTable(),
 		loads:   make(map[string]*load),
 	}
-	p.lines = &lines{pool: p, max: defaultMaxRefreshes, lines: make(map[origin]*line)}
+	p.lines = &lines{pool: p, max: defaultMaxRefreshes, lines: make(map[origin.Origin]*line)}
 	if c.MaxIdle > 0 {
 		p.maxIdle = c.MaxIdle
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 const (
@@ -25,19 +27,18 @@ type lines struct {
 	max  int // turns at the same time, in each line
 
 	mu     sync.Mutex // guards all below, and all lines; not held during I/O or while waiting
-	lines  map[origin]*line
+	lines  map[origin.Origin]*line
 	closed bool
-	coming map[origin]*forecast
+	coming map[origin.Origin]*forecast
 	lookAt time.Time // when there is to be a new one
 }
 
 // endpoint is where s refreshes, as far as is known.
-func (s *Session) endpoint() origin {
+func (s *Session) endpoint() origin.Origin {
 	if len(s.endpoints) == 0 {
-		return origin{}
+		return origin.Origin{}
 	}
-	o, _ := s.endpoints[0].split()
-	return o
+	return s.endpoints[0].Origin()
 }
 
 // A line is that of one token endpoint. It is forgotten when nothing is in it.
@@ -47,7 +48,7 @@ func (s *Session) endpoint() origin {
 // time with each success, and if it is refused for rate too all wait longer. Of an
 // endpoint that gives no answer, or a 5xx, less is asked with each.
 type line struct {
-	endpoint origin
+	endpoint origin.Origin
 	limit    int // turns at the same time, lower after a refusal for rate and in an outage
 	turns    int // that are taken
 	queue    []*ticket
@@ -145,7 +146,7 @@ func (s *Session) hurry(ctx context.Context) (done func()) {
 // lineLocked returns s's line.
 func (l *lines) lineLocked(s *Session) *line { return l.lineToLocked(s.endpoint()) }
 
-func (l *lines) lineToLocked(endpoint origin) *line {
+func (l *lines) lineToLocked(endpoint origin.Origin) *line {
 	ln := l.lines[endpoint]
 	if ln == nil {
 		ln = &line{endpoint: endpoint, limit: l.max, urgent: make(map[*Session]int)}

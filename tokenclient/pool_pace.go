@@ -3,6 +3,8 @@ package tokenclient
 import (
 	"slices"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 const (
@@ -77,8 +79,8 @@ func (f *forecast) rate(waiting int, wait time.Duration) float64 {
 }
 
 // forecast counts what will be due, by token endpoint.
-func (p *Pool) forecast(now time.Time) map[origin]*forecast {
-	all := make(map[origin]*forecast)
+func (p *Pool) forecast(now time.Time) map[origin.Origin]*forecast {
+	all := make(map[origin.Origin]*forecast)
 	for _, e := range p.all() {
 		s := e.session.Load()
 		if s == nil || s.refresher == nil {

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/awake"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 )
 
@@ -117,7 +118,7 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 		t.Issued = sent // also if the same token came back
 	}
 	if t.Expiry.IsZero() {
-		t.Expiry, _ = jwtExpiry(t.AccessToken, t.Issued)
+		t.Expiry, _ = endpoint.JWTExpiry(t.AccessToken, t.Issued)
 	}
 	if !t.Expiry.After(time.Now()) {
 		// The server would not issue a token that is dead: a clock is wrong, or
@@ -172,10 +173,7 @@ func asTokenError(err error, old *Token) *TokenError {
 			te = &TokenError{StatusCode: inner.StatusCode, RetryAfter: inner.RetryAfter, Err: err}
 		}
 	}
-	if text := te.Error(); contains(text, old.AccessToken) || contains(text, old.RefreshToken) {
-		text = redact(redact(errorText(te), old.AccessToken), old.RefreshToken)
-		te = &TokenError{StatusCode: te.StatusCode, RetryAfter: te.RetryAfter, Err: &markedError{text, te.Err}}
-	}
+	te = showable(te, old)
 	if errors.Is(te, ErrLoginRequired) && !errors.Is(te, ErrNotPresented) && !errors.Is(te, ErrRefused) {
 		c := *te
 		c.Err = &refusedError{c.Err}
@@ -184,31 +182,19 @@ func asTokenError(err error, old *Token) *TokenError {
 	return te
 }
 
-func errorText(te *TokenError) string {
-	parts := []string{te.Code, te.Description}
+// showable returns te without the secrets of old, and without what may be keys in URLs.
+func showable(te *TokenError, old *Token) *TokenError {
+	secrets := redact.Secrets{old.AccessToken, old.RefreshToken}
+	c := *te
+	c.Endpoint, c.Code, c.Description = secrets.Replace(te.Endpoint), secrets.Replace(te.Code), secrets.Replace(te.Description)
 	if te.Err != nil {
-		parts = append(parts, te.Err.Error())
+		was := te.Err.Error()
+		if text := secrets.Replace(redact.URLs(was, te.Err)); text != was {
+			c.Err = redact.Error(text, te.Err)
+		}
 	}
-	return strings.Join(parts, " ")
+	return &c
 }
-
-func contains(text, secret string) bool { return secret != "" && strings.Contains(text, secret) }
-
-func redact(text, secret string) string {
-	if secret == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, secret, "[redacted]")
-}
-
-// markedError says text in the place of err.
-type markedError struct {
-	text string
-	err  error
-}
-
-func (e *markedError) Error() string { return e.text }
-func (e *markedError) Unwrap() error { return e.err }
 
 // refusedError is ErrRefused in addition to what it holds.
 type refusedError struct{ err error }

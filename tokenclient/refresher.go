@@ -20,6 +20,9 @@ import "context"
 //     other than 408: the refresh token was not spent; try again later.
 //   - Any other: the refresh token may have been spent, and the answer was lost.
 //
+// What an error says of old's tokens, as they are or encoded, and of the queries of
+// URLs in a [*url.Error], is left out where a Session shows it.
+//
 // A Refresher that makes its requests through the session's own client must pass
 // ctx on; a call that only its own return could answer fails with ErrReentrant.
 type Refresher interface {

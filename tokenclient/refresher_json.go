@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
 // A JSONRefresher refreshes tokens at an endpoint that takes and answers JSON, as
@@ -70,87 +70,36 @@ var _ Refresher = (*JSONRefresher)(nil)
 // (see Terminal), and if old has nothing to send. It is ErrNotPresented if neither
 // token was sent for certain. What the Attacher returns fails the refresh.
 func (r *JSONRefresher) Refresh(ctx context.Context, old *Token) (*Token, error) {
-	c := &endpointCall{field: "JSONRefresher.URL", url: r.URL, client: r.HTTPClient, insecureHTTP: r.InsecureHTTP}
-	var members []jsonMember
-	if old != nil && old.RefreshToken != "" {
-		members = append(members, jsonMember{cmp.Or(r.Request.RefreshToken, "refresh_token"), old.RefreshToken})
+	if old == nil {
+		old = new(Token)
 	}
-	if old != nil && old.AccessToken != "" && r.SendAccessToken {
-		members = append(members, jsonMember{cmp.Or(r.Request.AccessToken, "access_token"), old.AccessToken})
+	c := &endpoint.Call{
+		Field: "JSONRefresher.URL", URL: r.URL, Client: r.HTTPClient, InsecureHTTP: r.InsecureHTTP,
+		Encoding: endpoint.JSON,
+		Secrets:  []string{old.RefreshToken, old.AccessToken},
+	}
+	if old.RefreshToken != "" {
+		c.Params = append(c.Params, endpoint.Param{Name: cmp.Or(r.Request.RefreshToken, "refresh_token"), Value: old.RefreshToken})
+	}
+	if old.AccessToken != "" && r.SendAccessToken {
+		c.Params = append(c.Params, endpoint.Param{Name: cmp.Or(r.Request.AccessToken, "access_token"), Value: old.AccessToken})
 	}
 	if r.Attacher != nil {
 		if err := checkAttacher("JSONRefresher.Attacher", r.Attacher); err != nil {
-			return nil, c.fail(0, &notPresented{err})
+			return nil, callError(c.NotPresented(err))
 		}
-		if old != nil && old.AccessToken != "" {
-			c.attach = func(req *http.Request) error { return r.Attacher.Attach(req, old) }
-		}
-	}
-	if len(members) == 0 && c.attach == nil {
-		return nil, c.fail(0, errNoRefreshToken)
-	}
-	c.secrets = []string{old.RefreshToken, old.AccessToken}
-	a, err := c.postJSON(ctx, members)
-	if err != nil {
-		return nil, err
-	}
-	return a.token(&r.Response, func() bool {
-		if r.Terminal != nil {
-			return r.Terminal(a.status, a.body)
-		}
-		return a.refusesToken() || a.status == http.StatusUnauthorized && a.bare401()
-	})
-}
-
-// notTheToken are the error codes that a 401 may have without a word about the
-// refresh token: RFC 6749, sections 4.1.2.1 and 5.2; RFC 8628, section 3.5; RFC
-// 9449, sections 5 and 8.
-var notTheToken = []string{
-	"invalid_client", "unauthorized_client", "invalid_request", "invalid_scope",
-	"unsupported_grant_type", "unsupported_response_type", "access_denied",
-	"server_error", "temporarily_unavailable", "slow_down",
-	"use_dpop_nonce", "invalid_dpop_proof",
-}
-
-// bare401 reports whether a 401 of a JSON endpoint is about the token, which is
-// the only credential that it was sent.
-func (a *endpointAnswer) bare401() bool {
-	code, _ := a.problem()
-	return !isHTML(a.body) && !slices.Contains(notTheToken, code)
-}
-
-// jsonMember is a member to send, with a dotted name.
-type jsonMember struct{ name, value string }
-
-// postJSON sends an object of members.
-func (c *endpointCall) postJSON(ctx context.Context, members []jsonMember) (*endpointAnswer, error) {
-	object := make(map[string]any)
-	for _, m := range members {
-		if !put(object, m.name, m.value) {
-			return nil, c.fail(0, &notPresented{fmt.Errorf("the names of the members to send clash at %q", m.name)})
+		if old.AccessToken != "" {
+			c.Attach = func(req *http.Request) error { return r.Attacher.Attach(req, old) }
 		}
 	}
-	var err error
-	if c.body, err = json.Marshal(object); err != nil {
-		return nil, c.fail(0, &notPresented{err})
+	if len(c.Params) == 0 && c.Attach == nil {
+		return nil, noRefreshToken(r.URL)
 	}
-	c.header = http.Header{"Content-Type": {"application/json"}}
-	return c.do(ctx)
-}
-
-// put adds a member with a dotted name and reports whether its place was free.
-func put(m map[string]any, name, value string) bool {
-	first, rest, nested := strings.Cut(name, ".")
-	if !nested {
-		_, taken := m[first]
-		m[first] = value
-		return !taken
+	terminal := endpoint.RefusesToken
+	if r.Terminal != nil {
+		terminal = func(a *endpoint.Answer) bool { return r.Terminal(a.Status, a.Body) }
 	}
-	if m[first] == nil {
-		m[first] = make(map[string]any)
-	}
-	inner, ok := m[first].(map[string]any)
-	return ok && put(inner, rest, value)
+	return requestToken(ctx, c, &r.Response, terminal)
 }
 
 // Format writes the endpoint, whatever the verb: the query of the URL may hold a
@@ -161,5 +110,5 @@ func (r JSONRefresher) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.
 func (r JSONRefresher) MarshalJSON() ([]byte, error) { return json.Marshal(r.describe()) }
 
 func (r *JSONRefresher) describe() string {
-	return fmt.Sprintf("JSONRefresher{%s}", endpointName(r.URL))
+	return fmt.Sprintf("JSONRefresher{%s}", endpoint.Name(r.URL))
 }

@@ -1,6 +1,7 @@
 package tokenclient
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
 // An OAuth2Refresher refreshes tokens at an OAuth 2.0 token endpoint (RFC 6749,
@@ -66,29 +68,30 @@ var (
 // code or none refuses the client, not the token. The error is ErrNotPresented if
 // the refresh token was certainly not sent.
 func (r *OAuth2Refresher) Refresh(ctx context.Context, old *Token) (*Token, error) {
-	c := &endpointCall{field: "OAuth2Refresher.TokenURL", url: r.TokenURL}
+	c := r.call("OAuth2Refresher.TokenURL", r.TokenURL)
 	if old == nil || old.RefreshToken == "" {
-		return nil, c.fail(0, errNoRefreshToken)
-	}
-	form := make(url.Values)
-	for name, values := range r.Params {
-		form[name] = slices.Clone(values) // a ClientAuth may append to them
+		return nil, noRefreshToken(r.TokenURL)
 	}
 	for _, name := range []string{"grant_type", "refresh_token", "client_id", "client_secret", "scope"} {
-		if form.Has(name) && (name != "scope" || r.Scope != "") {
-			return nil, c.fail(0, &notPresented{fmt.Errorf("OAuth2Refresher.Params must not hold %s", name)})
+		if r.Params.Has(name) && (name != "scope" || r.Scope != "") {
+			return nil, callError(c.NotPresented(fmt.Errorf("OAuth2Refresher.Params must not hold %s", name)))
 		}
 	}
-	form.Set("grant_type", "refresh_token")
-	form.Set("refresh_token", old.RefreshToken)
+	for name, values := range r.Params {
+		for _, v := range values {
+			c.Params = append(c.Params, endpoint.Param{Name: name, Value: v})
+		}
+	}
+	c.Params = append(c.Params,
+		endpoint.Param{Name: "grant_type", Value: "refresh_token"},
+		endpoint.Param{Name: "refresh_token", Value: old.RefreshToken})
 	if r.Scope != "" {
-		form.Set("scope", r.Scope)
+		c.Params = append(c.Params, endpoint.Param{Name: "scope", Value: r.Scope})
 	}
-	a, err := r.post(ctx, c, form)
-	if err != nil {
-		return nil, err
+	if r.ClientAuth == nil {
+		return nil, noClientAuth(c)
 	}
-	return a.token(nil, a.refusesToken)
+	return requestToken(ctx, c, nil, endpoint.RefusesGrant)
 }
 
 // Revoke asks the server to forget t's refresh token, with which most servers
@@ -97,57 +100,50 @@ func (r *OAuth2Refresher) Refresh(ctx context.Context, old *Token) (*Token, erro
 // RevocationURL is empty or t is. Every error is a [*TokenError]; none is
 // ErrLoginRequired.
 func (r *OAuth2Refresher) Revoke(ctx context.Context, t *Token) error {
-	form := make(url.Values)
+	var value, hint string
 	switch {
 	case r.RevocationURL == "" || t == nil:
 		return nil
 	case t.RefreshToken != "":
-		form.Set("token", t.RefreshToken)
-		form.Set("token_type_hint", "refresh_token")
+		value, hint = t.RefreshToken, "refresh_token"
 	case t.AccessToken != "":
-		form.Set("token", t.AccessToken)
-		form.Set("token_type_hint", "access_token")
+		value, hint = t.AccessToken, "access_token"
 	default:
 		return nil
 	}
-	c := &endpointCall{field: "OAuth2Refresher.RevocationURL", url: r.RevocationURL}
-	a, err := r.post(ctx, c, form)
-	if err != nil {
-		return err
+	c := r.call("OAuth2Refresher.RevocationURL", r.RevocationURL)
+	c.Params = []endpoint.Param{{Name: "token", Value: value}, {Name: "token_type_hint", Value: hint}}
+	if r.ClientAuth == nil {
+		return noClientAuth(c)
 	}
-	if !a.ok() {
-		return a.fail(nil)
+	a, failure := c.Do(ctx)
+	if failure == nil && !a.OK() {
+		failure = a.Failure(nil)
+	}
+	if failure != nil {
+		return callError(failure)
 	}
 	return nil
 }
 
-// post sends form with the client's authentication.
-func (r *OAuth2Refresher) post(ctx context.Context, c *endpointCall, form url.Values) (*endpointAnswer, error) {
-	c.client, c.insecureHTTP = r.HTTPClient, r.InsecureHTTP
-	// Before a ClientAuth gets to sign for it.
-	if _, err := c.check(); err != nil {
-		return nil, c.fail(0, &notPresented{err})
+// call returns a call with the client's authentication.
+func (r *OAuth2Refresher) call(field, rawURL string) *endpoint.Call {
+	c := &endpoint.Call{
+		Field: field, URL: rawURL, Client: r.HTTPClient, InsecureHTTP: r.InsecureHTTP,
+		Encoding: endpoint.Form,
 	}
-	if r.ClientAuth == nil {
-		return nil, c.fail(0, &notPresented{errNoClientAuth})
+	if r.ClientAuth != nil {
+		c.Authenticate = r.ClientAuth.Authenticate
 	}
-	c.header = make(http.Header)
-	err := r.ClientAuth.Authenticate(ctx, c.url, form, c.header)
-	c.secrets = secretsOf(form, c.header)
-	if err != nil {
-		return nil, c.fail(0, &notPresented{fmt.Errorf("client authentication: %w", c.safe(err))})
-	}
-	c.header.Set("Content-Type", "application/x-www-form-urlencoded")
-	c.body = []byte(form.Encode())
-	return c.do(ctx)
+	return c
 }
 
-var (
-	errNoClientAuth = errors.New("OAuth2Refresher.ClientAuth is nil; set it to PublicClient(id), ClientSecretBasic(id, secret) or ClientSecretPost(id, secret)")
+// noClientAuth is the error of c, which has none. That of the URL goes before it.
+func noClientAuth(c *endpoint.Call) *TokenError {
+	return callError(c.NotPresented(cmp.Or(c.Check(), errNoClientAuth)))
+}
 
-	// errNoRefreshToken ends the session without asking the server.
-	errNoRefreshToken error = &notPresented{&kindError{"the token has no refresh token; log in again", ErrLoginRequired}}
-)
+var errNoClientAuth = errors.New("OAuth2Refresher.ClientAuth is nil; set it to PublicClient(id), ClientSecretBasic(id, secret) or ClientSecretPost(id, secret)")
 
 // Format writes the endpoint and the kind of client authentication, whatever the
 // verb.
@@ -161,5 +157,5 @@ func (r *OAuth2Refresher) describe() string {
 	if own, ok := r.ClientAuth.(*clientAuth); ok {
 		auth = own.text
 	}
-	return fmt.Sprintf("OAuth2Refresher{%s, %s}", endpointName(r.TokenURL), auth)
+	return fmt.Sprintf("OAuth2Refresher{%s, %s}", endpoint.Name(r.TokenURL), auth)
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/url"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // RefreshRejected is for protocols other than HTTP: it reports that the server
@@ -71,12 +73,12 @@ func (s *Session) mayRenew(h *held, u *url.URL) (next time.Time, ok bool) {
 
 func (s *Session) stormGuardedLocked(u *url.URL, until time.Time) {
 	info := s.infoLocked(flight{})
-	origin := ""
+	to := ""
 	if u != nil {
-		origin = originOf(u).String()
+		to = origin.Of(u).String()
 	}
 	s.note(slog.LevelWarn, "refreshed tokens refused too often", "generation", info.Generation,
-		"origin", origin, "until", until, "expiry", info.Expiry)
+		"origin", to, "until", until, "expiry", info.Expiry)
 	if s.hooks.StormGuarded != nil {
 		s.events.Post(func() { s.hooks.StormGuarded(info, until) })
 	}

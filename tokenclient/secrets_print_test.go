@@ -2,10 +2,15 @@ package tokenclient_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -84,6 +89,13 @@ func TestSecretsInOwnRefreshers(t *testing.T) {
 			"code":        &tokenclient.TokenError{StatusCode: 400, Code: secretAccess},
 			"description": &tokenclient.TokenError{StatusCode: 400, Description: both, Err: errors.New(both)},
 			"wrapping":    fmt.Errorf("%s: %w", both, &tokenclient.TokenError{StatusCode: 503, Description: both}),
+			"endpoint":    &tokenclient.TokenError{Endpoint: "auth.example.com/" + secretRefresh, Err: io.EOF},
+			"a piece":     errors.New("cannot use " + secretRefresh[:16]),
+			"upper case":  errors.New("cannot use " + strings.ToUpper(secretRefresh)),
+			"hexadecimal": fmt.Errorf("cannot use %x", both),
+			"base64":      errors.New("cannot use Basic " + base64.StdEncoding.EncodeToString([]byte("app:"+both))),
+			"URL":         &url.Error{Op: "Post", URL: "https://auth.example.com/token?t=" + secretRefresh + "&k=" + secretParam, Err: io.EOF},
+			"a key in it": fmt.Errorf("exchange: %w", &url.Error{Op: "Post", URL: "https://auth.example.com/token?k=" + secretParam, Err: io.EOF}),
 		} {
 			r := newSecretRig(t, func(c *tokenclient.Config) {
 				c.Refresher = tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
@@ -94,12 +106,52 @@ func TestSecretsInOwnRefreshers(t *testing.T) {
 			if got == nil {
 				t.Fatalf("%s: no error", name)
 			}
-			r.text(name, got.Error())
+			for err := got; err != nil; err = errors.Unwrap(err) {
+				r.text(name, err.Error())
+			}
 			r.text(name+", request", r.request().Error())
+			if errors.Is(err, io.EOF) != errors.Is(got, io.EOF) {
+				t.Errorf("%s: the cause of %v is lost", name, got)
+			}
 			_ = r.session.Close(t.Context())
 			r.done("refresh failed")
 		}
 	})
+}
+
+// TestSecretsEscaped: a refresh token with characters that encodings escape, as a
+// program's own Refresher and its transport may say it. Nothing else is lost of the error.
+func TestSecretsEscaped(t *testing.T) {
+	const refresh = "1//0g+AbC=dEf&GhI/jKl+MnO=pQr&" + "\"sT<u>"
+	quoted, _ := json.Marshal(map[string]string{"refresh_token": refresh})
+	for name, err := range map[string]error{
+		"URL":           &url.Error{Op: "Get", URL: "https://auth.example.com/token?refresh_token=" + url.QueryEscape(refresh), Err: io.EOF},
+		"path of a URL": &url.Error{Op: "Get", URL: "https://auth.example.com/" + url.PathEscape(refresh), Err: io.EOF},
+		"form":          fmt.Errorf("body %s: %w", url.Values{"refresh_token": {refresh}}.Encode(), io.EOF),
+		"lower case":    fmt.Errorf("body %s: %w", strings.ToLower(url.QueryEscape(refresh)), io.EOF),
+		"JSON":          fmt.Errorf("body %s: %w", quoted, io.EOF),
+		"quoted":        fmt.Errorf("body %q: %w", refresh, io.EOF),
+		"HTML":          fmt.Errorf("body %s: %w", html.EscapeString(refresh), io.EOF),
+		"hexadecimal":   fmt.Errorf("body %x: %w", refresh, io.EOF),
+		"base64":        fmt.Errorf("body %s: %w", base64.URLEncoding.EncodeToString([]byte("t="+refresh)), io.EOF),
+	} {
+		s := contractSession(t, func(c *tokenclient.Config) {
+			c.Refresher = tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) { return nil, err })
+		})
+		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: secretAccess, RefreshToken: refresh}); err != nil {
+			t.Fatal(err)
+		}
+		_, got := s.Refresh(t.Context())
+		if !errors.Is(got, io.EOF) {
+			t.Errorf("%s: %v is not io.EOF", name, got)
+		}
+		if want := "tokenclient: token endpoint: [redacted]"; name != "URL" && got.Error() != want {
+			t.Errorf("%s: %v, want %s", name, got, want)
+		}
+		if want := `tokenclient: token endpoint: Get "https://auth.example.com/token": EOF`; name == "URL" && got.Error() != want {
+			t.Errorf("%s: %v, want %s", name, got, want)
+		}
+	}
 }
 
 // TestSecretsAreFound is the control: what is printed on purpose is found, by

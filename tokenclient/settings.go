@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // settings is what a [Config] says, checked and made ready. It does not change, and
@@ -17,8 +19,8 @@ type settings struct {
 	refresher     Refresher // nil: only the server renews
 	attacher      Attacher
 	header        string // the header that attacher sets, canonical; "": none
-	origins       []allowedOrigin
-	endpoints     []endpoint // where refresher posts to
+	origins       []origin.Entry
+	endpoints     []origin.Endpoint // where refresher posts to
 	refreshBefore time.Duration
 	timeout       time.Duration
 	heartbeat     time.Duration
@@ -55,11 +57,11 @@ func newSettings(c *Config) (*settings, error) {
 		insecureHTTP:  c.InsecureHTTP,
 	}
 	if len(c.Origins) > 0 {
-		s.origins = make([]allowedOrigin, len(c.Origins))
+		s.origins = make([]origin.Entry, len(c.Origins))
 	}
 	for i, entry := range c.Origins {
 		var err error
-		if s.origins[i], err = parseOrigin(entry, c.InsecureHTTP); err != nil {
+		if s.origins[i], err = origin.ParseEntry(entry, c.InsecureHTTP); err != nil {
 			return nil, err
 		}
 	}

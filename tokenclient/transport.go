@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
 )
 
@@ -233,29 +235,26 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 }
 
 // hideToken returns err, which the base transport made of a request with t, without the
-// token: an Attacher may have put it into the URL, and errors like to show that.
+// token: an Attacher may have put it into the URL, and errors like to show that. u is the
+// caller's URL.
 func hideToken(err error, u *url.URL, t *Token) error {
-	if text := err.Error(); !showsToken(text, t) {
+	secrets := redact.Secrets{t.AccessToken}
+	if !secrets.In(err.Error()) {
 		return err
 	}
 	if ue := (*url.Error)(nil); errors.As(err, &ue) {
 		err = &url.Error{Op: ue.Op, URL: u.Redacted(), Err: ue.Err}
-		if !showsToken(err.Error(), t) {
+		if !secrets.In(err.Error()) {
 			return err
 		}
 	}
 	const text = "tokenclient: the request failed; why is left out, because it shows the token"
 	for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, cause) {
-			return &textError{text, cause}
+			return redact.Error(text, cause)
 		}
 	}
 	return errors.New(text)
-}
-
-func showsToken(text string, t *Token) bool {
-	return contains(text, t.AccessToken) || contains(text, url.QueryEscape(t.AccessToken)) ||
-		contains(text, url.PathEscape(t.AccessToken))
 }
 
 func (t *Transport) base() http.RoundTripper {
@@ -303,10 +302,10 @@ func (s *Session) tellRejected(req *http.Request, h *held) {
 	if s.hooks.log == nil && s.hooks.Rejected == nil {
 		return // thousands may be refused at once
 	}
-	method, origin := req.Method, originOf(req.URL).String()
-	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", origin)
+	method, to := req.Method, origin.Of(req.URL).String()
+	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", to)
 	if s.hooks.Rejected != nil {
-		s.events.Post(func() { s.hooks.Rejected(method, origin) })
+		s.events.Post(func() { s.hooks.Rejected(method, to) })
 	}
 }
 
@@ -315,9 +314,9 @@ func (s *Session) tellReplayed(req *http.Request) {
 	if s.hooks.log == nil && s.hooks.Replayed == nil {
 		return
 	}
-	method, origin := req.Method, originOf(req.URL).String()
-	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", origin)
+	method, to := req.Method, origin.Of(req.URL).String()
+	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", to)
 	if s.hooks.Replayed != nil {
-		s.events.Post(func() { s.hooks.Replayed(method, origin) })
+		s.events.Post(func() { s.hooks.Replayed(method, to) })
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
 // A PasswordLogin exchanges a user name and a password for a token at an endpoint
@@ -41,14 +43,13 @@ type PasswordLogin struct {
 // session, and there is none yet. Neither the password nor anything of it is in
 // an error.
 func (l *PasswordLogin) Login(ctx context.Context, username, password string) (*Token, error) {
-	c := &endpointCall{field: "PasswordLogin.URL", url: l.URL, client: l.HTTPClient, insecureHTTP: l.InsecureHTTP}
-	c.secrets = []string{password}
-	a, err := c.postJSON(ctx, []jsonMember{
-		{cmp.Or(l.Username, "username"), username},
-		{cmp.Or(l.Password, "password"), password},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return a.token(&l.Response, func() bool { return false })
+	return requestToken(ctx, &endpoint.Call{
+		Field: "PasswordLogin.URL", URL: l.URL, Client: l.HTTPClient, InsecureHTTP: l.InsecureHTTP,
+		Encoding: endpoint.JSON,
+		Params: []endpoint.Param{
+			{Name: cmp.Or(l.Username, "username"), Value: username, Public: true},
+			{Name: cmp.Or(l.Password, "password"), Value: password},
+		},
+		Secrets: []string{password},
+	}, &l.Response, func(*endpoint.Answer) bool { return false })
 }

@@ -133,7 +133,7 @@ func TestParseTokenTolerates(t *testing.T) {
 		{"type with a line break", `{"access_token":"a","token_type":"Bearer\r\nX: y"}`},
 		{"type with a space", `{"access_token":"a","token_type":"Bearer x"}`},
 		{"type is a number", `{"access_token":"a","token_type":1}`},
-		{"exactly 1 MiB", `{"access_token":"a"}` + strings.Repeat(" ", tokenclient.MaxAnswer-len(`{"access_token":"a"}`))},
+		{"exactly 1 MiB", `{"access_token":"a"}` + strings.Repeat(" ", maxAnswer-len(`{"access_token":"a"}`))},
 	} {
 		tok, err := tokenclient.ParseToken([]byte(c.body), parseSent, nil)
 		if err != nil {

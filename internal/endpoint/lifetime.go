@@ -1,4 +1,4 @@
-package tokenclient
+package endpoint
 
 import (
 	"encoding/json"
@@ -27,7 +27,7 @@ const (
 	maxUnix = 253402300799
 )
 
-// jwtExpiry returns what the claims of accessToken say about its lifetime, if it
+// JWTExpiry returns what the claims of accessToken say about its lifetime, if it
 // is a JWT (RFC 7519, sections 4.1.4 and 4.1.6). Zero times mean unknown; there
 // are no errors.
 //
@@ -39,7 +39,7 @@ const (
 // With issued, the expiry is issued plus exp minus iat, so that a clock that
 // differs from the server's does no harm; without iat it is exp, unless that is
 // not after issued. With issued zero it is exp as it stands.
-func jwtExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
+func JWTExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
 	claims := jwtClaims(accessToken)
 	iat = unixClaim(claims["iat"])
 	exp := unixClaim(claims["exp"])
@@ -50,12 +50,12 @@ func jwtExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
 	if !iat.IsZero() && exp.After(iat) {
 		lifetime = exp.Sub(iat)
 	}
-	return addLifetime(issued, lifetime), iat
+	return Expiry(issued, lifetime), iat
 }
 
-// addLifetime returns when what was issued then ends; zero if lifetime makes no
-// sense.
-func addLifetime(issued time.Time, lifetime time.Duration) time.Time {
+// Expiry returns when what was issued then ends; zero if lifetime makes no
+// sense. No lifetime is longer than 100 years.
+func Expiry(issued time.Time, lifetime time.Duration) time.Time {
 	if lifetime <= 0 {
 		return time.Time{}
 	}

@@ -1,6 +1,7 @@
 package tokenclient_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,18 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
+
+// Bounds, as they are documented.
+const (
+	maxAnswer   = 1 << 20
+	maxLifetime = 100 * 365 * 24 * time.Hour
+)
+
+// testJWT is a JWT with these claims and a signature that nothing looks at.
+func testJWT(claims string) string {
+	enc := base64.RawURLEncoding.EncodeToString
+	return enc([]byte(`{"alg":"HS256"}`)) + "." + enc([]byte(claims)) + ".c2ln"
+}
 
 // checkLifetime checks that at is so many seconds after sent, or zero for 0.
 func checkLifetime(t *testing.T, name string, at, sent time.Time, seconds int) {
@@ -22,7 +35,7 @@ func checkLifetime(t *testing.T, name string, at, sent time.Time, seconds int) {
 }
 
 func TestParseTokenLifetime(t *testing.T) {
-	cap := int(tokenclient.MaxLifetime / time.Second)
+	cap := int(maxLifetime / time.Second)
 	for _, c := range []struct {
 		expiresIn string // JSON; "" leaves the member out
 		want      int    // seconds; 0: unknown
@@ -142,7 +155,7 @@ func FuzzTokenResponse(f *testing.F) {
 				t.Fatalf("access token %q", tok.AccessToken)
 			}
 			for _, at := range []time.Time{tok.Expiry, tok.RefreshExpiry} {
-				if !at.IsZero() && (!at.After(tok.Issued) || at.Sub(tok.Issued) > tokenclient.MaxLifetime || at.UTC().Year() > 9999) {
+				if !at.IsZero() && (!at.After(tok.Issued) || at.Sub(tok.Issued) > maxLifetime || at.UTC().Year() > 9999) {
 					t.Fatalf("%v for a token issued %v", at, tok.Issued)
 				}
 			}

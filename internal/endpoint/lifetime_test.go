@@ -1,4 +1,4 @@
-package tokenclient_test
+package endpoint_test
 
 import (
 	"encoding/base64"
@@ -9,8 +9,10 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
+
+var issuedAt = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // testJWT is a JWT with these claims and a signature that nothing looks at.
 func testJWT(claims string) string {
@@ -42,7 +44,7 @@ func TestJWTExpiry(t *testing.T) {
 		{"iat is nonsense", fmt.Sprintf(`{"iat":"today","exp":%d}`, now+900), 900, now + 900, 0},
 		{"ten years", fmt.Sprintf(`{"iat":%d,"exp":%d}`, now, now+315360000), 315360000, now + 315360000, now},
 		{"too large for seconds", fmt.Sprintf(`{"iat":%d,"exp":100000000000}`, now), 0, 1e8, now}, // 1973: over
-		{"just not", `{"exp":99999999999}`, int64(tokenclient.MaxLifetime / time.Second), 99999999999, 0},
+		{"just not", `{"exp":99999999999}`, int64(endpoint.MaxLifetime / time.Second), 99999999999, 0},
 		{"after year 9999", `{"exp":253402300800000}`, 0, 0, 0},
 		{"no exp", fmt.Sprintf(`{"iat":%d}`, now), 0, 0, now},
 		{"exp zero", `{"exp":0}`, 0, 0, 0},
@@ -59,13 +61,25 @@ func TestJWTExpiry(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			token := testJWT(c.claims)
-			expiry, iat := tokenclient.JWTExpiry(token, issued)
+			expiry, iat := endpoint.JWTExpiry(token, issued)
 			checkLifetime(t, "relative", expiry, issued, int(c.relative))
 			checkUnix(t, "iat", iat, c.iat)
-			expiry, iat = tokenclient.JWTExpiry(token, time.Time{})
+			expiry, iat = endpoint.JWTExpiry(token, time.Time{})
 			checkUnix(t, "absolute", expiry, c.absolute)
 			checkUnix(t, "iat", iat, c.iat)
 		})
+	}
+}
+
+// checkLifetime checks that at is so many seconds after issued, or zero for 0.
+func checkLifetime(t *testing.T, name string, at, issued time.Time, seconds int) {
+	t.Helper()
+	want := issued.Add(time.Duration(seconds) * time.Second)
+	if seconds == 0 {
+		want = time.Time{}
+	}
+	if !at.Equal(want) {
+		t.Errorf("%s = %v, want %v", name, at, want)
 	}
 }
 
@@ -78,17 +92,17 @@ func checkUnix(t *testing.T, name string, at time.Time, want int64) {
 
 // TestJWTExpiryOfOtherTokens: what is not a JWT that can be read is no error.
 func TestJWTExpiryOfOtherTokens(t *testing.T) {
-	claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"x":"`, parseSent.Unix(), parseSent.Unix()+900)
-	fits := testJWT(claims + strings.Repeat("x", tokenclient.MaxPeek*3/4-100) + `"}`)
-	if len(fits) > tokenclient.MaxPeek {
+	claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"x":"`, issuedAt.Unix(), issuedAt.Unix()+900)
+	fits := testJWT(claims + strings.Repeat("x", endpoint.MaxPeek*3/4-100) + `"}`)
+	if len(fits) > endpoint.MaxPeek {
 		t.Fatalf("the token that should fit has %d bytes", len(fits))
 	}
-	if expiry, _ := tokenclient.JWTExpiry(fits, parseSent); expiry.IsZero() {
+	if expiry, _ := endpoint.JWTExpiry(fits, issuedAt); expiry.IsZero() {
 		t.Error("a token of almost 16 KiB is not read")
 	}
 	part := strings.Split(testJWT(claims+`"}`), ".")
 	for name, token := range map[string]string{
-		"too long":        testJWT(claims + strings.Repeat("x", tokenclient.MaxPeek) + `"}`),
+		"too long":        testJWT(claims + strings.Repeat("x", endpoint.MaxPeek) + `"}`),
 		"opaque":          "d41d8cd98f00b204e9800998ecf8427e",
 		"two parts":       part[0] + "." + part[1],
 		"encrypted":       part[0] + "." + part[1] + ".c.d.e",
@@ -97,13 +111,13 @@ func TestJWTExpiryOfOtherTokens(t *testing.T) {
 		"standard base64": part[0] + ".+/+/." + part[2],
 		"empty":           "",
 	} {
-		if expiry, iat := tokenclient.JWTExpiry(token, parseSent); !expiry.IsZero() || !iat.IsZero() {
+		if expiry, iat := endpoint.JWTExpiry(token, issuedAt); !expiry.IsZero() || !iat.IsZero() {
 			t.Errorf("%s: %v, %v, want zero", name, expiry, iat)
 		}
 	}
 	for _, payload := range []string{`{"exp":1772367300}`, `{"exp":1772367300 }`, `{"exp":1772367300  }`} {
 		padded := "e30=." + base64.URLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
-		expiry, _ := tokenclient.JWTExpiry(padded, time.Time{})
+		expiry, _ := endpoint.JWTExpiry(padded, time.Time{})
 		checkUnix(t, "padded", expiry, 1772367300)
 	}
 }
@@ -112,16 +126,38 @@ func TestJWTExpiryOfOtherTokens(t *testing.T) {
 func TestJWTExpiryOfSignedToken(t *testing.T) {
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
 		Issuer:    "test",
-		IssuedAt:  jwt.NewNumericDate(parseSent.Add(time.Hour)),
-		ExpiresAt: jwt.NewNumericDate(parseSent.Add(time.Hour + time.Minute)),
+		IssuedAt:  jwt.NewNumericDate(issuedAt.Add(time.Hour)),
+		ExpiresAt: jwt.NewNumericDate(issuedAt.Add(time.Hour + time.Minute)),
 	}).SignedString([]byte("a key that no client has"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	expiry, _ := tokenclient.JWTExpiry(token, parseSent)
-	checkLifetime(t, "Expiry", expiry, parseSent, 60)
-	if expiry, _ = tokenclient.JWTExpiry(token, time.Now()); expiry != expiry.Round(0) {
+	expiry, _ := endpoint.JWTExpiry(token, issuedAt)
+	checkLifetime(t, "Expiry", expiry, issuedAt, 60)
+	if expiry, _ = endpoint.JWTExpiry(token, time.Now()); expiry != expiry.Round(0) {
 		t.Errorf("%v has a monotonic reading", expiry)
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	for _, c := range []struct {
+		issued   time.Time
+		lifetime time.Duration
+		want     time.Time
+	}{
+		{issuedAt, time.Hour, issuedAt.Add(time.Hour)},
+		{issuedAt, 0, time.Time{}},
+		{issuedAt, -time.Hour, time.Time{}},
+		{issuedAt, 1<<63 - 1, issuedAt.Add(endpoint.MaxLifetime)},
+		{time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC), time.Minute, time.Date(9999, 12, 31, 23, 1, 0, 0, time.UTC)},
+		{time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC), time.Hour, time.Time{}}, // cannot be written
+	} {
+		if got := endpoint.Expiry(c.issued, c.lifetime); !got.Equal(c.want) {
+			t.Errorf("%v after %v is %v, want %v", c.lifetime, c.issued, got, c.want)
+		}
+	}
+	if got := endpoint.Expiry(time.Now(), time.Hour); got != got.Round(0) {
+		t.Errorf("%v has a monotonic reading", got)
 	}
 }
 
@@ -135,7 +171,7 @@ func FuzzJWTClaims(f *testing.F) {
 	f.Fuzz(func(t *testing.T, claims []byte, issuedUnix int64) {
 		issued := time.Unix(issuedUnix%1e11, 0)
 		for _, issued := range []time.Time{issued, {}} {
-			expiry, iat := tokenclient.JWTExpiry(testJWT(string(claims)), issued)
+			expiry, iat := endpoint.JWTExpiry(testJWT(string(claims)), issued)
 			for _, at := range []time.Time{expiry, iat} {
 				if at.IsZero() {
 					continue

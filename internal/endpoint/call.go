@@ -1,0 +1,196 @@
+package endpoint
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
+)
+
+// A Call is one POST to a token endpoint.
+type Call struct {
+	Field        string // what the user calls the URL, for errors
+	URL          string
+	Client       *http.Client // nil: http.DefaultClient
+	InsecureHTTP bool         // allows plain http to other machines
+
+	Params   []Param
+	Encoding Encoding
+
+	// Authenticate adds to form, which is the params, or to header what identifies the
+	// client at the endpoint. What it adds is secret. Nil: nothing does.
+	Authenticate func(ctx context.Context, endpoint string, form url.Values, header http.Header) error
+
+	// Attach puts more on the request when it is otherwise complete. Nil: nothing does.
+	Attach func(*http.Request) error
+
+	// Secrets must not be shown, beside those in Params and what Authenticate adds.
+	Secrets []string
+}
+
+// A Param is a part of what is sent.
+type Param struct {
+	Name, Value string
+	Public      bool // may be shown; others are secret, but for those that RFCs name
+}
+
+// Name is what an error may show of a URL: no query, in which keys travel.
+func Name(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	return u.Host + u.EscapedPath()
+}
+
+// Check reports why nothing may be sent to the URL.
+func (c *Call) Check() error {
+	_, err := c.parse()
+	return err
+}
+
+// parse reads the URL and refuses one that would show the body to others.
+func (c *Call) parse() (*url.URL, error) {
+	// The messages leave the URL out: it may have a key in it.
+	bad := func(why string) (*url.URL, error) {
+		return nil, fmt.Errorf("%s %s; write it like \"https://auth.example.com/token\"", c.Field, why)
+	}
+	u, err := url.Parse(c.URL)
+	switch {
+	case c.URL == "":
+		return bad("is empty")
+	case err != nil:
+		return bad("is not a URL")
+	case u.User != nil:
+		return bad("has user information in it")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return bad("does not begin with https:// or http://")
+	case u.Hostname() == "" || u.Opaque != "":
+		return bad("has no host")
+	case u.Fragment != "":
+		return bad("has a fragment")
+	case !origin.Of(u).Secure() && !c.InsecureHTTP:
+		return bad("is plain http beyond this machine, where everybody on the way can read the tokens (InsecureHTTP allows it)")
+	}
+	return u, nil
+}
+
+// Do sends the request and reads the answer. One of the results is nil. It does not change
+// c.
+func (c *Call) Do(ctx context.Context) (*Answer, *Failure) {
+	made := *c
+	made.Params, made.Secrets = slices.Clone(c.Params), slices.Clone(c.Secrets)
+	return made.do(ctx)
+}
+
+// do changes c: it adds what Authenticate does, and what is secret of it.
+func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
+	body, header, f := c.prepare(ctx)
+	if f != nil {
+		return nil, f
+	}
+	var connected atomic.Bool
+	if c.Attach != nil { // headers are sent before the body is read
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		})
+	}
+	sent := &onceBody{r: bytes.NewReader(body)}
+	req, f := c.request(ctx, sent, header)
+	if f != nil {
+		return nil, f
+	}
+
+	a := &Answer{call: c, Sent: time.Now()}
+	resp, err := c.client().Do(req)
+	if err != nil {
+		f := c.failure(0, c.safe(err))
+		// Every way of sending begins with a Read of the body, whatever the
+		// transport. Forbidding further ones first makes the verdict final: a
+		// goroutine of net/http may outlive Do.
+		f.NotPresented = !sent.detach() && !connected.Load()
+		return nil, f
+	}
+	defer func() { _ = resp.Body.Close() }()
+
+	a.Status, a.Header = resp.StatusCode, resp.Header
+	if a.Status < 200 || a.Status >= 300 && a.Status < 400 {
+		return nil, a.redirected()
+	}
+	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		// No status: an answer that was cut is as good as none, and says
+		// nothing certain about what the server did.
+		return nil, c.failure(0, fmt.Errorf("the answer broke off: %w", c.safe(err)))
+	}
+	return a, nil
+}
+
+// prepare makes the body and the header of the request, and notes what is secret in them.
+func (c *Call) prepare(ctx context.Context) (body []byte, header http.Header, f *Failure) {
+	if _, err := c.parse(); err != nil { // before Authenticate gets to sign for it
+		return nil, nil, c.NotPresented(err)
+	}
+	header = make(http.Header)
+	var err error
+	if c.Authenticate != nil {
+		form := values(c.Params)
+		err = c.Authenticate(ctx, c.URL, form, header)
+		c.Params = params(form, c.Params)
+	}
+	c.Secrets = append(c.Secrets, secretsOf(c.Params, header)...)
+	if err != nil {
+		return nil, nil, c.NotPresented(fmt.Errorf("client authentication: %w", c.safe(err)))
+	}
+	contentType, body, err := c.Encoding(c.Params)
+	if err != nil {
+		return nil, nil, c.NotPresented(err)
+	}
+	header.Set("Content-Type", contentType)
+	header.Set("Accept", "application/json")
+	return body, header, nil
+}
+
+// request makes the request, which net/http has no way to repeat.
+func (c *Call) request(ctx context.Context, body *onceBody, header http.Header) (*http.Request, *Failure) {
+	if err := ctx.Err(); err != nil {
+		return nil, c.NotPresented(err)
+	}
+	// net/http repeats a POST by itself, on a connection that broke, if it has
+	// GetBody or an Idempotency-Key. NewRequest sets no GetBody for a type of ours.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, body)
+	if err != nil {
+		return nil, c.NotPresented(errors.New("the request cannot be made"))
+	}
+	req.ContentLength = int64(body.r.Len())
+	req.Header = header
+	if c.Attach != nil {
+		if err := c.Attach(req); err != nil {
+			return nil, c.NotPresented(c.safe(err))
+		}
+	}
+	req.Header.Del("Idempotency-Key")
+	req.Header.Del("X-Idempotency-Key")
+	return req, nil
+}
+
+// client returns a copy of the caller's client that follows no redirect. Its Jar and
+// Timeout stay: some servers keep a client on one machine by a cookie.
+func (c *Call) client() *http.Client {
+	client := http.DefaultClient
+	if c.Client != nil {
+		client = c.Client
+	}
+	copied := *client
+	copied.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &copied
+}
