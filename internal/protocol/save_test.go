@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -256,14 +256,14 @@ func TestRefusedBecomesTombstone(t *testing.T) {
 // TestRefusedWhileNewerIsStored: the loser of a race must not delete what the winner
 // got.
 func TestRefusedWhileNewerIsStored(t *testing.T) {
-	for name, newer := range map[string]func(t *testing.T, b *store.FakeProcess, seen tokenclient.Record){
-		"refresh": func(t *testing.T, b *store.FakeProcess, seen tokenclient.Record) {
+	for name, newer := range map[string]func(t *testing.T, b *protocol.Engine, seen tokenclient.Record){
+		"refresh": func(t *testing.T, b *protocol.Engine, seen tokenclient.Record) {
 			if _, err := b.Refresh(t.Context(), "k", seen, time.Minute, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) { return tok("b"), nil }); err != nil {
 				t.Error(err)
 			}
 		},
-		"login": func(t *testing.T, b *store.FakeProcess, _ tokenclient.Record) { login(t, b, "k", "b") },
-		"logout": func(t *testing.T, b *store.FakeProcess, _ tokenclient.Record) {
+		"login": func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") },
+		"logout": func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) {
 			_, _, _ = b.Replace(t.Context(), "k", nil)
 		},
 	} {
@@ -309,8 +309,8 @@ func TestRefusedWhileAnotherHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := &faultyMedium{}
-				a := store.NewFakeProcess(m, nil, store.Plaintext())
-				b := store.NewFakeProcess(m, nil, store.Plaintext())
+				a := newEngine(m, nil, &testSealer{})
+				b := newEngine(m, nil, &testSealer{})
 				seen := login(t, a, "k", "a")
 				start := time.Now()
 				ended := make(chan struct{})
@@ -530,12 +530,12 @@ func TestNotSavedWasSavedAfterAll(t *testing.T) {
 func TestNotSavedNeedNotBeSaved(t *testing.T) {
 	for name, c := range map[string]struct {
 		want error
-		do   func(t *testing.T, m *faultyMedium, b *store.FakeProcess)
+		do   func(t *testing.T, m *faultyMedium, b *protocol.Engine)
 	}{
-		"login":  {tokenclient.ErrReplaced, func(t *testing.T, _ *faultyMedium, b *store.FakeProcess) { login(t, b, "k", "b") }},
-		"logout": {tokenclient.ErrReplaced, func(t *testing.T, _ *faultyMedium, b *store.FakeProcess) { _, _, _ = b.Replace(t.Context(), "k", nil) }},
-		"refresh without the hold": {tokenclient.ErrOvertaken, func(t *testing.T, m *faultyMedium, b *store.FakeProcess) {
-			apart := store.NewFakeProcess(m, &store.FakeLocks{}, store.Plaintext())
+		"login":  {tokenclient.ErrReplaced, func(t *testing.T, _ *faultyMedium, b *protocol.Engine) { login(t, b, "k", "b") }},
+		"logout": {tokenclient.ErrReplaced, func(t *testing.T, _ *faultyMedium, b *protocol.Engine) { _, _, _ = b.Replace(t.Context(), "k", nil) }},
+		"refresh without the hold": {tokenclient.ErrOvertaken, func(t *testing.T, m *faultyMedium, b *protocol.Engine) {
+			apart := newEngine(m, &locks{}, &testSealer{})
 			seen, err := apart.Load(t.Context(), "k")
 			if err == nil {
 				_, err = apart.Refresh(t.Context(), "k", seen, time.Second, next)

@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -20,13 +20,11 @@ func (w *world) startProcess() {
 		wall: time.Duration(w.rng.IntN(10*3600)-5*3600) * time.Second,
 	}
 	w.procs = append(w.procs, p)
-	shared, err := store.NewShared(engineOf{p}, store.Plaintext(), &store.SharedOptions{Margin: w.set.margin})
-	if err != nil {
-		panic(err)
-	}
-	shared.SetTiming(p.clock, p.jitter)
-	p.store = &judgedStore{p: p, Store: shared, calls: map[string]int{}}
+	engine := &protocol.Engine{Medium: engineOf{p}, Sealer: &testSealer{}, Margin: w.set.margin}
+	engine.SetTiming(p.clock, p.jitter)
+	p.store = &judgedStore{p: p, Store: engine, calls: map[string]int{}}
 	if w.set.sessions {
+		var err error
 		p.store.gated = true
 		p.session, err = tokenclient.New(tokenclient.Config{
 			Store: p.store, Key: keyOfRun, AnyOrigin: true, Refresher: refresher{p}, RefreshTimeout: w.set.timeout,
@@ -433,11 +431,8 @@ func (s *judgedStore) pending(ctx context.Context, c *call, e *tokenclient.NotSa
 // seedEngine logs in before the run begins.
 func (w *world) seedEngine() {
 	p := &process{w: w, id: -1}
-	shared, err := store.NewShared(startOf{w, &call{p: p, name: "start", who: "start"}}, store.Plaintext(), nil)
-	if err == nil {
-		_, _, err = shared.Replace(context.Background(), keyOfRun, w.server.login().token())
-	}
-	if err != nil {
+	engine := &protocol.Engine{Medium: startOf{w, &call{p: p, name: "start", who: "start"}}, Sealer: &testSealer{}}
+	if _, _, err := engine.Replace(context.Background(), keyOfRun, w.server.login().token()); err != nil {
 		panic(err)
 	}
 }
@@ -447,6 +442,8 @@ type startOf struct {
 	w *world
 	c *call
 }
+
+func (startOf) Where(string) string { return "the record" }
 
 func (s startOf) Get(context.Context, string) ([]byte, error) { return nil, nil }
 

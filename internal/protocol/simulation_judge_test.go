@@ -1,11 +1,10 @@
-package store_test
+package protocol_test
 
 import (
 	"cmp"
 	"errors"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -73,7 +72,7 @@ func callOf(ctx interface{ Value(any) any }) *call { return ctx.Value(callKey{})
 // commit stores new, and judges that.
 func (w *world) commit(o *operation, new []byte) {
 	j, c, old := &w.judge, o.call, w.engine.header
-	h, token, err := store.DecodePlaintext(keyOfRun, new)
+	h, token, err := decode(new)
 	if err != nil {
 		w.violated("wrote %v", err)
 		return
@@ -137,7 +136,7 @@ func (w *world) commit(o *operation, new []byte) {
 	}
 }
 
-func tombstone(h store.Header) string {
+func tombstone(h header) string {
 	if h.State == tokenclient.Active {
 		return ""
 	}
@@ -145,14 +144,14 @@ func tombstone(h store.Header) string {
 }
 
 // announced compares the presentations of t with what the engine has of them.
-func (j *judge) announced(t *pair, h store.Header) {
+func (j *judge) announced(t *pair, h header) {
 	if len(t.shown) > h.Announced {
 		j.w.violated("P1: %s was presented %d times and announced %d times", t.text, len(t.shown), h.Announced)
 	}
 }
 
 // refusedStored judges a tombstone of a refusal.
-func (j *judge) refusedStored(h store.Header) {
+func (j *judge) refusedStored(h header) {
 	t := j.tokens[generation{h.Era, h.Number}]
 	if t == nil || !t.refused {
 		j.w.violated("P5: a session was ended though the server did not refuse its token")
@@ -267,7 +266,7 @@ func (j *judge) abandoned(o *operation) {
 }
 
 // looked judges that a call sees h, and for how long it has.
-func (j *judge) looked(c *call, h store.Header) {
+func (j *judge) looked(c *call, h header) {
 	w, stood := j.w, c.p.stoodStill()
 	if c.sawAt == 0 || c.saw != h.WriteID {
 		c.saw, c.sawAt, c.sawStood = h.WriteID, w.now(), stood

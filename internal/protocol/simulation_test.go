@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"flag"
@@ -216,19 +216,19 @@ func (y *tally) String() string {
 // where everything goes wrong that can, and looks for what must not happen whatever
 // goes wrong; see judge. What is found is found again by
 //
-//	go test ./store -run 'TestSimulation$' -simulation.seed=N -v
+//	go test ./internal/protocol -run 'TestSimulation$' -simulation.seed=N -v
 //
-// The code is that of Shared and, in some of the runs, of tokenclient.Session. These
+// The code is that of Engine and, in some of the runs, of tokenclient.Session. These
 // are the limits of what it says:
 //
 //   - What a process does between two operations takes no time; it dies, stops and
 //     is cut off before an operation, during it, or before its answer.
 //   - Each process has clocks of its own, but only the store asks them. Sessions and
 //     timers go by the time of the run, also while their process stands still.
-//   - The engine keeps the contract of KV, and the server finishes a request within
+//   - The engine keeps the contract of store.KV, and the server finishes a request within
 //     RefreshTimeout from when it was sent, if it ever gets it. A connection breaks
 //     before the server has the request or after it has answered, not in between.
-//   - The turns of File, which are locks and not leases, have tests of their own.
+//   - The turns of store.File, which are locks and not leases, have tests of their own.
 func TestSimulation(t *testing.T) {
 	if *simulationSeed >= 0 {
 		w := simulate(t, uint64(*simulationSeed))
