@@ -147,6 +147,12 @@ func (f *File) Refresh(ctx context.Context, key string, seen tokenclient.Record,
 	return f.engine.Refresh(ctx, key, seen, timeout, fn)
 }
 
+// Save stores t as the token that follows seen, without waiting for a refresh in
+// progress; see [tokenclient.Store].
+func (f *File) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	return f.engine.Save(ctx, key, seen, t)
+}
+
 func (f *File) path(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return filepath.Join(f.dir, hex.EncodeToString(sum[:]))

@@ -51,6 +51,12 @@ func (m *Memory) Refresh(ctx context.Context, key string, seen tokenclient.Recor
 	return m.ready().Refresh(ctx, key, seen, timeout, fn)
 }
 
+// Save stores t as the token that follows seen, without waiting for a refresh in
+// progress; see [tokenclient.Store].
+func (m *Memory) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	return m.ready().Save(ctx, key, seen, t)
+}
+
 func (m *Memory) ready() *protocol.Engine {
 	m.once.Do(func() {
 		m.engine.Medium = (*memoryMedium)(m)

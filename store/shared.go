@@ -90,3 +90,9 @@ func (s *Shared) Refresh(ctx context.Context, key string, seen tokenclient.Recor
 	fn func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
 	return s.engine.Refresh(ctx, key, seen, timeout, fn)
 }
+
+// Save stores t as the token that follows seen, without waiting for a refresh in
+// progress; see [tokenclient.Store].
+func (s *Shared) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	return s.engine.Save(ctx, key, seen, t)
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -22,7 +21,7 @@ type flight struct {
 	timeout time.Duration
 	fn      refreshFunc
 
-	turn    Turn
+	turn    Turn          // nil: a save that is pending has it
 	lease   [16]byte      // new for each hold: one that is found in a record is ours
 	margin  time.Duration // what the hold is longer than the call
 	reserve time.Duration // what is left of margin when fn is called
@@ -44,6 +43,7 @@ type reentry struct {
 	key string
 }
 
+// Refresh has fn exchange the token that follows seen, unless a newer one is stored.
 func (e *Engine) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn refreshFunc) (tokenclient.Record, error) {
 	if ctx.Value(reentry{e, key}) != nil {
 		return tokenclient.Record{}, tokenclient.ErrReentrant
@@ -60,9 +60,6 @@ func (e *Engine) Refresh(ctx context.Context, key string, seen tokenclient.Recor
 	if f.margin == 0 {
 		f.margin = min(max(timeout/4, 250*time.Millisecond), time.Second)
 	}
-	if unpresented.In(ctx) {
-		return f.saveAlone(ctx)
-	}
 	return f.run(ctx)
 }
 
@@ -74,7 +71,9 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 		if f.claiming {
 			f.retract(ctx)
 		}
-		f.turn.End()
+		if f.turn != nil {
+			f.turn.End()
+		}
 	}()
 	for waited := false; ; {
 		// A token of ours that is not stored yet is newer than whatever is; the

@@ -8,6 +8,40 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
+// Save stores t as the token that follows seen. There is no hold, which only
+// presentations need, so it goes over whatever claim there is, unless it would take the
+// place of a token that somebody may be exchanging for another at this moment.
+//
+// An error that is no NotSavedError says that nothing was written, and nothing will be.
+func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	if err := notEmpty(t); err != nil {
+		return tokenclient.Record{}, err
+	}
+	if err := e.settle(ctx, key); err != nil {
+		return tokenclient.Record{}, err
+	}
+	s := e.newSaving(key, seen.Era, seen.Number, t)
+	s.seen = &seen
+	var err error
+	if s.over, err = e.read(ctx, key); err != nil {
+		return tokenclient.Record{}, err
+	}
+	rec, err := s.mayReplace(ctx, s.over)
+	if err == nil {
+		if s.data, err = e.Sealer.NewDataKey(ctx, key); err != nil {
+			return tokenclient.Record{}, e.fail(ctx, "seal", key, err)
+		}
+		if err = s.seal(); err != nil {
+			return tokenclient.Record{}, err
+		}
+		rec, err = s.persist(ctx, func() {})
+	}
+	if errors.Is(err, tokenclient.ErrReplaced) && (rec.State == tokenclient.Absent || rec.State == tokenclient.LoggedOut) {
+		err = tokenclient.ErrNoToken
+	}
+	return rec, err
+}
+
 // A saving is a token on its way into the record.
 type saving struct {
 	e    *Engine
@@ -17,21 +51,40 @@ type saving struct {
 	raw  []byte  // of next; nil: not sealed yet
 	t    *tokenclient.Token
 	data DataKey
+
+	// seen is what the caller of Save knew. It is nil if t is the result of a
+	// presentation, after which the token in the record is spent.
+	seen *tokenclient.Record
 }
 
-// save stores t as the token after held. If that fails for too long, the result is
-// a NotSavedError, and the turn goes to that: while it is pending nobody may
-// present the token in the record, which is spent.
-func (f *flight) save(ctx context.Context, held entry, t *tokenclient.Token) (tokenclient.Record, error) {
-	s := &saving{
-		e: f.e, key: f.key, over: held, t: t.Clone(), data: f.data,
-		next: &Record{WriteID: newID(), Era: held.rec.Era, Number: held.rec.Number + 1, State: tokenclient.Active},
+func (e *Engine) newSaving(key string, era [16]byte, number uint64, t *tokenclient.Token) *saving {
+	return &saving{
+		e: e, key: key, t: t.Clone(),
+		next: &Record{WriteID: newID(), Era: era, Number: number + 1, State: tokenclient.Active},
 	}
+}
+
+// save stores t as the token after held. If that fails for too long, the turn goes to
+// the NotSavedError: while it is pending nobody may present the token in the record,
+// which is spent.
+func (f *flight) save(ctx context.Context, held entry, t *tokenclient.Token) (tokenclient.Record, error) {
+	s := f.e.newSaving(f.key, held.rec.Era, held.rec.Number, t)
+	s.over, s.data = held, f.data
+	rec, err := s.persist(ctx, f.turn.End)
+	if !settled(err) {
+		f.turn = nil
+	}
+	return rec, err
+}
+
+// persist tries until the outcome is final or the patience is at its end. Then the
+// result is a NotSavedError, which calls end when its outcome is.
+func (s *saving) persist(ctx context.Context, end func()) (tokenclient.Record, error) {
 	tryCtx, cancel := context.WithTimeout(ctx, patienceLimit)
 	defer cancel()
 	var rec tokenclient.Record
 	var err error
-	for p := f.e.patience(); ; {
+	for p := s.e.patience(); ; {
 		if rec, err = s.try(tryCtx); settled(err) {
 			return rec, err
 		}
@@ -39,56 +92,26 @@ func (f *flight) save(ctx context.Context, held entry, t *tokenclient.Token) (to
 			break
 		}
 	}
-	turn := f.turn
-	f.turn = noTurn{}
 	var pending *tokenclient.NotSavedError
-	pending = tokenclient.NewNotSavedError(f.key, t.Clone(), err, func(ctx context.Context) error {
+	pending = tokenclient.NewNotSavedError(s.key, s.t.Clone(), err, func(ctx context.Context) error {
 		_, err := s.try(ctx)
 		if settled(err) {
-			f.e.forgetUnsaved(f.key, pending)
-			turn.End()
+			s.e.forgetUnsaved(s.key, pending)
+			end()
+		}
+		if errors.Is(err, tokenclient.ErrAnnounced) || errors.Is(err, tokenclient.ErrNoToken) {
+			err = fmt.Errorf("%w (%v)", tokenclient.ErrOvertaken, err)
 		}
 		return err
 	})
-	f.e.rememberUnsaved(f.key, pending)
+	s.e.rememberUnsaved(s.key, pending)
 	return s.saved(), pending
 }
 
-// saveAlone stores what fn returns without a hold, which only presentations need. A
-// token that follows the one in the record goes over whatever claim there is.
-func (f *flight) saveAlone(ctx context.Context) (tokenclient.Record, error) {
-	if err := f.e.settle(ctx, f.key); err != nil {
-		return tokenclient.Record{}, err
-	}
-	q, err := f.e.read(ctx, f.key)
-	switch {
-	case err != nil:
-		return tokenclient.Record{}, err
-	case q.rec == nil || q.rec.State == tokenclient.LoggedOut:
-		return q.header(), tokenclient.ErrNoToken
-	case q.rec.Era != f.seen.Era || q.rec.Number > f.seen.Number:
-		return f.e.answer(ctx, f.key, q)
-	}
-	if err := f.makeDataKey(ctx); err != nil {
-		return tokenclient.Record{}, err
-	}
-	detached := context.WithoutCancel(ctx)
-	res := call(detached, f.fn, f.seen)
-	if res.err != nil {
-		return q.header(), res.err
-	}
-	return f.save(detached, entry{q.raw, &Record{Era: f.seen.Era, Number: f.seen.Number}}, res.token)
-}
-
-// noTurn takes the place of a turn that somebody else ends.
-type noTurn struct{}
-
-func (noTurn) Ready(context.Context, *Record) (bool, error) { return false, nil }
-func (noTurn) End()                                         {}
-
 // settled says that the outcome of a save is final.
 func settled(err error) bool {
-	return err == nil || errors.Is(err, tokenclient.ErrReplaced) || errors.Is(err, tokenclient.ErrOvertaken)
+	return err == nil || errors.Is(err, tokenclient.ErrReplaced) || errors.Is(err, tokenclient.ErrOvertaken) ||
+		errors.Is(err, tokenclient.ErrAnnounced) || errors.Is(err, tokenclient.ErrNoToken)
 }
 
 // saved is the record as it is once the save is done.
@@ -98,21 +121,10 @@ func (s *saving) saved() tokenclient.Record {
 	return rec
 }
 
-// try makes one try. What decides is not who holds the key but what it holds: a
-// holder that lost its hold is often the only one who has the pair that works, and
-// may store it over any record of the era that is not newer, be it claimed by
-// another, refused, or rolled back.
+// try makes one try.
 func (s *saving) try(ctx context.Context) (tokenclient.Record, error) {
-	if s.raw == nil {
-		if err := s.data.Seal(s.next, s.t); err != nil {
-			// What cannot be stored must not cost the pair.
-			bare := s.t.Clone()
-			bare.Extra = nil
-			if s.data.Seal(s.next, bare) != nil {
-				return tokenclient.Record{}, err
-			}
-		}
-		s.raw = s.next.Encode()
+	if err := s.seal(); err != nil {
+		return tokenclient.Record{}, err
 	}
 	for p := (&Backoff{timing: s.e.timing}); ; {
 		swapped, err := s.e.Medium.CompareAndSwap(ctx, s.key, s.over.raw, s.raw)
@@ -123,13 +135,11 @@ func (s *saving) try(ctx context.Context) (tokenclient.Record, error) {
 		if readErr != nil {
 			return tokenclient.Record{}, readErr
 		}
-		switch {
-		case q.rec != nil && q.rec.WriteID == s.next.WriteID:
+		if q.rec != nil && q.rec.WriteID == s.next.WriteID {
 			return s.saved(), nil
-		case q.era() != s.next.Era:
-			return s.lost(ctx, q, tokenclient.ErrReplaced)
-		case q.rec.Number >= s.next.Number:
-			return s.lost(ctx, q, tokenclient.ErrOvertaken)
+		}
+		if rec, err := s.mayReplace(ctx, q); err != nil {
+			return rec, err
 		}
 		s.over = q
 		if err == nil {
@@ -141,11 +151,63 @@ func (s *saving) try(ctx context.Context) (tokenclient.Record, error) {
 	}
 }
 
-// lost returns the record that is stored instead.
+func (s *saving) seal() error {
+	if s.raw != nil {
+		return nil
+	}
+	if err := s.data.Seal(s.next, s.t); err != nil {
+		// What cannot be stored must not cost the pair.
+		bare := s.t.Clone()
+		bare.Extra = nil
+		if s.data.Seal(s.next, bare) != nil {
+			return err
+		}
+	}
+	s.raw = s.next.Encode()
+	return nil
+}
+
+// mayReplace is nil if the token may be stored over q, which is there; else it says
+// why not. What decides is not who holds the key but what it holds: a holder that lost
+// its hold is often the only one who has the pair that works, and may store it over any
+// record of the era that is not newer, be it claimed by another, refused, or rolled
+// back.
+func (s *saving) mayReplace(ctx context.Context, q entry) (tokenclient.Record, error) {
+	switch {
+	case q.rec == nil || q.rec.Era != s.next.Era:
+		return s.lost(ctx, q, tokenclient.ErrReplaced)
+	case q.rec.Number >= s.next.Number:
+		return s.lost(ctx, q, tokenclient.ErrOvertaken)
+	case s.seen == nil || s.t.RefreshToken == "":
+		return tokenclient.Record{}, nil
+	case q.rec.State == tokenclient.Refused:
+		// That says something of the token only if it keeps the refresh token that
+		// was refused.
+		if q.rec.Number == s.seen.Number && s.seen.Token != nil && s.seen.Token.RefreshToken == s.t.RefreshToken {
+			return q.header(), tokenclient.ErrNoToken
+		}
+	case int(q.rec.Announced) > s.seen.Announced:
+		// Somebody may be exchanging the refresh token in the record, or has died
+		// doing so. If the token keeps that, it would take the number that the new
+		// pair needs, and hide that the refresh token may be spent.
+		rec, err := s.e.answer(ctx, s.key, q)
+		if err == nil && rec.Token.RefreshToken == s.t.RefreshToken {
+			err = tokenclient.ErrAnnounced
+		}
+		return rec, err
+	}
+	return tokenclient.Record{}, nil
+}
+
+// lost returns the record that is stored instead. If it cannot be read, Save has not
+// found out yet what became of it; for a presentation it is over.
 func (s *saving) lost(ctx context.Context, q entry, kind error) (tokenclient.Record, error) {
 	rec, err := s.e.answer(ctx, s.key, q)
-	if err != nil && !errors.Is(err, tokenclient.ErrNoToken) {
-		return rec, fmt.Errorf("%w (which cannot be read: %v)", kind, err)
+	switch {
+	case err == nil || errors.Is(err, tokenclient.ErrNoToken):
+		return rec, kind
+	case s.seen != nil:
+		return rec, err
 	}
-	return rec, kind
+	return rec, fmt.Errorf("%w (which cannot be read: %v)", kind, err)
 }

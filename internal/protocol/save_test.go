@@ -1,10 +1,10 @@
 package protocol_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,17 +13,285 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// What becomes of the outcome of fn.
+// What is stored without a presentation.
 
-// during returns a fn that does something between the presentation and the answer.
-func during(do func(ctx context.Context)) refreshFunc {
-	return func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
-		do(ctx)
-		return next(ctx, cur)
+// renewed is a token that the server sent by itself: it keeps the refresh token of rec.
+func renewed(rec tokenclient.Record) *tokenclient.Token {
+	return &tokenclient.Token{AccessToken: "renewed", RefreshToken: rec.Token.RefreshToken}
+}
+
+// unchanged checks that do writes nothing.
+func unchanged(t *testing.T, m *faultyMedium, do func()) {
+	t.Helper()
+	before := m.raw("k")
+	do()
+	if !bytes.Equal(m.raw("k"), before) {
+		t.Error("the record was written")
 	}
 }
 
-func TestSaveWithFaults(t *testing.T) {
+func TestSaveFollowsWhatWasSeen(t *testing.T) {
+	m, a, b := bed(false)
+	seen := login(t, a, "k", "a")
+	for n, token := range []*tokenclient.Token{renewed(seen), tok("b"), {AccessToken: "alone"}} {
+		rec, err := a.Save(t.Context(), "k", seen, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.Era != seen.Era || rec.Announced != 0 {
+			t.Errorf("%+v", rec)
+		}
+		wantToken(t, rec, token.RefreshToken, uint64(n+2))
+		m.free(t, 0)
+		token.AccessToken, rec.Token.AccessToken = "spoilt", "spoilt" // neither is the store's
+		if seen, err = b.Load(t.Context(), "k"); err != nil || seen.Token.AccessToken == "spoilt" {
+			t.Fatalf("%v, %v", seen, err)
+		}
+		wantToken(t, seen, token.RefreshToken, uint64(n+2))
+	}
+}
+
+// TestSaveWaitsForNobody: a pair that came late is newer than the token that somebody
+// holds. What that one gets is dropped.
+func TestSaveWaitsForNobody(t *testing.T) {
+	m, a, b := bed(false)
+	seen := login(t, a, "k", "a")
+	for name, late := range map[string]*tokenclient.Token{"a pair": tok("late"), "an access token": {AccessToken: "late"}} {
+		seen = login(t, a, "k", "a")
+		rec, err := b.Refresh(t.Context(), "k", seen, time.Minute, during(func(ctx context.Context) {
+			// With fn's own context, too: what waits for nobody may be called.
+			rec, err := a.Save(ctx, "k", seen, late)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			wantToken(t, rec, late.RefreshToken, 2)
+			m.free(t, 0)
+		}))
+		wantErr(t, err, tokenclient.ErrOvertaken)
+		wantToken(t, rec, late.RefreshToken, 2)
+	}
+}
+
+// TestSaveUnderAnothersRefresh: a token that keeps the refresh token that somebody is
+// exchanging must not take the number of the pair that comes of it. If nobody knows
+// what came of it, the record must go on saying so.
+func TestSaveUnderAnothersRefresh(t *testing.T) {
+	for name, c := range map[string]struct {
+		fn   refreshFunc
+		want error // of a save afterwards
+	}{
+		"it gets the next":   {next, tokenclient.ErrOvertaken},
+		"it gets no answer":  {fails(errors.New("EOF")), tokenclient.ErrAnnounced},
+		"it did not present": {fails(tokenclient.ErrNotPresented), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, a, b := bed(false)
+			seen := login(t, a, "k", "a")
+			save := func(own int) (tokenclient.Record, error) {
+				seen.Announced = own
+				return a.Save(t.Context(), "k", seen, renewed(seen))
+			}
+			_, _ = b.Refresh(t.Context(), "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+				unchanged(t, m, func() {
+					rec, err := save(0)
+					wantErr(t, err, tokenclient.ErrAnnounced)
+					wantErr(t, err, tokenclient.ErrNotPresented)
+					wantToken(t, rec, "refresh-a", 1)
+					if rec.Announced != 1 {
+						t.Errorf("announced %d", rec.Announced)
+					}
+				})
+				return c.fn(ctx, cur)
+			})
+			rec, err := save(0)
+			if c.want != nil {
+				wantErr(t, err, c.want)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if c.want != tokenclient.ErrAnnounced {
+				return
+			}
+			// The caller knows of that presentation what nobody else does: it was its own.
+			if rec, err = save(1); err != nil {
+				t.Fatal(err)
+			}
+			wantToken(t, rec, "refresh-a", 2)
+			m.free(t, 0)
+		})
+	}
+}
+
+// TestSaveOverACountThatIsFull: a caller to whom nobody's presentations matter says so
+// with the highest count there is.
+func TestSaveOverACountThatIsFull(t *testing.T) {
+	m, a, _ := bed(false)
+	seen := login(t, a, "k", "a")
+	m.put("k", setAnnounced(t, m.raw("k"), 255))
+	seen.Announced = 255
+	rec, err := a.Save(t.Context(), "k", seen, renewed(seen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantToken(t, rec, "refresh-a", 2)
+}
+
+// TestSaveClaimedMeanwhile: the claim comes between the look at the record and the
+// write.
+func TestSaveClaimedMeanwhile(t *testing.T) {
+	for name, keeps := range map[string]bool{"a pair": false, "a token that keeps the refresh token": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, _ := bed(false)
+				seen := login(t, a, "k", "a")
+				token := tok("late")
+				if keeps {
+					token = renewed(seen)
+				}
+				m.onWrite = func(n int, old, _ []byte) fault {
+					if n == 2 {
+						m.put("k", setAnnounced(t, old, 1))
+					}
+					return fine
+				}
+				rec, err := a.Save(t.Context(), "k", seen, token)
+				if keeps {
+					wantErr(t, err, tokenclient.ErrAnnounced)
+					wantStored(t, a, "k", "refresh-a", 1)
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantToken(t, rec, "refresh-late", 2)
+			})
+		})
+	}
+}
+
+func TestSaveOverARefusal(t *testing.T) {
+	refused := func(t *testing.T) (a *protocol.Engine, seen, tombstone tokenclient.Record) {
+		_, a, _ = bed(false)
+		seen = login(t, a, "k", "a")
+		tombstone, err := a.Refresh(t.Context(), "k", seen, time.Second, fails(tokenclient.ErrRefused))
+		wantErr(t, err, tokenclient.ErrRefused)
+		return a, seen, tombstone
+	}
+	for name, token := range map[string]*tokenclient.Token{"a pair": tok("late"), "an access token": {AccessToken: "late"}} {
+		t.Run(name, func(t *testing.T) {
+			a, seen, _ := refused(t)
+			rec, err := a.Save(t.Context(), "k", seen, token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantToken(t, rec, token.RefreshToken, 2)
+			wantStored(t, a, "k", token.RefreshToken, 2)
+		})
+	}
+	t.Run("the refresh token that was refused", func(t *testing.T) {
+		a, seen, tombstone := refused(t)
+		rec, err := a.Save(t.Context(), "k", seen, renewed(seen))
+		wantErr(t, err, tokenclient.ErrNoToken)
+		if rec != tombstone {
+			t.Errorf("%v, want %v", rec, tombstone)
+		}
+	})
+	t.Run("of another login", func(t *testing.T) {
+		a, seen, tombstone := refused(t)
+		seen.Era[0]++
+		rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+		wantErr(t, err, tokenclient.ErrReplaced)
+		if rec != tombstone {
+			t.Errorf("%v, want %v", rec, tombstone)
+		}
+	})
+}
+
+func TestSaveThatComesTooLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		do    func(t *testing.T, b *protocol.Engine, seen tokenclient.Record)
+		want  error
+		state tokenclient.State
+	}{
+		"login":  {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") }, tokenclient.ErrReplaced, tokenclient.Active},
+		"logout": {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) { _, _, _ = b.Replace(t.Context(), "k", nil) }, tokenclient.ErrNoToken, tokenclient.LoggedOut},
+		"refresh": {func(t *testing.T, b *protocol.Engine, seen tokenclient.Record) {
+			if _, err := b.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
+				t.Error(err)
+			}
+		}, tokenclient.ErrOvertaken, tokenclient.Active},
+		"save": {func(t *testing.T, b *protocol.Engine, seen tokenclient.Record) {
+			if _, err := b.Save(t.Context(), "k", seen, tok("b")); err != nil {
+				t.Error(err)
+			}
+		}, tokenclient.ErrOvertaken, tokenclient.Active},
+	} {
+		for _, when := range []string{"before", "between look and write"} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m, a, b := bed(false)
+					seen := login(t, a, "k", "a")
+					if when == "before" {
+						c.do(t, b, seen)
+					} else {
+						m.onWrite = func(n int, _, _ []byte) fault {
+							if n == 2 {
+								c.do(t, b, seen)
+							}
+							return fine
+						}
+					}
+					rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+					wantErr(t, err, c.want)
+					stored, _ := b.Load(t.Context(), "k")
+					if rec.State != c.state || rec.Era != stored.Era || rec.Number != stored.Number || (rec.Token == nil) != (stored.Token == nil) {
+						t.Errorf("returned %+v, stored %+v", rec, stored)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestSaveOfNothingThatWasSeen(t *testing.T) {
+	m, a, _ := bed(false)
+	for _, seen := range []tokenclient.Record{{}, {Era: [16]byte{1}, Number: 1}} {
+		rec, err := a.Save(t.Context(), "k", seen, tok("a"))
+		wantErr(t, err, tokenclient.ErrNoToken)
+		if rec.State != tokenclient.Absent || m.raw("k") != nil {
+			t.Error("a save created a record")
+		}
+	}
+	seen := login(t, a, "k", "a")
+	unchanged(t, m, func() {
+		if _, err := a.Save(t.Context(), "k", seen, &tokenclient.Token{}); err == nil {
+			t.Error("an empty token was saved")
+		}
+	})
+}
+
+// TestSaveOverAnOlderRecord: the store was rolled back, and the caller has what mends
+// it.
+func TestSaveOverAnOlderRecord(t *testing.T) {
+	m, a, b := bed(false)
+	first := login(t, a, "k", "a")
+	backup := m.raw("k")
+	seen, err := a.Refresh(t.Context(), "k", first, time.Second, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.put("k", backup)
+	seen.Token = nil
+	rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantToken(t, rec, "refresh-late", 3)
+	wantStored(t, b, "k", "refresh-late", 3)
+}
+
+// TestSaveIsDoneOnce: whatever becomes of replies.
+func TestSaveIsDoneOnce(t *testing.T) {
 	for name, list := range map[string][]fault{
 		"lost reply":              {lostReply},
 		"dropped":                 {dropped},
@@ -36,390 +304,28 @@ func TestSaveWithFaults(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, a, b := bed(false)
 				seen := login(t, a, "k", "a")
-				rec, err := a.Refresh(t.Context(), "k", seen, time.Second, during(func(context.Context) { m.faults(list...) }))
+				m.faults(list...)
+				rec, err := a.Save(t.Context(), "k", seen, tok("late"))
 				if err != nil {
 					t.Fatal(err)
 				}
-				wantToken(t, rec, "refresh-a'", 2)
+				wantToken(t, rec, "refresh-late", 2)
 				m.land()
-				wantStored(t, b, "k", "refresh-a'", 2)
+				wantStored(t, b, "k", "refresh-late", 2)
 				m.free(t, 0)
 			})
 		})
 	}
 }
 
-func TestSaveWaitsForTheStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, a, b := bed(false)
-		seen := login(t, a, "k", "a")
-		ctx, cancel := context.WithCancel(t.Context())
-		rec, err := a.Refresh(ctx, "k", seen, time.Second, during(func(context.Context) {
-			m.down()
-			time.AfterFunc(3*time.Second, m.up)
-			cancel() // does not stop the save
-		}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantToken(t, rec, "refresh-a'", 2)
-		wantStored(t, b, "k", "refresh-a'", 2)
-	})
-}
-
-// TestSaveAfterLostHold: the holder was away for long, and another took the hold.
-// It has presented nothing, so the holder's pair is the only one: to drop it would
-// end the session.
-func TestSaveAfterLostHold(t *testing.T) {
-	m, a, b := bed(true)
-	seen := login(t, a, "k", "a")
-	bResult := make(chan tokenclient.Record)
-	bGo, bClaimed := make(chan struct{}), make(chan struct{})
-	rec, err := a.Refresh(t.Context(), "k", seen, time.Minute, during(func(context.Context) {
-		go func() {
-			rec, err := b.Refresh(t.Context(), "k", seen, time.Minute, func(_ context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
-				if cur.Announced != 2 {
-					t.Errorf("taker sees %d announced", cur.Announced)
-				}
-				close(bClaimed)
-				<-bGo
-				return tok("b"), nil
-			})
-			if !errors.Is(err, tokenclient.ErrOvertaken) {
-				t.Errorf("taker: %v", err)
-			}
-			bResult <- rec
-		}()
-		<-bClaimed
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantToken(t, rec, "refresh-a'", 2)
-	m.free(t, 0)
-	close(bGo)
-	wantToken(t, <-bResult, "refresh-a'", 2) // the taker's own pair is dropped, not revoked
-	wantStored(t, a, "k", "refresh-a'", 2)
-}
-
-func TestSaveOvertaken(t *testing.T) {
-	_, a, b := bed(true)
-	seen := login(t, a, "k", "a")
-	rec, err := a.Refresh(t.Context(), "k", seen, time.Minute, during(func(ctx context.Context) {
-		two, err := b.Refresh(ctx, "k", seen, time.Minute, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) { return tok("b"), nil })
-		if err != nil {
-			t.Error(err)
-		}
-		if _, err = b.Refresh(ctx, "k", two, time.Minute, next); err != nil {
-			t.Error(err)
-		}
-	}))
-	wantErr(t, err, tokenclient.ErrOvertaken)
-	wantToken(t, rec, "refresh-b'", 3)
-	wantStored(t, a, "k", "refresh-b'", 3)
-}
-
-// TestSaveWithLostReplyThenOvertaken: the save was done, its reply was lost, and the
-// next refresh is stored already when the record is read.
-func TestSaveWithLostReplyThenOvertaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, a, b := bed(true)
-		seen := login(t, a, "k", "a")
-		m.onWrite = func(n int, _, _ []byte) fault {
-			if n != 3 {
-				return fine
-			}
-			m.mu.Lock()
-			m.onRead = func() error { // before the first read after the save
-				m.mu.Lock()
-				m.onRead = nil
-				m.mu.Unlock()
-				two, err := b.Load(t.Context(), "k")
-				if err == nil {
-					_, err = b.Refresh(t.Context(), "k", two, time.Minute, next)
-				}
-				return err
-			}
-			m.mu.Unlock()
-			return lostReply
-		}
-		rec, err := a.Refresh(t.Context(), "k", seen, time.Minute, next)
-		wantErr(t, err, tokenclient.ErrOvertaken)
-		wantToken(t, rec, "refresh-a''", 3)
-	})
-}
-
-// TestSaveOverRefused: another presented the spent token after us and was refused.
-// Our pair is what it could not get, and brings the session back.
-func TestSaveOverRefused(t *testing.T) {
-	m, a, b := bed(true)
-	seen := login(t, a, "k", "a")
-	rec, err := a.Refresh(t.Context(), "k", seen, time.Minute, during(func(ctx context.Context) {
-		_, err := b.Refresh(ctx, "k", seen, time.Minute, fails(tokenclient.ErrRefused))
-		wantErr(t, err, tokenclient.ErrRefused)
-		if h := m.header(t); h.State != tokenclient.Refused {
-			t.Errorf("%v", h.State)
-		}
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantToken(t, rec, "refresh-a'", 2)
-	wantStored(t, b, "k", "refresh-a'", 2)
-}
-
-func TestSaveReplacedByLogout(t *testing.T) {
-	_, a, b := bed(false)
-	seen := login(t, a, "k", "a")
-	rec, err := a.Refresh(t.Context(), "k", seen, time.Minute, during(func(context.Context) {
-		if _, _, err := b.Replace(t.Context(), "k", nil); err != nil {
-			t.Error(err)
-		}
-	}))
-	wantErr(t, err, tokenclient.ErrReplaced)
-	if rec.State != tokenclient.LoggedOut {
-		t.Errorf("%v", rec)
-	}
-	stored, err := b.Load(t.Context(), "k")
-	wantErr(t, err, tokenclient.ErrNoToken)
-	if stored != rec {
-		t.Errorf("%v is stored", stored)
-	}
-}
-
-func TestSaveReplacedByLogin(t *testing.T) {
-	_, a, b := bed(false)
-	seen := login(t, a, "k", "a")
-	rec, err := a.Refresh(t.Context(), "k", seen, time.Minute, during(func(context.Context) { login(t, b, "k", "b") }))
-	wantErr(t, err, tokenclient.ErrReplaced)
-	wantToken(t, rec, "refresh-b", 1)
-	wantStored(t, a, "k", "refresh-b", 1)
-}
-
-// TestSaveOverRolledBackRecord: an older record of the era is no reason to drop the
-// newest pair.
-func TestSaveOverRolledBackRecord(t *testing.T) {
-	m, a, _ := bed(false)
-	one := login(t, a, "k", "a")
-	backup := m.raw("k")
-	two, err := a.Refresh(t.Context(), "k", one, time.Second, next)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := a.Refresh(t.Context(), "k", two, time.Minute, during(func(context.Context) { m.put("k", backup) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantToken(t, rec, "refresh-a''", 3)
-	wantStored(t, a, "k", "refresh-a''", 3)
-}
-
-func TestSaveAfterTheRecordWasDeleted(t *testing.T) {
-	m, a, _ := bed(false)
-	seen := login(t, a, "k", "a")
-	rec, err := a.Refresh(t.Context(), "k", seen, time.Minute, during(func(context.Context) { m.put("k", nil) }))
-	wantErr(t, err, tokenclient.ErrReplaced)
-	if rec.State != tokenclient.Absent || m.raw("k") != nil {
-		t.Errorf("%v", rec)
-	}
-}
-
-func TestRefusedBecomesTombstone(t *testing.T) {
-	for _, f := range []fault{fine, lostReply, dropped, delayed, refused} {
-		synctest.Test(t, func(t *testing.T) {
-			m, a, b := bed(false)
-			seen := login(t, a, "k", "a")
-			refusal := fmt.Errorf("invalid_grant: %w", tokenclient.ErrRefused)
-			rec, err := a.Refresh(t.Context(), "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
-				m.faults(f)
-				return nil, refusal
-			})
-			if err != refusal {
-				t.Fatalf("error is %v, want fn's own", err)
-			}
-			if rec.State != tokenclient.Refused || rec.Token != nil || rec.Number != 1 || rec.Era != seen.Era {
-				t.Errorf("%v", rec)
-			}
-			m.land()
-			stored, err := b.Refresh(t.Context(), "k", seen, time.Second, never(t))
-			wantErr(t, err, tokenclient.ErrNoToken)
-			if stored != rec {
-				t.Errorf("stored %v, returned %v", stored, rec)
-			}
-			if h := m.header(t); h.Lease != [16]byte{} {
-				t.Error("a tombstone is held")
-			}
-		})
-	}
-}
-
-// TestRefusedWhileNewerIsStored: the loser of a race must not delete what the winner
-// got.
-func TestRefusedWhileNewerIsStored(t *testing.T) {
-	for name, newer := range map[string]func(t *testing.T, b *protocol.Engine, seen tokenclient.Record){
-		"refresh": func(t *testing.T, b *protocol.Engine, seen tokenclient.Record) {
-			if _, err := b.Refresh(t.Context(), "k", seen, time.Minute, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) { return tok("b"), nil }); err != nil {
-				t.Error(err)
-			}
-		},
-		"login": func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") },
-		"logout": func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) {
-			_, _, _ = b.Replace(t.Context(), "k", nil)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			m, a, b := bed(true)
-			seen := login(t, a, "k", "a")
-			var before []byte
-			rec, err := a.Refresh(t.Context(), "k", seen, time.Minute, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
-				newer(t, b, seen)
-				before = m.raw("k")
-				return nil, tokenclient.ErrRefused
-			})
-			if string(m.raw("k")) != string(before) {
-				t.Fatal("the newer record was overwritten")
-			}
-			if name == "logout" {
-				if err != tokenclient.ErrRefused || rec.State != tokenclient.LoggedOut {
-					t.Errorf("%v, %v", rec, err)
-				}
-				return
-			}
-			if err != nil || rec.Token.RefreshToken != "refresh-b" {
-				t.Errorf("%v, %v", rec, err)
-			}
-		})
-	}
-}
-
-// TestRefusedWhileAnotherHolds: another took the hold, as it had run out, and
-// presents the same token. It is waited for: perhaps it was the one who exchanged
-// it, and is about to store the next.
-func TestRefusedWhileAnotherHolds(t *testing.T) {
-	for name, c := range map[string]struct {
-		other refreshFunc
-		want  error
-	}{
-		"it gets the next":    {next, nil},
-		"it gets no answer":   {fails(errors.New("EOF")), tokenclient.ErrRefused},
-		"it is refused too":   {fails(tokenclient.ErrRefused), tokenclient.ErrRefused},
-		"it did not present":  {fails(tokenclient.ErrNotPresented), tokenclient.ErrRefused},
-		"it never comes back": {nil, tokenclient.ErrRefused},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := &faultyMedium{}
-				a := newEngine(m, nil, &testSealer{})
-				b := newEngine(m, nil, &testSealer{})
-				seen := login(t, a, "k", "a")
-				start := time.Now()
-				ended := make(chan struct{})
-				defer close(ended)
-				calls := 0
-				rec, err := a.Refresh(t.Context(), "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
-					calls++
-					go func() {
-						_, _ = b.Refresh(t.Context(), "k", seen, time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
-							if cur.Announced != 2 {
-								t.Errorf("%d announced", cur.Announced)
-							}
-							if c.other == nil {
-								<-ended
-								return nil, errors.New("gone")
-							}
-							<-time.After(900 * time.Millisecond)
-							return c.other(ctx, cur)
-						})
-					}()
-					<-time.After(1900 * time.Millisecond) // the lease is over after 1.25 s
-					return nil, tokenclient.ErrRefused
-				})
-				if err != c.want || calls != 1 {
-					t.Fatalf("error %v after %d calls", err, calls)
-				}
-				if d := time.Since(start); d < 2150*time.Millisecond {
-					t.Errorf("did not wait for the other: %v", d)
-				}
-				if c.want == nil {
-					wantToken(t, rec, "refresh-a'", 2)
-				} else if rec.State != tokenclient.Refused || m.header(t).State != tokenclient.Refused {
-					t.Errorf("%v", rec)
-				}
-			})
-		})
-	}
-}
-
-// TestRefusedAfterTheCallerLeft: what was found out is told all the same.
-func TestRefusedAfterTheCallerLeft(t *testing.T) {
-	for name, newer := range map[string]bool{"lost reply": false, "a newer token is stored": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m, a, b := bed(true)
-				seen := login(t, a, "k", "a")
-				ctx, cancel := context.WithCancel(t.Context())
-				rec, err := a.Refresh(ctx, "k", seen, time.Minute, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
-					cancel()
-					if newer {
-						if _, err := b.Refresh(t.Context(), "k", seen, time.Minute, next); err != nil {
-							t.Error(err)
-						}
-					} else {
-						m.faults(lostReply)
-					}
-					return nil, tokenclient.ErrRefused
-				})
-				if newer {
-					if err != nil {
-						t.Fatal(err)
-					}
-					wantToken(t, rec, "refresh-a'", 2)
-				} else if err != tokenclient.ErrRefused || rec.State != tokenclient.Refused {
-					t.Errorf("%v, %v", rec, err)
-				}
-			})
-		})
-	}
-}
-
-// TestRefusedWhileTheStoreIsDown: nobody can tell whether the token was refused
-// because another has exchanged it. So the session is not over, but the token is
-// not presented again either.
-func TestRefusedWhileTheStoreIsDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, a, _ := bed(false)
-		seen := login(t, a, "k", "a")
-		_, err := a.Refresh(t.Context(), "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
-			m.down()
-			return nil, fmt.Errorf("invalid_grant: %w", tokenclient.ErrRefused)
-		})
-		wantErr(t, err, tokenclient.ErrStoreUnavailable)
-		if errors.Is(err, tokenclient.ErrLoginRequired) {
-			t.Errorf("%v", err)
-		}
-		m.up()
-		rec, err := a.Refresh(t.Context(), "k", seen, time.Second, never(t))
-		wantErr(t, err, tokenclient.ErrRefused)
-		if rec.State != tokenclient.Refused || m.header(t).State != tokenclient.Refused {
-			t.Errorf("%v", rec)
-		}
-		login(t, a, "k", "a")
-		seen, err = a.Load(t.Context(), "k")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if rec, err = a.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
-			t.Fatal(err)
-		}
-		wantToken(t, rec, "refresh-a'", 2)
-	})
-}
-
-// notSaved makes a refresh of seen by p whose save fails.
-func notSaved(t *testing.T, m *faultyMedium, p tokenclient.Store, seen tokenclient.Record) (tokenclient.Record, *tokenclient.NotSavedError) {
+// notSavedBySave makes a save of seen by a that fails.
+func notSavedBySave(t *testing.T, m *faultyMedium, a *protocol.Engine, seen tokenclient.Record, token *tokenclient.Token) *tokenclient.NotSavedError {
 	t.Helper()
+	m.mu.Lock()
+	m.onWrite = func(int, []byte, []byte) fault { return dropped }
+	m.mu.Unlock()
 	start := time.Now()
-	rec, err := p.Refresh(t.Context(), "k", seen, time.Second, during(func(context.Context) { m.down() }))
+	rec, err := a.Save(t.Context(), "k", seen, token)
 	var pending *tokenclient.NotSavedError
 	if !errors.As(err, &pending) {
 		t.Fatalf("error is %v, want a NotSavedError", err)
@@ -429,183 +335,173 @@ func notSaved(t *testing.T, m *faultyMedium, p tokenclient.Store, seen tokenclie
 	}
 	wantErr(t, err, tokenclient.ErrStoreUnavailable)
 	wantErr(t, err, errDown)
-	wantToken(t, tokenclient.Record{State: rec.State, Number: rec.Number, Token: pending.Token}, "refresh-a'", 2)
-	wantToken(t, rec, "refresh-a'", 2)
-	if s := fmt.Sprintf("%v %+v", err, err); strings.Contains(s, "refresh-a") || !strings.Contains(s, `"k"`) {
-		t.Errorf("message: %s", s)
+	wantToken(t, rec, token.RefreshToken, seen.Number+1)
+	if pending.Token.AccessToken != token.AccessToken {
+		t.Error("another token is to be saved")
 	}
-	return rec, pending
+	return pending
 }
 
-// TestNotSavedKeepsTheHold: the token in the record is spent. Nobody may present it
-// until the next one is stored.
-func TestNotSavedKeepsTheHold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, a, b := bed(false)
-		seen := login(t, a, "k", "a")
-		rec, pending := notSaved(t, m, a, seen)
-
-		wantErr(t, pending.Save(t.Context()), tokenclient.ErrStoreUnavailable)
-		_, err := a.Refresh(t.Context(), "k", rec, time.Second, never(t))
-		wantErr(t, err, tokenclient.ErrStoreUnavailable)
-		_, err = a.Refresh(t.Context(), "k", seen, time.Second, never(t))
-		wantErr(t, err, tokenclient.ErrStoreUnavailable)
-
-		// Reads work again, writes do not: another process waits.
-		m.mu.Lock()
-		m.onRead = nil
-		m.mu.Unlock()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		_, err = b.Refresh(ctx, "k", seen, time.Second, never(t))
-		wantErr(t, err, context.DeadlineExceeded)
-		if h := m.header(t); h.Announced != 1 {
-			t.Errorf("%d announced", h.Announced)
-		}
-		_, err = a.Refresh(t.Context(), "k", rec, time.Second, never(t))
-		wantErr(t, err, tokenclient.ErrStoreUnavailable)
-
-		m.up()
-		rec, err = a.Refresh(t.Context(), "k", rec, time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
-			wantToken(t, cur, "refresh-a'", 2)
-			return next(ctx, cur)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantToken(t, rec, "refresh-a''", 3)
-		if err := pending.Save(t.Context()); err != nil {
-			t.Errorf("Save after it was done: %v", err)
-		}
-		if rec, err = b.Refresh(t.Context(), "k", rec, time.Second, next); err != nil {
-			t.Fatal(err)
-		}
-		wantToken(t, rec, "refresh-a'''", 4)
-	})
-}
-
-func TestNotSavedIsSavedLater(t *testing.T) {
-	for _, f := range []fault{fine, lostReply} {
-		synctest.Test(t, func(t *testing.T) {
-			m, a, b := bed(false)
-			rec, pending := notSaved(t, m, a, login(t, a, "k", "a"))
-			m.up()
-			m.faults(f)
-			if err := pending.Save(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			wantStored(t, b, "k", "refresh-a'", 2)
-			if _, err := b.Refresh(t.Context(), "k", rec, time.Second, next); err != nil {
-				t.Fatal(err)
-			}
-			wantStored(t, b, "k", "refresh-a''", 3)
-		})
-	}
-}
-
-// TestNotSavedWasSavedAfterAll: all replies were lost, or the write landed late.
-func TestNotSavedWasSavedAfterAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, a, b := bed(false)
-		seen := login(t, a, "k", "a")
-		_, err := a.Refresh(t.Context(), "k", seen, time.Second, during(func(context.Context) {
-			m.mu.Lock()
-			m.onWrite = func(int, []byte, []byte) fault { return delayed }
-			m.onRead = func() error { return errDown }
-			m.mu.Unlock()
-		}))
-		var pending *tokenclient.NotSavedError
-		if !errors.As(err, &pending) {
-			t.Fatal(err)
-		}
-		m.land()
-		m.up()
-		if err := pending.Save(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		wantStored(t, b, "k", "refresh-a'", 2)
-	})
-}
-
-func TestNotSavedNeedNotBeSaved(t *testing.T) {
+func TestSaveIsMadeUpForLater(t *testing.T) {
 	for name, c := range map[string]struct {
-		want error
-		do   func(t *testing.T, m *faultyMedium, b *protocol.Engine)
+		do    func(t *testing.T, m *faultyMedium, b *protocol.Engine, seen tokenclient.Record)
+		want  error
+		keeps bool // the refresh token
 	}{
-		"login":  {tokenclient.ErrReplaced, func(t *testing.T, _ *faultyMedium, b *protocol.Engine) { login(t, b, "k", "b") }},
-		"logout": {tokenclient.ErrReplaced, func(t *testing.T, _ *faultyMedium, b *protocol.Engine) { _, _, _ = b.Replace(t.Context(), "k", nil) }},
-		"refresh without the hold": {tokenclient.ErrOvertaken, func(t *testing.T, m *faultyMedium, b *protocol.Engine) {
-			apart := newEngine(m, &locks{}, &testSealer{})
-			seen, err := apart.Load(t.Context(), "k")
-			if err == nil {
-				_, err = apart.Refresh(t.Context(), "k", seen, time.Second, next)
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		}},
+		"nothing came": {func(*testing.T, *faultyMedium, *protocol.Engine, tokenclient.Record) {}, nil, false},
+		"login":        {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") }, tokenclient.ErrReplaced, false},
+		"logout": {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, _ tokenclient.Record) {
+			_, _, _ = b.Replace(t.Context(), "k", nil)
+		}, tokenclient.ErrReplaced, false},
+		"a claim": {func(t *testing.T, m *faultyMedium, _ *protocol.Engine, _ tokenclient.Record) {
+			m.put("k", setAnnounced(t, m.raw("k"), 1))
+		}, nil, false},
+		"a claim of what it keeps": {func(t *testing.T, m *faultyMedium, _ *protocol.Engine, _ tokenclient.Record) {
+			m.put("k", setAnnounced(t, m.raw("k"), 1))
+		}, tokenclient.ErrOvertaken, true},
+		"a refusal of what it keeps": {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, seen tokenclient.Record) {
+			_, err := b.Refresh(t.Context(), "k", seen, time.Second, fails(tokenclient.ErrRefused))
+			wantErr(t, err, tokenclient.ErrRefused)
+		}, tokenclient.ErrOvertaken, true},
+	} {
+		for _, by := range []string{"Save", "Refresh"} {
+			t.Run(name+", "+by, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m, a, b := bed(false)
+					seen := login(t, a, "k", "a")
+					token := tok("late")
+					if c.keeps {
+						token = renewed(seen)
+					}
+					pending := notSavedBySave(t, m, a, seen, token)
+					m.up()
+					c.do(t, m, b, seen)
+					if by == "Refresh" { // which saves what is pending before it looks
+						_, _ = a.Refresh(t.Context(), "k", seen, time.Second, fails(tokenclient.ErrNotPresented))
+					}
+					for range 2 {
+						if err := pending.Save(t.Context()); !errors.Is(err, c.want) || err != nil && c.want == nil {
+							t.Fatalf("%v, want %v", err, c.want)
+						}
+					}
+					if c.want == nil {
+						wantStored(t, b, "k", "refresh-late", 2)
+					}
+					now := login(t, b, "k", "c")
+					if _, err := a.Refresh(t.Context(), "k", now, time.Second, next); err != nil {
+						t.Errorf("the key is blocked: %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestSaveWhileSomethingIsNotSaved: what was not saved before is newer.
+func TestSaveWhileSomethingIsNotSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, a, _ := bed(false)
+		seen := login(t, a, "k", "a")
+		notSaved(t, m, a, seen)
+		_, err := a.Save(t.Context(), "k", seen, tok("late"))
+		wantErr(t, err, tokenclient.ErrStoreUnavailable)
+		m.up()
+		rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+		wantErr(t, err, tokenclient.ErrOvertaken)
+		wantToken(t, rec, "refresh-a'", 2)
+	})
+}
+
+// TestSaveThatCannotBegin: whatever can be known before is an error at once, and
+// nothing is pending.
+func TestSaveThatCannotBegin(t *testing.T) {
+	locked := errors.New("locked")
+	for name, c := range map[string]struct {
+		announced uint8
+		change    func(m *faultyMedium, s *testSealer)
+		token     *tokenclient.Token
+		want      error
+	}{
+		"the store is down":           {0, func(m *faultyMedium, _ *testSealer) { m.down() }, tok("late"), errDown},
+		"no data key":                 {0, func(_ *faultyMedium, s *testSealer) { s.newErr = locked }, tok("late"), locked},
+		"the token is not storable":   {0, func(*faultyMedium, *testSealer) {}, &tokenclient.Token{AccessToken: "\xff"}, nil},
+		"the other cannot be opened":  {1, func(_ *faultyMedium, s *testSealer) { s.openErr = locked }, tok("late"), locked},
+		"the record is not a record":  {0, func(m *faultyMedium, _ *testSealer) { m.put("k", []byte("?")) }, tok("late"), tokenclient.ErrStoreCorrupt},
+		"the record is of the future": {0, func(m *faultyMedium, _ *testSealer) { m.put("k", []byte{2}) }, tok("late"), tokenclient.ErrStoreUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m, a, b := bed(false)
-				_, pending := notSaved(t, m, a, login(t, a, "k", "a"))
+				m, sealer := &faultyMedium{}, &testSealer{}
+				a := newEngine(m, nil, sealer)
+				seen := login(t, a, "k", "a")
+				m.put("k", setAnnounced(t, m.raw("k"), c.announced))
+				c.change(m, sealer)
+				start := time.Now()
+				unchanged(t, m, func() {
+					_, err := a.Save(t.Context(), "k", seen, c.token)
+					var pending *tokenclient.NotSavedError
+					if err == nil || errors.As(err, &pending) || c.want != nil && !errors.Is(err, c.want) {
+						t.Errorf("%v, want %v", err, c.want)
+					}
+				})
+				if d := time.Since(start); d != 0 {
+					t.Errorf("after %v", d)
+				}
 				m.up()
-				c.do(t, m, b)
-				wantErr(t, pending.Save(t.Context()), c.want)
-				wantErr(t, pending.Save(t.Context()), c.want)
-				// The hold is free.
-				seen := login(t, b, "k", "c")
-				if _, err := b.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
-					t.Error(err)
+				sealer.newErr, sealer.openErr = nil, nil
+				m.put("k", nil)
+				now := login(t, a, "k", "b")
+				if _, err := a.Refresh(t.Context(), "k", now, time.Second, next); err != nil {
+					t.Errorf("the key is blocked: %v", err)
 				}
 			})
 		})
 	}
 }
 
-// TestNotSavedIsSettledByARefresh: nobody calls Save, but a login came.
-func TestNotSavedIsSettledByARefresh(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, a, b := bed(false)
-		rec, _ := notSaved(t, m, a, login(t, a, "k", "a"))
-		m.up()
-		now := login(t, b, "k", "b")
-		got, err := a.Refresh(t.Context(), "k", rec, time.Second, never(t))
-		if err != nil || got.Era != now.Era {
-			t.Fatalf("%v, %v", got, err)
-		}
-		if _, err := b.Refresh(t.Context(), "k", now, time.Second, next); err != nil {
-			t.Fatal(err)
-		}
-	})
+// TestSaveOvertakenByWhatCannotBeOpened is not over yet.
+func TestSaveOvertakenByWhatCannotBeOpened(t *testing.T) {
+	m, sealer := &faultyMedium{}, &testSealer{}
+	a := newEngine(m, nil, sealer)
+	seen := login(t, a, "k", "a")
+	if _, err := a.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
+		t.Fatal(err)
+	}
+	sealer.openErr = fmt.Errorf("locked")
+	_, err := a.Save(t.Context(), "k", seen, tok("late"))
+	wantErr(t, err, sealer.openErr)
+	wantErr(t, err, tokenclient.ErrStoreUnavailable)
+	if errors.Is(err, tokenclient.ErrOvertaken) {
+		t.Error(err)
+	}
 }
 
-// TestTokenThatCannotBeSealed: what nobody can encode is left out, because the pair
-// beside it is the only good one; a pair that cannot be stored exactly is no less
-// in use.
-func TestTokenThatCannotBeSealed(t *testing.T) {
+// TestSaveLeavesWithItsContext: the pair is its caller's, who may have no time.
+func TestSaveLeavesWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, a, _ := bed(false)
+		m, a, b := bed(false)
 		seen := login(t, a, "k", "a")
-		rec, err := a.Refresh(t.Context(), "k", seen, time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
-			t, err := next(ctx, cur)
-			t.Extra = map[string]any{"x": make(chan int)}
-			return t, err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantStored(t, a, "k", "refresh-a'", 2)
-		_, err = a.Refresh(t.Context(), "k", rec, time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
-			t, err := next(ctx, cur)
-			t.AccessToken = "\xff"
-			return t, err
-		})
+		m.mu.Lock()
+		m.onWrite = func(int, []byte, []byte) fault { return dropped }
+		m.mu.Unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := a.Save(ctx, "k", seen, tok("late"))
 		var pending *tokenclient.NotSavedError
-		if !errors.As(err, &pending) {
+		if !errors.As(err, &pending) || time.Since(start) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		m.up()
+		if err := pending.Save(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err = a.Refresh(t.Context(), "k", rec, time.Second, never(t))
-		wantErr(t, err, tokenclient.ErrStoreUnavailable)
+		wantStored(t, b, "k", "refresh-late", 2)
+		<-ctx.Done()
+		unchanged(t, m, func() {
+			_, err = a.Save(ctx, "k", seen, tok("later"))
+			wantErr(t, err, context.DeadlineExceeded)
+			wantErr(t, err, tokenclient.ErrStoreUnavailable)
+		})
 	})
 }
