@@ -87,7 +87,7 @@ func (s *unsavedStore) Save(ctx context.Context, key string, seen tokenclient.Re
 		}
 		return err
 	}
-	if err = again(ctx); errors.Is(err, errHard01Disk) {
+	if err = again(ctx); errors.Is(err, errHard01Disk) && t.RefreshToken != seen.Token.RefreshToken {
 		err = tokenclient.NewNotSavedError(key, t, err, again)
 	}
 	return r, err

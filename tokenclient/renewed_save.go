@@ -115,17 +115,8 @@ func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
 		seen.Announced = math.MaxUint8 // whoever exchanges it, this session does not need the new pair
 	}
 	r, err := s.saveUnpresented(ctx, seen, first.record.Token.Clone())
-	var unsaved *NotSavedError
-	if errors.As(err, &unsaved) {
-		unsaved = nothingToRevoke(unsaved)
-		s.keepTrying(unsaved)
-		r, err = Record{Era: seen.Era, Number: seen.Number + 1}, nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if unsaved != nil {
-		s.saveFailedLocked(unsaved)
-	}
 	if s.epoch != epoch || !s.renewals.due {
 		return nil
 	}
@@ -197,17 +188,4 @@ func (s *Session) isUnstoredLocked(r Record) bool {
 		u.record.Token.AccessToken == r.Token.AccessToken &&
 		u.record.Token.RefreshToken == r.Token.RefreshToken &&
 		u.record.Token.Issued.Equal(r.Token.Issued)
-}
-
-// nothingToRevoke makes ErrReplaced of a save mean only that it is not needed: the
-// refresh token of a renewed token is that of a login that was replaced, and not
-// one that nobody knows.
-func nothingToRevoke(e *NotSavedError) *NotSavedError {
-	return NewNotSavedError(e.Key, e.Token, e.Err, func(ctx context.Context) error {
-		err := e.Save(ctx)
-		if errors.Is(err, ErrReplaced) {
-			return ErrOvertaken
-		}
-		return err
-	})
 }

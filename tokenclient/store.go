@@ -96,8 +96,10 @@ type Store interface {
 	//
 	// In the first two cases a pair that was made from the old one should be
 	// revoked; in the others it should be dropped. If the save fails, Save tries
-	// again for a few seconds, as long as ctx lasts, and then returns a
-	// [*NotSavedError]. After any other error nothing was written.
+	// again for a few seconds, as long as ctx lasts. Then the error of a pair, whose
+	// refresh token is another than seen's, is a [*NotSavedError]. After any other
+	// error go on with seen, and call Save again; if t was stored after all, it is
+	// found as the token that overtook it.
 	Save(ctx context.Context, key string, seen Record, t *Token) (Record, error)
 }
 

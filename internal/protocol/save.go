@@ -12,7 +12,10 @@ import (
 // presentations need, so it goes over whatever claim there is, unless it would take the
 // place of a token that somebody may be exchanging for another at this moment.
 //
-// An error that is no NotSavedError says that nothing was written, and nothing will be.
+// Only a pair that cannot be stored leaves something pending: its predecessor, which is
+// in the record, is spent. Of any other token the record has the refresh token, and the
+// caller goes on with what it has seen: were it to take the token for stored, and others
+// to exchange its refresh token, it would mend the store with the older of the two.
 func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
 	if err := notEmpty(t); err != nil {
 		return tokenclient.Record{}, err
@@ -77,8 +80,8 @@ func (f *flight) save(ctx context.Context, held entry, t *tokenclient.Token) (to
 	return rec, err
 }
 
-// persist tries until the outcome is final or the patience is at its end. Then the
-// result is a NotSavedError, which calls end when its outcome is.
+// persist tries until the outcome is final or the patience is at its end. Then, if it is
+// a pair, the result is a NotSavedError, which calls end when its outcome is.
 func (s *saving) persist(ctx context.Context, end func()) (tokenclient.Record, error) {
 	tryCtx, cancel := context.WithTimeout(ctx, patienceLimit)
 	defer cancel()
@@ -92,6 +95,9 @@ func (s *saving) persist(ctx context.Context, end func()) (tokenclient.Record, e
 			break
 		}
 	}
+	if !s.spends() {
+		return tokenclient.Record{}, err
+	}
 	var pending *tokenclient.NotSavedError
 	pending = tokenclient.NewNotSavedError(s.key, s.t.Clone(), err, func(ctx context.Context) error {
 		_, err := s.try(ctx)
@@ -99,13 +105,16 @@ func (s *saving) persist(ctx context.Context, end func()) (tokenclient.Record, e
 			s.e.forgetUnsaved(s.key, pending)
 			end()
 		}
-		if errors.Is(err, tokenclient.ErrAnnounced) || errors.Is(err, tokenclient.ErrNoToken) {
-			err = fmt.Errorf("%w (%v)", tokenclient.ErrOvertaken, err)
-		}
 		return err
 	})
 	s.e.rememberUnsaved(s.key, pending)
 	return s.saved(), pending
+}
+
+// spends reports whether the refresh token in the record is spent, as far as the caller
+// knows.
+func (s *saving) spends() bool {
+	return s.seen == nil || s.t.RefreshToken != "" && s.seen.Token != nil && s.t.RefreshToken != s.seen.Token.RefreshToken
 }
 
 // settled says that the outcome of a save is final.

@@ -213,8 +213,10 @@ func TestSaveThatComesTooLate(t *testing.T) {
 		want  error
 		state tokenclient.State
 	}{
-		"login":  {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") }, tokenclient.ErrReplaced, tokenclient.Active},
-		"logout": {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) { _, _, _ = b.Replace(t.Context(), "k", nil) }, tokenclient.ErrNoToken, tokenclient.LoggedOut},
+		"login": {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") }, tokenclient.ErrReplaced, tokenclient.Active},
+		"logout": {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) {
+			_, _, _ = b.Replace(t.Context(), "k", nil)
+		}, tokenclient.ErrNoToken, tokenclient.LoggedOut},
 		"refresh": {func(t *testing.T, b *protocol.Engine, seen tokenclient.Record) {
 			if _, err := b.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
 				t.Error(err)
@@ -342,38 +344,28 @@ func notSavedBySave(t *testing.T, m *faultyMedium, a *protocol.Engine, seen toke
 	return pending
 }
 
+// TestSaveIsMadeUpForLater: the pair is pending, and before that is settled nobody
+// presents its predecessor.
 func TestSaveIsMadeUpForLater(t *testing.T) {
 	for name, c := range map[string]struct {
-		do    func(t *testing.T, m *faultyMedium, b *protocol.Engine, seen tokenclient.Record)
-		want  error
-		keeps bool // the refresh token
+		do   func(t *testing.T, m *faultyMedium, b *protocol.Engine, seen tokenclient.Record)
+		want error
 	}{
-		"nothing came": {func(*testing.T, *faultyMedium, *protocol.Engine, tokenclient.Record) {}, nil, false},
-		"login":        {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") }, tokenclient.ErrReplaced, false},
+		"nothing came": {func(*testing.T, *faultyMedium, *protocol.Engine, tokenclient.Record) {}, nil},
+		"login":        {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") }, tokenclient.ErrReplaced},
 		"logout": {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, _ tokenclient.Record) {
 			_, _, _ = b.Replace(t.Context(), "k", nil)
-		}, tokenclient.ErrReplaced, false},
+		}, tokenclient.ErrReplaced},
 		"a claim": {func(t *testing.T, m *faultyMedium, _ *protocol.Engine, _ tokenclient.Record) {
 			m.put("k", setAnnounced(t, m.raw("k"), 1))
-		}, nil, false},
-		"a claim of what it keeps": {func(t *testing.T, m *faultyMedium, _ *protocol.Engine, _ tokenclient.Record) {
-			m.put("k", setAnnounced(t, m.raw("k"), 1))
-		}, tokenclient.ErrOvertaken, true},
-		"a refusal of what it keeps": {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, seen tokenclient.Record) {
-			_, err := b.Refresh(t.Context(), "k", seen, time.Second, fails(tokenclient.ErrRefused))
-			wantErr(t, err, tokenclient.ErrRefused)
-		}, tokenclient.ErrOvertaken, true},
+		}, nil},
 	} {
 		for _, by := range []string{"Save", "Refresh"} {
 			t.Run(name+", "+by, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m, a, b := bed(false)
 					seen := login(t, a, "k", "a")
-					token := tok("late")
-					if c.keeps {
-						token = renewed(seen)
-					}
-					pending := notSavedBySave(t, m, a, seen, token)
+					pending := notSavedBySave(t, m, a, seen, tok("late"))
 					m.up()
 					c.do(t, m, b, seen)
 					if by == "Refresh" { // which saves what is pending before it looks
@@ -394,6 +386,59 @@ func TestSaveIsMadeUpForLater(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestSaveThatLeavesNothing: what keeps the refresh token, or has none, is not pending.
+// The caller goes on with what it has seen, and saves again.
+func TestSaveThatLeavesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		keeps bool
+		fault fault
+		want  error // of a save afterwards
+	}{
+		"renewed, not stored":      {true, dropped, nil},
+		"renewed, stored":          {true, lostReply, tokenclient.ErrOvertaken},
+		"access token, not stored": {false, dropped, nil},
+		"access token, stored":     {false, lostReply, tokenclient.ErrOvertaken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, b := bed(false)
+				seen := login(t, a, "k", "a")
+				token := &tokenclient.Token{AccessToken: "renewed"}
+				if c.keeps {
+					token = renewed(seen)
+				}
+				m.mu.Lock()
+				m.onWrite = func(int, []byte, []byte) fault {
+					m.mu.Lock()
+					m.onRead = func() error { return errDown }
+					m.mu.Unlock()
+					return c.fault
+				}
+				m.mu.Unlock()
+				start := time.Now()
+				rec, err := a.Save(t.Context(), "k", seen, token)
+				var pending *tokenclient.NotSavedError
+				if !errors.Is(err, tokenclient.ErrStoreUnavailable) || !errors.Is(err, errDown) || errors.As(err, &pending) || rec.Number != 0 {
+					t.Fatalf("%v, %v", rec, err)
+				}
+				if d := time.Since(start); d < 3*time.Second || d > 6*time.Second {
+					t.Errorf("tried for %v", d)
+				}
+				m.up()
+				rec, err = a.Save(t.Context(), "k", seen, token)
+				if !errors.Is(err, c.want) || err != nil && c.want == nil {
+					t.Fatalf("%v, want %v", err, c.want)
+				}
+				wantToken(t, rec, token.RefreshToken, 2)
+				if rec.Token.AccessToken != "renewed" {
+					t.Errorf("%q is stored", rec.Token.AccessToken)
+				}
+				wantStored(t, b, "k", token.RefreshToken, 2)
+			})
+		})
 	}
 }
 

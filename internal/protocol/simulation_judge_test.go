@@ -121,8 +121,16 @@ func (w *world) commit(o *operation, new []byte) {
 	if have := j.tokens[g]; have != nil && have != t {
 		w.violated("P2: another token is stored as number %d", h.Number)
 	}
-	if h.Number > 1 && h.Number == old.Number+1 && (t.from == nil || j.tokens[generation{h.Era, old.Number}] != t.from.pair) {
-		w.violated("P4: number %d is not what came of number %d", h.Number, old.Number)
+	if h.Number > 1 && h.Number == old.Number+1 {
+		before, renews := j.tokens[generation{h.Era, old.Number}], isRenewal(token)
+		switch {
+		case renews && before != t:
+			w.violated("P4: number %d renews another token than number %d", h.Number, old.Number)
+		case renews && old.State == tokenclient.Refused:
+			w.violated("P5: a refresh token that was refused is stored again")
+		case !renews && (t.from == nil || before != t.from.pair):
+			w.violated("P4: number %d is not what came of number %d", h.Number, old.Number)
+		}
 	}
 	j.tokens[g], t.committed = t, true
 	j.announced(t, h)
@@ -282,7 +290,7 @@ func (j *judge) looked(c *call, h header) {
 	}
 }
 
-// returned judges what Refresh returned.
+// returned judges what Refresh or Save returned.
 func (j *judge) returned(c *call, rec tokenclient.Record, err error) {
 	w := j.w
 	var pending *tokenclient.NotSavedError
@@ -291,6 +299,7 @@ func (j *judge) returned(c *call, rec tokenclient.Record, err error) {
 		if c.made == nil || pending.Token.RefreshToken != c.made.text {
 			w.violated("P2: the token to save is not what the server issued")
 		}
+	case c.sent == nil && errors.Is(err, tokenclient.ErrStoreUnavailable): // nothing was written, and it is tried again
 	case c.made != nil:
 		j.settled(c, err)
 		if err == nil && (rec.Token == nil || rec.Token.RefreshToken != c.made.text) {
@@ -315,6 +324,7 @@ func (j *judge) settled(c *call, err error) {
 	case err == nil && c.made.committed:
 	case errors.Is(err, tokenclient.ErrReplaced) && j.tokens[generation{h.Era, h.Number}] != from:
 	case errors.Is(err, tokenclient.ErrOvertaken) && j.tokens[generation{h.Era, h.Number}] != from:
+	case errors.Is(err, tokenclient.ErrNoToken) && j.tokens[generation{h.Era, h.Number}] != from:
 	default:
 		j.w.violated("P2: a pair is dropped (%v)", err)
 	}
