@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -40,7 +41,7 @@ const (
 //
 // The package documentation says what it takes: one machine, and a local disk.
 type File struct {
-	engine engine
+	engine protocol.Engine
 	dir    string // absolute, without symlinks
 	short  slots
 	long   slots
@@ -69,9 +70,9 @@ func NewFile(dir string, s *Sealer) (*File, error) {
 		return nil, fmt.Errorf("store: NewFile: %w: %w", tokenclient.ErrStoreUnavailable, err)
 	}
 	f := &File{dir: dir}
-	f.engine.medium = (*fileMedium)(f)
-	f.engine.sealer = s
-	f.engine.newTurn = func(key string) turn {
+	f.engine.Medium = (*fileMedium)(f)
+	f.engine.Sealer = sealing{s}
+	f.engine.NewTurn = func(key string) protocol.Turn {
 		return &fileTurn{slotTurn: slotTurn{slots: &f.long, key: key}, file: f}
 	}
 	return f, nil
@@ -125,7 +126,7 @@ func (f *File) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "store.File(%
 
 // Load returns the record of key; see [tokenclient.Store].
 func (f *File) Load(ctx context.Context, key string) (tokenclient.Record, error) {
-	return f.engine.load(ctx, key)
+	return f.engine.Load(ctx, key)
 }
 
 // Replace stores a login, or a logout if t is nil; see [tokenclient.Store]. The
@@ -133,7 +134,7 @@ func (f *File) Load(ctx context.Context, key string) (tokenclient.Record, error)
 // in the folder, in a file whose name ends in ".corrupt-" and the time. A record of
 // more than 16 MiB is not replaced either: it was not written by this package.
 func (f *File) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
-	return f.engine.replace(ctx, key, t)
+	return f.engine.Replace(ctx, key, t)
 }
 
 // Refresh calls fn to exchange the token that follows seen, unless a newer one is
@@ -143,7 +144,13 @@ func (f *File) Replace(ctx context.Context, key string, t *tokenclient.Token) (n
 // its token is saved or this process ends.
 func (f *File) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
 	fn func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	return f.engine.refresh(ctx, key, seen, timeout, fn)
+	return f.engine.Refresh(ctx, key, seen, timeout, fn)
+}
+
+// Save stores t as the token that follows seen, without waiting for a refresh in
+// progress; see [tokenclient.Store].
+func (f *File) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	return f.engine.Save(ctx, key, seen, t)
 }
 
 func (f *File) path(key string) string {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 )
 
 const (
@@ -27,10 +29,10 @@ const (
 // fileMedium is a File as a medium.
 type fileMedium File
 
-func (m *fileMedium) where(key string) string { return (*File)(m).path(key) }
+func (m *fileMedium) Where(key string) string { return (*File)(m).path(key) }
 
-// get needs no lock: a record is replaced by a rename, so it is read whole.
-func (m *fileMedium) get(ctx context.Context, key string) (b []byte, err error) {
+// Get needs no lock: a record is replaced by a rename, so it is read whole.
+func (m *fileMedium) Get(ctx context.Context, key string) (b []byte, err error) {
 	err = retryInUse(ctx, func() error {
 		b, err = readWhole((*File)(m).path(key))
 		return err
@@ -38,16 +40,16 @@ func (m *fileMedium) get(ctx context.Context, key string) (b []byte, err error) 
 	return b, err
 }
 
-func (m *fileMedium) compareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
+func (m *fileMedium) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
 	f := (*File)(m)
 	unlock, err := f.shortLock(ctx, key)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	defer unlock()
-	have, err := m.get(ctx, key)
+	have, err := m.Get(ctx, key)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	if (have == nil) != (old == nil) || !bytes.Equal(have, old) {
 		return false, nil
@@ -57,7 +59,7 @@ func (m *fileMedium) compareAndSwap(ctx context.Context, key string, old, new []
 	if err := f.writeTemp(new, func(temp string) error {
 		return retryInUse(ctx, func() error { return os.Rename(temp, path) })
 	}); err != nil {
-		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	if err := syncDir(f.dir); err != nil {
 		return false, err // the write may not outlast a power cut
@@ -65,8 +67,8 @@ func (m *fileMedium) compareAndSwap(ctx context.Context, key string, old, new []
 	return true, nil
 }
 
-// keepAside keeps what a login is about to replace.
-func (m *fileMedium) keepAside(ctx context.Context, key string, raw []byte) error {
+// KeepAside keeps what a login is about to replace.
+func (m *fileMedium) KeepAside(ctx context.Context, key string, raw []byte) error {
 	f := (*File)(m)
 	path := f.path(key) + corruptSuffix + time.Now().UTC().Format("-20060102T150405.000000000Z")
 	return f.writeTemp(raw, func(temp string) error {
@@ -164,7 +166,7 @@ func readWhole(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxRecord {
-		return nil, corruptf("more than %d bytes: delete the file if it is none of yours", maxRecord)
+		return nil, protocol.Corruptf("more than %d bytes: delete the file if it is none of yours", maxRecord)
 	}
 	return b, nil
 }
@@ -180,7 +182,7 @@ func retryInUse(ctx context.Context, do func() error) error {
 		if err == nil || !inUse(err) || i == inUseTries {
 			return err
 		}
-		if ctxErr := sleep(ctx, inUseDelay); ctxErr != nil {
+		if ctxErr := protocol.Sleep(ctx, inUseDelay); ctxErr != nil {
 			return fmt.Errorf("%w (%w)", err, ctxErr)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -121,7 +122,7 @@ func TestFileHolderIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := store.DecodeHeader(raw)
+	h, err := protocol.DecodeRecord(raw)
 	if err != nil || h.Announced != 1 || h.LeaseLen < 300*time.Millisecond || h.LeaseLen > time.Second {
 		t.Fatalf("left behind: %+v, %v", h, err)
 	}

@@ -291,7 +291,9 @@ func TestFileLockFilesStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	long := inode(".hold")
-	if _, err = f.Refresh(t.Context(), "k", seen, time.Second, fails(errors.New("EOF"))); err == nil {
+	if _, err = f.Refresh(t.Context(), "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+		return nil, errors.New("EOF")
+	}); err == nil {
 		t.Fatal("no error")
 	}
 	if _, _, err = f.Replace(t.Context(), "k", nil); err != nil {

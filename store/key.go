@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -143,7 +144,7 @@ func (w *aesWrapper) Unwrap(wrapped []byte, label string) ([]byte, error) {
 	}
 	dataKey, err := w.aead.Open(nil, nil, wrapped[len(w.check):], []byte(label))
 	if err != nil {
-		return nil, corruptf("%s", notAuthentic)
+		return nil, protocol.Corruptf("%s", notAuthentic)
 	}
 	return dataKey, nil
 }

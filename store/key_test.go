@@ -13,6 +13,16 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
+// keyOf returns a key that is named id.
+func keyOf(t testing.TB, id string) store.KeyWrapper {
+	t.Helper()
+	k, err := store.KeyBytes(id, bytes.Repeat([]byte(id[:1]), 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
 // rawKey returns a key that has no printable form.
 func rawKey(first byte) []byte {
 	b := make([]byte, 32)

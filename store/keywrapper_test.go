@@ -62,12 +62,11 @@ func TestSlowLockedGoneKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := &faultyMedium{}
+				kv := &hookedKV{}
 				w := &hooked{KeyWrapper: keyOf(t, "a")}
-				a := store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(w))
-				seen := login(t, a, "k", "a")
+				seen := login(t, sharedWith(t, kv, store.Seal(w)), "k", "a")
 				w.unwrap = c.hook
-				other := store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(w))
+				other := sharedWith(t, kv, store.Seal(w))
 				for what, call := range map[string]func(context.Context) error{
 					"Load": func(ctx context.Context) error { _, err := other.Load(ctx, "k"); return err },
 					"Refresh": func(ctx context.Context) error {
@@ -92,7 +91,7 @@ func TestSlowLockedGoneKey(t *testing.T) {
 						t.Errorf("%s: %v does not say %s", what, err, c.contains)
 					}
 				}
-				if h := m.header(t); h.Era != seen.Era {
+				if h := kv.header(t); h.Era != seen.Era {
 					t.Error("the record was written")
 				}
 				time.Sleep(2 * time.Hour) // slow calls end

@@ -5,7 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 )
 
 // A KV is what [Shared] needs of an engine: a register for each key that can be read
@@ -39,15 +40,12 @@ type KV interface {
 	CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error)
 }
 
-// operationTimeout is how long one Get or CompareAndSwap may take. A network that
-// swallows packets would otherwise hold up a refresh for as long as the kernel
+// kvMedium is a KV as a medium. An operation that takes too long is given up: a network
+// that swallows packets would otherwise hold up a refresh for as long as the kernel
 // tries, which is a quarter of an hour, though the engine is back by then.
-const operationTimeout = 5 * time.Second
-
-// kvMedium is a KV as a medium.
 type kvMedium struct{ kv KV }
 
-func (m kvMedium) where(key string) string { return "record " + kvKey(key) }
+func (m kvMedium) Where(key string) string { return "record " + kvKey(key) }
 
 // kvKey is the key under which an engine knows the record of key. Thus a program's
 // key may have any characters and length, however an engine folds, pads or limits
@@ -57,20 +55,20 @@ func kvKey(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (m kvMedium) get(ctx context.Context, key string) (value []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+func (m kvMedium) Get(ctx context.Context, key string) (value []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, protocol.OperationTimeout)
 	defer cancel()
 	defer recovered("KV.Get", &err)
 	value, err = m.kv.Get(ctx, kvKey(key))
 	return value, withoutVerdict(err)
 }
 
-func (m kvMedium) compareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
+func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, protocol.OperationTimeout)
 	defer cancel()
 	defer recovered("KV.CompareAndSwap", &err)
 	if err := ctx.Err(); err != nil {
-		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	swapped, err = m.kv.CompareAndSwap(ctx, kvKey(key), old, new)
 	return swapped, withoutVerdict(err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 )
 
 // slots is a lock for each key within one process. It is waited for with a
@@ -77,20 +79,20 @@ func (s *slots) leave(key string, c *slot) {
 type slotTurn struct {
 	slots *slots
 	key   string
-	poll  backoff
+	poll  protocol.Backoff
 	held  bool
 }
 
-func (t *slotTurn) ready(ctx context.Context, _ *record) (bool, error) {
+func (t *slotTurn) Ready(ctx context.Context, _ *protocol.Record) (bool, error) {
 	if t.held {
 		return true, ctx.Err()
 	}
 	var err error
-	t.held, err = t.slots.acquire(ctx, t.key, t.poll.next())
+	t.held, err = t.slots.acquire(ctx, t.key, t.poll.Next())
 	return false, err // the record may have changed before the slot was ours
 }
 
-func (t *slotTurn) end() {
+func (t *slotTurn) End() {
 	if t.held {
 		t.held = false
 		t.slots.release(t.key)
@@ -132,7 +134,7 @@ func (f *File) shortLock(ctx context.Context, key string) (unlock func(), err er
 		}
 	}
 	path := f.path(key) + shortSuffix
-	for poll := new(backoff); ; {
+	for poll := new(protocol.Backoff); ; {
 		l, err := tryLock(path)
 		if l != nil {
 			return func() {
@@ -141,7 +143,7 @@ func (f *File) shortLock(ctx context.Context, key string) (unlock func(), err er
 			}, nil
 		}
 		if err == nil {
-			if err = sleep(ctx, poll.next()); err != nil {
+			if err = protocol.Sleep(ctx, poll.Next()); err != nil {
 				err = fmt.Errorf("lock %s: held by another process: %w", path, err)
 			}
 		}
@@ -165,9 +167,9 @@ type fileTurn struct {
 	deadUntil time.Time // when the request of that holder is over
 }
 
-func (t *fileTurn) ready(ctx context.Context, r *record) (bool, error) {
+func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) {
 	if !t.held {
-		if _, err := t.slotTurn.ready(ctx, r); err != nil || !t.held {
+		if _, err := t.slotTurn.Ready(ctx, r); err != nil || !t.held {
 			return false, err
 		}
 	}
@@ -178,13 +180,13 @@ func (t *fileTurn) ready(ctx context.Context, r *record) (bool, error) {
 			return false, err
 		}
 		if t.lock == nil {
-			if err = sleep(ctx, t.poll.next()); err != nil {
+			if err = protocol.Sleep(ctx, t.poll.Next()); err != nil {
 				err = fmt.Errorf("lock %s: held by another process: %w", path, err)
 			}
 		}
 		return false, err // the record may have changed before the lock was ours
 	}
-	if r.lease == [16]byte{} {
+	if r.Lease == [16]byte{} {
 		return true, ctx.Err()
 	}
 	return t.outlive(ctx, r)
@@ -196,26 +198,26 @@ func (t *fileTurn) ready(ctx context.Context, r *record) (bool, error) {
 //
 // The holder may have died just now; only the time since it wrote the record has
 // certainly passed. A clock that was set back proves nothing.
-func (t *fileTurn) outlive(ctx context.Context, r *record) (bool, error) {
-	if t.deadClaim != r.writeID {
+func (t *fileTurn) outlive(ctx context.Context, r *protocol.Record) (bool, error) {
+	if t.deadClaim != r.WriteID {
 		info, err := os.Lstat(t.file.path(t.key))
 		if err != nil {
 			return false, err
 		}
-		passed := min(max(time.Since(info.ModTime()), 0), r.leaseLen)
-		t.deadClaim, t.deadUntil = r.writeID, time.Now().Add(r.leaseLen-passed)
+		passed := min(max(time.Since(info.ModTime()), 0), r.LeaseLen)
+		t.deadClaim, t.deadUntil = r.WriteID, time.Now().Add(r.LeaseLen-passed)
 	}
 	left := time.Until(t.deadUntil)
 	if left <= 0 {
 		return true, ctx.Err()
 	}
-	return false, sleep(ctx, min(left, t.poll.next()))
+	return false, protocol.Sleep(ctx, min(left, t.poll.Next()))
 }
 
-func (t *fileTurn) end() {
+func (t *fileTurn) End() {
 	if t.lock != nil {
 		t.lock.unlock()
 		t.lock = nil
 	}
-	t.slotTurn.end()
+	t.slotTurn.End()
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -19,7 +20,7 @@ import (
 // is for several sessions, or for what looks at the record.
 type Memory struct {
 	once   sync.Once
-	engine engine
+	engine protocol.Engine
 	turns  slots
 
 	mu      sync.Mutex // guards records
@@ -33,12 +34,12 @@ func (m *Memory) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "store.M
 
 // Load returns the record of key; see [tokenclient.Store].
 func (m *Memory) Load(ctx context.Context, key string) (tokenclient.Record, error) {
-	return m.protocol().load(ctx, key)
+	return m.ready().Load(ctx, key)
 }
 
 // Replace stores a login, or a logout if t is nil; see [tokenclient.Store].
 func (m *Memory) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
-	return m.protocol().replace(ctx, key, t)
+	return m.ready().Replace(ctx, key, t)
 }
 
 // Refresh calls fn to exchange the token that follows seen, unless a newer one is
@@ -47,14 +48,20 @@ func (m *Memory) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 // answered.
 func (m *Memory) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
 	fn func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	return m.protocol().refresh(ctx, key, seen, timeout, fn)
+	return m.ready().Refresh(ctx, key, seen, timeout, fn)
 }
 
-func (m *Memory) protocol() *engine {
+// Save stores t as the token that follows seen, without waiting for a refresh in
+// progress; see [tokenclient.Store].
+func (m *Memory) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	return m.ready().Save(ctx, key, seen, t)
+}
+
+func (m *Memory) ready() *protocol.Engine {
 	m.once.Do(func() {
-		m.engine.medium = (*memoryMedium)(m)
-		m.engine.sealer = Plaintext() // whoever can read this memory can read a key in it
-		m.engine.newTurn = func(key string) turn { return &slotTurn{slots: &m.turns, key: key} }
+		m.engine.Medium = (*memoryMedium)(m)
+		m.engine.Sealer = sealing{Plaintext()} // whoever can read this memory can read a key in it
+		m.engine.NewTurn = func(key string) protocol.Turn { return &slotTurn{slots: &m.turns, key: key} }
 	})
 	return &m.engine
 }
@@ -63,7 +70,7 @@ func (m *Memory) protocol() *engine {
 // ever share a Token.
 type memoryMedium Memory
 
-func (m *memoryMedium) get(ctx context.Context, key string) ([]byte, error) {
+func (m *memoryMedium) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -72,9 +79,9 @@ func (m *memoryMedium) get(ctx context.Context, key string) ([]byte, error) {
 	return bytes.Clone(m.records[key]), nil
 }
 
-func (m *memoryMedium) compareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
+func (m *memoryMedium) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
 	if err := ctx.Err(); err != nil {
-		return false, fmt.Errorf("%w: %w", errNotWritten, err)
+		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -89,4 +96,4 @@ func (m *memoryMedium) compareAndSwap(ctx context.Context, key string, old, new 
 	return true, nil
 }
 
-func (m *memoryMedium) where(key string) string { return fmt.Sprintf("key %.80q in memory", key) }
+func (m *memoryMedium) Where(key string) string { return fmt.Sprintf("key %.80q in memory", key) }

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 )
 
 // Passphrase returns a [KeyWrapper] whose key is made from a phrase that a person
@@ -58,7 +60,7 @@ func (c argon2Cost) check() error {
 	most := maxPassphraseCost
 	switch {
 	case c.passes == 0 || c.memory == 0 || c.lanes == 0:
-		return corruptf("Argon2id with %d passes, %d KiB and %d lanes", c.passes, c.memory, c.lanes)
+		return protocol.Corruptf("Argon2id with %d passes, %d KiB and %d lanes", c.passes, c.memory, c.lanes)
 	case c.passes > most.passes || c.memory > most.memory || c.lanes > most.lanes:
 		return fmt.Errorf("it asks for Argon2id with %d passes, %d KiB and %d lanes; at most %d, %d and %d are allowed",
 			c.passes, c.memory, c.lanes, most.passes, most.memory, most.lanes)
@@ -99,7 +101,7 @@ func decodeRecipe(wrapped []byte) (r recipe, rest []byte, err error) {
 	case len(wrapped) > 0 && wrapped[0] != recipeVersion:
 		return r, nil, fmt.Errorf("version %d of passphrases is not known", wrapped[0]) // of a newer program
 	case len(wrapped) < recipeLen:
-		return r, nil, corruptf("wrapped data key truncated")
+		return r, nil, protocol.Corruptf("wrapped data key truncated")
 	}
 	b := wrapped[1:]
 	r.passes, b = binary.BigEndian.Uint32(b), b[4:]

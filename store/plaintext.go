@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"crypto/sha256"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 )
 
 // Plaintext returns a Sealer that does not encrypt: whoever can read the file or
@@ -27,11 +29,11 @@ func sealPlaintext(token, ad []byte) []byte {
 // openPlaintext checks what follows the kind, and returns a copy of the token.
 func openPlaintext(b, ad []byte) ([]byte, error) {
 	if len(b) < sha256.Size {
-		return nil, corruptf("plaintext token truncated")
+		return nil, protocol.Corruptf("plaintext token truncated")
 	}
 	token := bytes.Clone(b[sha256.Size:])
 	if plaintextSum(token, ad) != [sha256.Size]byte(b) {
-		return nil, corruptf("the checksum of the token does not fit: the record may have been moved here from another key name, or damaged")
+		return nil, protocol.Corruptf("the checksum of the token does not fit: the record may have been moved here from another key name, or damaged")
 	}
 	return token, nil
 }

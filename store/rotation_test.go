@@ -83,7 +83,7 @@ func TestPassphraseIDs(t *testing.T) {
 		"key of that id":     {store.Seal(one, named), false},
 		"the other way":      {store.Seal(named, one), false},
 		"among two":          {store.Seal(one, two, named), false},
-		"disguised as other": {store.Seal(one, &wrapper{KeyWrapper: two}), false},
+		"disguised as other": {store.Seal(one, &hooked{KeyWrapper: two}), false},
 	} {
 		if _, err := store.NewFile(dir, c.s); (err == nil) != c.want {
 			t.Errorf("%s: %v", name, err)
@@ -94,13 +94,13 @@ func TestPassphraseIDs(t *testing.T) {
 // With several passphrases, damage is still not taken for a wrong one.
 func TestPassphrasesAndDamage(t *testing.T) {
 	right, wrong := store.CheapPassphrase("right", nil), store.CheapPassphrase("wrong", nil)
-	m := &faultyMedium{}
-	a := store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(wrong, right))
-	login(t, store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(right)), "k", "a")
+	kv := &mapKV{}
+	a := sharedWith(t, kv, store.Seal(wrong, right))
+	login(t, sharedWith(t, kv, store.Seal(right)), "k", "a")
 	wantStored(t, a, "k", "refresh-a", 1)
-	sealed := m.raw("k")
+	sealed := kv.raw(nameInKV("k"))
 	sealed[len(sealed)-1] ^= 1
-	m.put("k", sealed)
+	kv.put(nameInKV("k"), sealed)
 	_, err := a.Load(t.Context(), "k")
 	wantErr(t, err, tokenclient.ErrStoreCorrupt)
 }

@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -156,20 +157,20 @@ func (s *Sealer) newDataKey(ctx context.Context, key string) (*dataKey, error) {
 	return &dataKey{key: key, id: current.id, wrapped: wrapped, aead: aead}, nil
 }
 
-// seal sets r.sealed from t. Era, number and state of r must be set before, as
+// Seal sets r.Sealed from t. Era, number and state of r must be set before, as
 // they are bound in. It fails only if t holds what cannot be stored exactly.
-func (d *dataKey) seal(r *record, t *tokenclient.Token) error {
-	if r.state != tokenclient.Active || r.number == 0 {
-		return fmt.Errorf("store: seal a token into a record that is %v with number %d", r.state, r.number)
+func (d *dataKey) Seal(r *protocol.Record, t *tokenclient.Token) error {
+	if r.State != tokenclient.Active || r.Number == 0 {
+		return fmt.Errorf("store: seal a token into a record that is %v with number %d", r.State, r.Number)
 	}
 	token, err := encodeToken(t)
 	if err != nil {
 		return err
 	}
 	defer clear(token)
-	ad := r.associatedData(d.key, d.id)
+	ad := associatedData(r, d.key, d.id)
 	if d.aead == nil {
-		r.sealed = sealPlaintext(token, ad)
+		r.Sealed = sealPlaintext(token, ad)
 		return nil
 	}
 	b := make([]byte, 0, 1+1+len(d.id)+2+len(d.wrapped)+len(token)+d.aead.Overhead())
@@ -177,7 +178,7 @@ func (d *dataKey) seal(r *record, t *tokenclient.Token) error {
 	b = append(b, d.id...)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(d.wrapped)))
 	b = append(b, d.wrapped...)
-	r.sealed = d.aead.Seal(b, nil, token, ad) // with a random nonce of its own; any other nonce panics
+	r.Sealed = d.aead.Seal(b, nil, token, ad) // with a random nonce of its own; any other nonce panics
 	return nil
 }
 
@@ -191,22 +192,22 @@ func (d *dataKey) seal(r *record, t *tokenclient.Token) error {
 // An error that is tokenclient.ErrStoreCorrupt means that nobody can open r as it
 // is. A plaintext record under a Seal sealer belongs here: without the key,
 // anybody could have written it.
-func (s *Sealer) open(ctx context.Context, key string, r *record) (*tokenclient.Token, error) {
+func (s *Sealer) open(ctx context.Context, key string, r *protocol.Record) (*tokenclient.Token, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	if r.state != tokenclient.Active {
-		return nil, corruptf("no token in a record that is %v", r.state)
+	if r.State != tokenclient.Active {
+		return nil, protocol.Corruptf("no token in a record that is %v", r.State)
 	}
-	if len(r.sealed) == 0 {
-		return nil, corruptf("active, without a token")
+	if len(r.Sealed) == 0 {
+		return nil, protocol.Corruptf("active, without a token")
 	}
-	switch kind := r.sealed[0]; kind {
+	switch kind := r.Sealed[0]; kind {
 	case kindPlaintext:
 		if !s.s.plaintext {
-			return nil, corruptf("its token is stored in plaintext, which a store with a key does not trust: log in again")
+			return nil, protocol.Corruptf("its token is stored in plaintext, which a store with a key does not trust: log in again")
 		}
-		token, err := openPlaintext(r.sealed[1:], r.associatedData(key, ""))
+		token, err := openPlaintext(r.Sealed[1:], associatedData(r, key, ""))
 		if err != nil {
 			return nil, err
 		}
@@ -214,14 +215,14 @@ func (s *Sealer) open(ctx context.Context, key string, r *record) (*tokenclient.
 	case kindSealed:
 		return s.openSealed(ctx, key, r)
 	default:
-		return nil, corruptf("unknown kind of payload %d", kind)
+		return nil, protocol.Corruptf("unknown kind of payload %d", kind)
 	}
 }
 
-func (s *Sealer) openSealed(ctx context.Context, key string, r *record) (*tokenclient.Token, error) {
-	id, wrapped, ciphertext, ok := splitSealed(r.sealed[1:])
+func (s *Sealer) openSealed(ctx context.Context, key string, r *protocol.Record) (*tokenclient.Token, error) {
+	id, wrapped, ciphertext, ok := splitSealed(r.Sealed[1:])
 	if !ok {
-		return nil, corruptf("sealed token truncated")
+		return nil, protocol.Corruptf("sealed token truncated")
 	}
 	if s.s.plaintext {
 		return nil, fmt.Errorf("%w: the token is sealed with key %q, and this store has no key (Plaintext)",
@@ -246,9 +247,9 @@ func (s *Sealer) openSealed(ctx context.Context, key string, r *record) (*tokenc
 	if err != nil {
 		return nil, lockedErr("decrypt the token", id, err)
 	}
-	token, err := aead.Open(nil, nil, ciphertext, r.associatedData(key, id))
+	token, err := aead.Open(nil, nil, ciphertext, associatedData(r, key, id))
 	if err != nil {
-		return nil, corruptf("%s", notAuthentic)
+		return nil, protocol.Corruptf("%s", notAuthentic)
 	}
 	return decodeToken(token)
 }
@@ -274,17 +275,32 @@ func splitSealed(b []byte) (id string, wrapped, ciphertext []byte, ok bool) {
 
 // associatedData is what a seal binds besides the token. Write id, announced and
 // lease are not in it: a claim changes them and must not need the key.
-func (r *record) associatedData(key, keyID string) []byte {
+func associatedData(r *protocol.Record, key, keyID string) []byte {
 	b := []byte("silentrefresh record")
-	b = append(b, recordFormat)
-	b = append(b, r.era[:]...)
-	b = binary.BigEndian.AppendUint64(b, r.number)
-	b = append(b, byte(r.state))
+	b = append(b, protocol.Format)
+	b = append(b, r.Era[:]...)
+	b = binary.BigEndian.AppendUint64(b, r.Number)
+	b = append(b, byte(r.State))
 	for _, s := range []string{key, keyID} {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
 		b = append(b, s...)
 	}
 	return b
+}
+
+// sealing is a Sealer as the protocol knows it.
+type sealing struct{ s *Sealer }
+
+func (e sealing) NewDataKey(ctx context.Context, key string) (protocol.DataKey, error) {
+	d, err := e.s.newDataKey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (e sealing) Open(ctx context.Context, key string, r *protocol.Record) (*tokenclient.Token, error) {
+	return e.s.open(ctx, key, r)
 }
 
 func newAEAD(key []byte) (cipher.AEAD, error) {

@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -78,19 +79,19 @@ func keyBytes(tb testing.TB, id string, first byte) KeyWrapper {
 	return w
 }
 
-func activeRecord() *record {
-	return &record{writeID: [16]byte{1}, era: [16]byte{2}, number: 3, state: tokenclient.Active}
+func activeRecord() *protocol.Record {
+	return &protocol.Record{WriteID: [16]byte{1}, Era: [16]byte{2}, Number: 3, State: tokenclient.Active}
 }
 
 // sealRecord returns an active record with token, sealed under the name key.
-func sealRecord(tb testing.TB, s *Sealer, key string, token *tokenclient.Token) *record {
+func sealRecord(tb testing.TB, s *Sealer, key string, token *tokenclient.Token) *protocol.Record {
 	tb.Helper()
 	d, err := s.newDataKey(tb.Context(), key)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	r := activeRecord()
-	if err := d.seal(r, token); err != nil {
+	if err := d.Seal(r, token); err != nil {
 		tb.Fatal(err)
 	}
 	return r
@@ -150,14 +151,14 @@ func TestSealRoundTrip(t *testing.T) {
 					want = c.in.Clone()
 				}
 				r := sealRecord(t, s, "key", c.in)
-				r, err := decodeRecord(r.encode())
+				r, err := protocol.DecodeRecord(r.Encode())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if c.name == "times" && name == "plaintext" && !bytes.Contains(r.sealed, []byte(`"refresh_expiry":"2030-01-01T22:04:05.999999999Z"`)) {
-					t.Errorf("stored as %s", r.sealed)
+				if c.name == "times" && name == "plaintext" && !bytes.Contains(r.Sealed, []byte(`"refresh_expiry":"2030-01-01T22:04:05.999999999Z"`)) {
+					t.Errorf("stored as %s", r.Sealed)
 				}
-				before := bytes.Clone(r.sealed)
+				before := bytes.Clone(r.Sealed)
 				for range 2 { // opening changes nothing
 					got, err := s.open(t.Context(), "key", r)
 					if err != nil {
@@ -170,7 +171,7 @@ func TestSealRoundTrip(t *testing.T) {
 						t.Error("time with a monotonic reading")
 					}
 				}
-				if !bytes.Equal(r.sealed, before) {
+				if !bytes.Equal(r.Sealed, before) {
 					t.Error("open changed the record")
 				}
 			})
@@ -230,11 +231,11 @@ func TestSealRefusesWhatWouldChange(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := activeRecord()
-			err = d.seal(r, token)
+			err = d.Seal(r, token)
 			if err == nil {
 				t.Fatal("no error")
 			}
-			if r.sealed != nil {
+			if r.Sealed != nil {
 				t.Error("sealed something")
 			}
 			if strings.Contains(err.Error(), "planted-secret") {
@@ -252,11 +253,11 @@ func TestSealRefusesOtherStates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range []*record{
-		{number: 1, state: tokenclient.LoggedOut}, {number: 1, state: tokenclient.Refused}, {number: 1}, {state: tokenclient.Active},
+	for _, r := range []*protocol.Record{
+		{Number: 1, State: tokenclient.LoggedOut}, {Number: 1, State: tokenclient.Refused}, {Number: 1}, {State: tokenclient.Active},
 	} {
-		if err := d.seal(r, someToken()); err == nil || r.sealed != nil {
-			t.Errorf("sealed into %v number %d, error %v", r.state, r.number, err)
+		if err := d.Seal(r, someToken()); err == nil || r.Sealed != nil {
+			t.Errorf("sealed into %v number %d, error %v", r.State, r.Number, err)
 		}
 	}
 }
@@ -273,7 +274,7 @@ func TestSealDataKeys(t *testing.T) {
 	if len(keys) != 2 || bytes.Equal(keys[0], keys[1]) || len(keys[0]) != 32 {
 		t.Errorf("two saves have data keys %x", keys)
 	}
-	if bytes.Equal(a.sealed, b.sealed) {
+	if bytes.Equal(a.Sealed, b.Sealed) {
 		t.Error("two saves are alike")
 	}
 	for _, kept := range w.dataKeys {
@@ -299,14 +300,14 @@ func TestSealTwiceWithOneDataKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := activeRecord(), activeRecord()
-	b.writeID = [16]byte{9}
-	if err := errors.Join(d.seal(a, someToken()), d.seal(b, someToken())); err != nil {
+	b.WriteID = [16]byte{9}
+	if err := errors.Join(d.Seal(a, someToken()), d.Seal(b, someToken())); err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Equal(a.sealed, b.sealed) {
+	if bytes.Equal(a.Sealed, b.Sealed) {
 		t.Error("nonce used twice")
 	}
-	for _, r := range []*record{a, b} {
+	for _, r := range []*protocol.Record{a, b} {
 		if _, err := s.open(t.Context(), "key", r); err != nil {
 			t.Error(err)
 		}
@@ -316,16 +317,16 @@ func TestSealTwiceWithOneDataKey(t *testing.T) {
 func TestOpenBinds(t *testing.T) {
 	for name, s := range map[string]*Sealer{"sealed": Seal(keyBytes(t, "k", 0)), "label not bound": Seal(&fakeWrapper{id: "fake"}), "plaintext": Plaintext()} {
 		r := sealRecord(t, s, "key", someToken())
-		for what, change := range map[string]func(r *record, key *string){
-			"name":        func(_ *record, key *string) { *key = "other" },
-			"empty name":  func(_ *record, key *string) { *key = "" },
-			"longer name": func(_ *record, key *string) { *key += "\x00" },
-			"era":         func(r *record, _ *string) { r.era[15] ^= 1 },
-			"number":      func(r *record, _ *string) { r.number-- },
-			"payload":     func(r *record, _ *string) { r.sealed[len(r.sealed)-1] ^= 1 },
+		for what, change := range map[string]func(r *protocol.Record, key *string){
+			"name":        func(_ *protocol.Record, key *string) { *key = "other" },
+			"empty name":  func(_ *protocol.Record, key *string) { *key = "" },
+			"longer name": func(_ *protocol.Record, key *string) { *key += "\x00" },
+			"era":         func(r *protocol.Record, _ *string) { r.Era[15] ^= 1 },
+			"number":      func(r *protocol.Record, _ *string) { r.Number-- },
+			"payload":     func(r *protocol.Record, _ *string) { r.Sealed[len(r.Sealed)-1] ^= 1 },
 		} {
 			c, key := *r, "key"
-			c.sealed = bytes.Clone(r.sealed)
+			c.Sealed = bytes.Clone(r.Sealed)
 			change(&c, &key)
 			token, err := s.open(t.Context(), key, &c)
 			if got := class(err); got != classCorrupt || token != nil {
@@ -336,19 +337,19 @@ func TestOpenBinds(t *testing.T) {
 			}
 		}
 		c := *r
-		c.writeID, c.announced, c.lease, c.leaseLen = [16]byte{7}, 9, [16]byte{8}, time.Minute
+		c.WriteID, c.Announced, c.Lease, c.LeaseLen = [16]byte{7}, 9, [16]byte{8}, time.Minute
 		if _, err := s.open(t.Context(), "key", &c); err != nil {
 			t.Errorf("%s: a claim needs the key: %v", name, err)
 		}
 		for _, state := range []tokenclient.State{tokenclient.Absent, tokenclient.LoggedOut, tokenclient.Refused, 77} {
 			c := *r
-			c.state = state
+			c.State = state
 			if token, err := s.open(t.Context(), "key", &c); class(err) != classCorrupt || token != nil {
 				t.Errorf("%s: opened in state %v, error %v", name, state, err)
 			}
 		}
 		c = *r
-		c.sealed = nil
+		c.Sealed = nil
 		if _, err := s.open(t.Context(), "key", &c); class(err) != classCorrupt {
 			t.Errorf("%s: no payload: %v", name, err)
 		}
@@ -450,7 +451,7 @@ func TestSealWrapperAliases(t *testing.T) {
 	w := &fakeWrapper{id: "same", wrap: same, unwrap: same}
 	s := Seal(w)
 	r := sealRecord(t, s, "key", someToken())
-	before := bytes.Clone(r.sealed)
+	before := bytes.Clone(r.Sealed)
 	for range 2 {
 		if _, err := s.open(t.Context(), "key", r); err != nil {
 			t.Fatal(err)
@@ -460,7 +461,7 @@ func TestSealWrapperAliases(t *testing.T) {
 	if _, err := s.open(t.Context(), "key", r); err == nil {
 		t.Error("opened")
 	}
-	if !bytes.Equal(r.sealed, before) {
+	if !bytes.Equal(r.Sealed, before) {
 		t.Error("a wrapper changed the record")
 	}
 }
@@ -533,10 +534,10 @@ func TestSealConcurrent(t *testing.T) {
 					return
 				}
 				r := activeRecord()
-				if err := d.seal(r, someToken()); err != nil {
+				if err := d.Seal(r, someToken()); err != nil {
 					t.Error(err)
 				}
-				for _, r := range []*record{r, old} {
+				for _, r := range []*protocol.Record{r, old} {
 					if _, err := s.open(t.Context(), "key", r); err != nil {
 						t.Error(err)
 					}
@@ -601,7 +602,7 @@ func TestSealPrintsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := activeRecord()
-	if err := d.seal(r, someToken()); err != nil {
+	if err := d.Seal(r, someToken()); err != nil {
 		t.Fatal(err)
 	}
 	if len(dataKeys) != 1 {
@@ -613,12 +614,12 @@ func TestSealPrintsNoSecret(t *testing.T) {
 		w, *w.(*aesWrapper), struct{ W KeyWrapper }{w}, []KeyWrapper{w}, map[string]any{"w": w},
 		Seal(w), *Seal(w), s, Plaintext(), struct{ s *Sealer }{Seal(w)}, *Seal(w).s, d, *d, r, *r,
 	}
-	for _, change := range []func(*record){
-		func(r *record) { r.number++ }, func(r *record) { r.state = tokenclient.Refused }, func(r *record) { r.sealed[0] = 9 },
-		func(r *record) { r.sealed = r.sealed[:20] },
+	for _, change := range []func(*protocol.Record){
+		func(r *protocol.Record) { r.Number++ }, func(r *protocol.Record) { r.State = tokenclient.Refused }, func(r *protocol.Record) { r.Sealed[0] = 9 },
+		func(r *protocol.Record) { r.Sealed = r.Sealed[:20] },
 	} {
 		c := *r
-		c.sealed = bytes.Clone(r.sealed)
+		c.Sealed = bytes.Clone(r.Sealed)
 		change(&c)
 		_, err := s.open(t.Context(), "key", &c)
 		if err == nil {
@@ -651,7 +652,7 @@ func TestSealPrintsNoSecret(t *testing.T) {
 	// The search does find what is there.
 	for _, leak := range []any{
 		struct{ k []byte }{key}, [1][]byte{dataKeys[0]}, errors.New("planted-access-token"), base64.StdEncoding.EncodeToString(key),
-		sealRecord(t, Plaintext(), "key", someToken()).sealed,
+		sealRecord(t, Plaintext(), "key", someToken()).Sealed,
 	} {
 		if len(found([]any{leak})) == 0 {
 			t.Errorf("the search misses a secret in a %T", leak)
@@ -692,15 +693,15 @@ func FuzzOpen(f *testing.F) {
 	sealers := goldenSealers(f)
 	type opened struct {
 		g golden
-		r *record
+		r *protocol.Record
 	}
 	var rows []opened
 	for _, g := range readGoldens(f) {
-		r, err := decodeRecord(g.Record)
-		if err != nil || r.state != tokenclient.Active {
+		r, err := protocol.DecodeRecord(g.Record)
+		if err != nil || r.State != tokenclient.Active {
 			continue
 		}
-		f.Add(r.sealed, string(g.Key), r.era[:], r.number, byte(r.state))
+		f.Add(r.Sealed, string(g.Key), r.Era[:], r.Number, byte(r.State))
 		if g.Class == classOK {
 			rows = append(rows, opened{g, r})
 		}
@@ -709,8 +710,8 @@ func FuzzOpen(f *testing.F) {
 		f.Fatal("no seeds")
 	}
 	f.Fuzz(func(t *testing.T, sealed []byte, key string, era []byte, number uint64, state byte) {
-		r := &record{number: number, state: tokenclient.State(state), sealed: sealed}
-		copy(r.era[:], era)
+		r := &protocol.Record{Number: number, State: tokenclient.State(state), Sealed: sealed}
+		copy(r.Era[:], era)
 		before := bytes.Clone(sealed)
 		for name, s := range sealers {
 			token, err := s.open(t.Context(), key, r)
@@ -724,7 +725,7 @@ func FuzzOpen(f *testing.F) {
 				continue
 			}
 			if !slices.ContainsFunc(rows, func(o opened) bool {
-				return bytes.Equal(o.r.sealed, sealed) && string(o.g.Key) == key && o.r.era == r.era && o.r.number == number &&
+				return bytes.Equal(o.r.Sealed, sealed) && string(o.g.Key) == key && o.r.Era == r.Era && o.r.Number == number &&
 					reflect.DeepEqual(wantOf(o.r, token), *o.g.Want)
 			}) {
 				t.Fatalf("%s: opened something that was never sealed: %x under %q", name, sealed, key)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -40,7 +41,7 @@ type SharedOptions struct {
 // second, at times left to chance.
 //
 // The package documentation says what is guaranteed and what is not.
-type Shared struct{ engine engine }
+type Shared struct{ engine protocol.Engine }
 
 var _ tokenclient.Store = (*Shared)(nil)
 
@@ -64,9 +65,7 @@ func NewShared(kv KV, s *Sealer, o *SharedOptions) (*Shared, error) {
 	if margin < minMargin || margin > maxMargin {
 		return nil, fmt.Errorf("store: NewShared: SharedOptions.Margin is %v, not between %v and %v", margin, minMargin, maxMargin)
 	}
-	shared := &Shared{engine{medium: kvMedium{kv}, sealer: s, margin: margin}}
-	shared.engine.newTurn = func(string) turn { return &leaseTurn{timing: shared.engine.timing} }
-	return shared, nil
+	return &Shared{protocol.Engine{Medium: kvMedium{kv}, Sealer: sealing{s}, Margin: margin}}, nil
 }
 
 // Format writes the kind of store, whatever the verb: a KV may hold credentials.
@@ -74,12 +73,12 @@ func (s *Shared) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "store.S
 
 // Load returns the record of key; see [tokenclient.Store].
 func (s *Shared) Load(ctx context.Context, key string) (tokenclient.Record, error) {
-	return s.engine.load(ctx, key)
+	return s.engine.Load(ctx, key)
 }
 
 // Replace stores a login, or a logout if t is nil; see [tokenclient.Store].
 func (s *Shared) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
-	return s.engine.replace(ctx, key, t)
+	return s.engine.Replace(ctx, key, t)
 }
 
 // Refresh calls fn to exchange the token that follows seen, unless a newer one is
@@ -89,44 +88,11 @@ func (s *Shared) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 // is saved or the hold has run out.
 func (s *Shared) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
 	fn func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	return s.engine.refresh(ctx, key, seen, timeout, fn)
+	return s.engine.Refresh(ctx, key, seen, timeout, fn)
 }
 
-const (
-	pollFirst = 50 * time.Millisecond
-	pollMax   = time.Second
-)
-
-// A leaseTurn is the turn of a store in which nothing but the record says who holds
-// it. What counts is how long this process has seen the same claim, never a time that
-// another one wrote down; so a process that has just started waits for the whole
-// length of a claim that may be old.
-type leaseTurn struct {
-	timing *timing
-	claim  [16]byte  // write id of the record that is waited for
-	since  time.Time // no earlier than when it was first seen
-	poll   time.Duration
+// Save stores t as the token that follows seen, without waiting for a refresh in
+// progress; see [tokenclient.Store].
+func (s *Shared) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	return s.engine.Save(ctx, key, seen, t)
 }
-
-func (t *leaseTurn) ready(ctx context.Context, r *record) (bool, error) {
-	if r.lease == [16]byte{} {
-		return true, ctx.Err()
-	}
-	// The monotonic clock stands still while the machine sleeps. The wait is longer
-	// then, which does no harm.
-	now := t.timing.now()
-	if t.claim != r.writeID {
-		t.claim, t.since = r.writeID, now
-	}
-	left := r.leaseLen - now.Sub(t.since)
-	if left <= 0 {
-		return true, ctx.Err()
-	}
-	t.poll = min(max(2*t.poll, pollFirst), pollMax)
-	if err := sleep(ctx, min(left, t.poll/2+t.timing.jitter(t.poll/2))); err != nil {
-		return false, fmt.Errorf("%w: %w", errHeld, err)
-	}
-	return false, nil
-}
-
-func (*leaseTurn) end() {}

@@ -17,14 +17,53 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
+// A mapKV is an engine in memory.
+type mapKV struct {
+	mu     sync.Mutex
+	values map[string][]byte
+	writes int // CompareAndSwap calls so far
+}
+
+func (m *mapKV) Get(ctx context.Context, key string) ([]byte, error) {
+	return m.raw(key), ctx.Err()
+}
+
+func (m *mapKV) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writes++
+	if ctx.Err() != nil || !bytes.Equal(m.values[key], old) {
+		return false, ctx.Err()
+	}
+	if m.values == nil {
+		m.values = make(map[string][]byte)
+	}
+	m.values[key] = bytes.Clone(new)
+	return true, nil
+}
+
+// raw is what is stored under key; put changes it.
+func (m *mapKV) raw(key string) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Clone(m.values[key])
+}
+
+func (m *mapKV) put(key string, raw []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.values[key] = raw
+}
+
 // A hookedKV is an engine whose operations tests can hold up.
 type hookedKV struct {
-	m faultyMedium
+	m mapKV
 
 	mu     sync.Mutex
 	before func(ctx context.Context, op string, n int) error // n counts all operations from 1
@@ -84,21 +123,26 @@ func hangs(ctx context.Context, _ string, _ int) error {
 }
 
 // header is the header of what is stored for the key "k".
-func (h *hookedKV) header(t testing.TB) store.Header {
+func (h *hookedKV) header(t testing.TB) *protocol.Record {
 	t.Helper()
-	sum := sha256.Sum256([]byte("k"))
-	header, err := store.DecodeHeader(h.m.raw(hex.EncodeToString(sum[:])))
+	r, err := protocol.DecodeRecord(h.m.raw(nameInKV("k")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return header
+	return r
+}
+
+// nameInKV is what engines call key.
+func nameInKV(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
 }
 
 // touch writes the record of "k" again, with another write id.
-func (h *hookedKV) touch() {
-	sum := sha256.Sum256([]byte("k"))
-	key := hex.EncodeToString(sum[:])
-	h.m.put(key, store.SetAnnounced(h.m.raw(key), 1))
+func (h *hookedKV) touch(t testing.TB) {
+	r := h.header(t)
+	r.WriteID[0]++
+	h.m.put(nameInKV("k"), r.Encode())
 }
 
 func newShared(t testing.TB, kv store.KV, margin time.Duration) *store.Shared {
@@ -110,8 +154,17 @@ func newShared(t testing.TB, kv store.KV, margin time.Duration) *store.Shared {
 	return s
 }
 
+func sharedWith(t testing.TB, kv store.KV, s *store.Sealer) *store.Shared {
+	t.Helper()
+	shared, err := store.NewShared(kv, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shared
+}
+
 func TestNewSharedRefuses(t *testing.T) {
-	good := &faultyMedium{}
+	good := &mapKV{}
 	margin := func(d time.Duration) *store.SharedOptions { return &store.SharedOptions{Margin: d} }
 	for name, c := range map[string]struct {
 		kv     store.KV
@@ -221,7 +274,7 @@ func TestSharedOverAnEngineThatHangs(t *testing.T) {
 						t.Errorf("returned after %v, want the caller's second", d)
 					}
 					if h := kv.header(t); h.Lease != [16]byte{} || h.Announced != 0 {
-						t.Errorf("a claim is left behind: %v", h.Record)
+						t.Errorf("a claim is left behind: %v", h.Announced)
 					}
 				}
 
@@ -405,7 +458,7 @@ func TestSharedWaitsForAsLongAsItSees(t *testing.T) {
 		holding(t, s, seen, 20*time.Second, func() {
 			start := time.Now()
 			const changed = 12 * time.Second
-			time.AfterFunc(changed, kv.touch)
+			time.AfterFunc(changed, func() { kv.touch(t) })
 			_, err := newShared(t, kv, time.Second).Refresh(t.Context(), "k", seen, 20*time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
 				// It sees the change no later than a second after.
 				if d := time.Since(start) - lease - changed; d < 0 || d > time.Second {
@@ -572,7 +625,7 @@ func TestSharedHandsOver(t *testing.T) {
 // the failure is clear and soon, and passes by itself.
 func TestSessionWhileTheEngineIsDown(t *testing.T) {
 	for name, trouble := range map[string]func(context.Context, string, int) error{
-		"refuses": func(context.Context, string, int) error { return errDown },
+		"refuses": func(context.Context, string, int) error { return errors.New("connection reset") },
 		"hangs":   hangs,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,6 @@ package tokenclient
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -92,7 +91,7 @@ func (s *Session) worthPresenting(h *held) bool {
 	return true
 }
 
-var errAnnounced = fmt.Errorf("%w: somebody else may have presented it", ErrNotPresented)
+var errAnnounced = ErrAnnounced
 
 // newer reports whether r, from the store, comes after what a session holds.
 func newer(r, held Record) bool { return r.Era != held.Era || r.Number > held.Number }

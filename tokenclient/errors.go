@@ -56,6 +56,11 @@ var (
 	// ErrNotPresented says that the refresh token was certainly not sent.
 	ErrNotPresented = errors.New("tokenclient: refresh token not presented")
 
+	// ErrAnnounced is returned by [Store.Save]: somebody may be exchanging the
+	// refresh token that the new token keeps, so that is not stored. It is
+	// ErrNotPresented too.
+	ErrAnnounced error = &kindError{ErrNotPresented.Error() + ": somebody else may have presented it", ErrNotPresented}
+
 	// ErrReplaced says that another login or logout is stored: a new token that
 	// was made from the old one should be revoked.
 	ErrReplaced = errors.New("tokenclient: replaced by another login or logout")

@@ -15,8 +15,8 @@ import (
 
 var errHard01Disk = errors.New("no space left on device")
 
-// unsavedStore keeps a record in store.Memory, but fails to write what a refresh
-// brought as often as it is told.
+// unsavedStore keeps a record in store.Memory, but fails to write what a refresh or
+// an answer brought as often as it is told.
 type unsavedStore struct {
 	store.Memory
 
@@ -75,6 +75,22 @@ func (s *unsavedStore) Refresh(ctx context.Context, key string, seen tokenclient
 		return current, tokenclient.NewNotSavedError(key, t, err, again)
 	}
 	return stored, nil
+}
+
+func (s *unsavedStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (r tokenclient.Record, err error) {
+	again := func(ctx context.Context) (err error) {
+		if s.failing() {
+			return errHard01Disk
+		}
+		if r, err = s.Memory.Save(ctx, key, seen, t); errors.Is(err, tokenclient.ErrNoToken) {
+			err = tokenclient.ErrReplaced // by a logout
+		}
+		return err
+	}
+	if err = again(ctx); errors.Is(err, errHard01Disk) && t.RefreshToken != seen.Token.RefreshToken {
+		err = tokenclient.NewNotSavedError(key, t, err, again)
+	}
+	return r, err
 }
 
 // saveRig is a rig over an unsavedStore that counts SaveFailed.

@@ -100,6 +100,21 @@ func (s *poolStore) Refresh(ctx context.Context, key string, seen tokenclient.Re
 	return r, nil
 }
 
+func (s *poolStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	r, err := s.Load(ctx, key)
+	switch {
+	case err != nil:
+		return r, err
+	case r.Era != seen.Era:
+		return r, tokenclient.ErrReplaced
+	case r.Number > seen.Number:
+		return r, tokenclient.ErrOvertaken
+	}
+	r = tokenclient.Record{State: tokenclient.Active, Token: t, Era: r.Era, Number: r.Number + 1}
+	s.write(key, r)
+	return r, nil
+}
+
 // newPool makes a Pool that is closed at the end of the test. c.Config is that of
 // all keys, with refresh as the Refresher, unless it is set.
 func newPool(t testing.TB, c tokenclient.PoolConfig, refresh tokenclient.RefresherFunc) *tokenclient.Pool {

@@ -11,7 +11,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 )
 
 // present shows old's refresh token to the server, once, and returns the token to
@@ -65,32 +64,46 @@ func (s *Session) awaitLate(result func() (*Token, error), f flight, current Rec
 		}
 		late := s.takeOff(f.epoch, f.cause)
 		r, made, err := s.saveLate(t, current)
-		if made == nil && (errors.Is(err, ErrNoToken) || err == nil && r.Era != current.Era) {
+		if errors.Is(err, ErrNoToken) {
 			s.revokeOrphan(t)
 		}
 		_, _ = s.settle(late, current, r, err, made)
 	}()
 }
 
-// saveLate stores t as the token that follows current, by way of a refresh that
-// presents nothing and so waits for nobody: those who hold the key by now are about to
-// present a token that is spent. made is t if it came so far. Until it does, the pair exists
-// nowhere else, so it is tried as long as the session lives and once after that.
+// saveLate stores t as the token that follows current. It waits for nobody: those who
+// hold the key by now are about to present a token that is spent. made is t unless t is
+// of no use. Until it is stored the pair exists nowhere else, so it is tried as long as
+// the session lives and once after that.
 func (s *Session) saveLate(t *Token, current Record) (r Record, made *Token, err error) {
 	var retry limit.Retry
 	for {
 		open := s.isOpen()
-		ctx, cancel := context.WithTimeout(unpresented.Context(s.insideContext()), s.timeout)
-		r, err = s.exchange(ctx, current, s.timeout, func(context.Context, Record) (*Token, error) {
-			made = t
-			return t, nil
-		})
+		ctx, cancel := context.WithTimeout(s.insideContext(), s.timeout)
+		r, err = s.saveUnpresented(ctx, current, t)
 		cancel()
-		if made != nil || err == nil || errors.Is(err, ErrNoToken) || !open {
-			return r, made, err
+		var unsaved *NotSavedError
+		switch {
+		case err == nil, errors.As(err, &unsaved), errors.Is(err, ErrReplaced):
+			return r, t, err
+		case errors.Is(err, ErrOvertaken), errors.Is(err, ErrAnnounced), errors.Is(err, ErrNoToken), !open:
+			return r, nil, err
 		}
 		s.pause(retry.Next())
 	}
+}
+
+// saveUnpresented is Store.Save, whatever the Store does.
+func (s *Session) saveUnpresented(ctx context.Context, seen Record, t *Token) (Record, error) {
+	var r Record
+	err := s.contain("Store.Save", func() (err error) {
+		r, err = s.store.Save(ctx, s.key, seen, t)
+		return err
+	})
+	if errors.Is(err, errBroken) {
+		err = fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+	}
+	return r, err
 }
 
 // complete checks what a Refresher returned and fills in what it left out.

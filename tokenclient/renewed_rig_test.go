@@ -14,7 +14,7 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// writeStore is store.Memory and counts what Refresh writes.
+// writeStore is store.Memory and counts what Refresh and Save write.
 type writeStore struct {
 	store.Memory
 	calls, writes atomic.Int32
@@ -32,6 +32,16 @@ func (s *writeStore) Refresh(ctx context.Context, key string, seen tokenclient.R
 		}
 		return t, err
 	})
+}
+
+func (s *writeStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	s.calls.Add(1)
+	time.Sleep(s.slow)
+	r, err := s.Memory.Save(ctx, key, seen, t)
+	if err == nil {
+		s.writes.Add(1)
+	}
+	return r, err
 }
 
 const slidingHeader = "X-Auth-Token"

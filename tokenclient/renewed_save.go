@@ -3,20 +3,10 @@ package tokenclient
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"math"
 )
-
-// renewedHold is how long a save of a renewed token may hold the key. It is short,
-// because nothing is presented: a process that dies in the middle leaves no request
-// behind that others would have to wait for.
-const renewedHold = time.Second
-
-// errNotWanted is for a save that a login or logout has overtaken. Nothing was
-// presented, and the store is to take the announcement back.
-var errNotWanted = fmt.Errorf("%w: there is nothing to store any more", ErrNotPresented)
 
 // storeSoonLocked has the renewed token stored in the background.
 func (s *Session) storeSoonLocked() {
@@ -112,9 +102,8 @@ func (s *Session) saveFailed(e *NotSavedError) {
 	s.saveFailedLocked(e)
 }
 
-// storeRenewed tries to store the renewed token, by way of a refresh that presents
-// nothing. An error says that it is to be tried again; without one there may be
-// something to store all the same.
+// storeRenewed tries to store the renewed token. An error says that it is to be tried
+// again; without one there may be something to store all the same.
 func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
 	s.mu.Lock()
 	epoch, due, first := s.epoch, s.renewals.now().due, s.renewals.now().unstored
@@ -123,72 +112,32 @@ func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
 		return nil
 	}
 	seen := first.record
-	if stored, err := s.load(ctx); err == nil && !newer(stored, seen) && s.exchanging(stored, 0) {
-		s.leaveUnstored(epoch)
-		return nil
+	seen.Announced = 0
+	if s.refresher == nil {
+		seen.Announced = math.MaxUint8 // whoever exchanges it, this session does not need the new pair
 	}
-	var saved *held
-	r, err := s.exchange(ctx, seen, renewedHold, func(_ context.Context, current Record) (*Token, error) {
-		if s.exchanging(current, 1) {
-			return nil, errAnnounced
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.epoch != epoch || !s.renewals.due {
-			return nil, errNotWanted
-		}
-		saved = s.renewals.unstored
-		return saved.record.Token.Clone(), nil
-	})
-	var unsaved *NotSavedError
-	if errors.As(err, &unsaved) && saved != nil {
-		unsaved = nothingToRevoke(unsaved)
-		s.keepTrying(unsaved)
-		r, err = Record{Era: seen.Era, Number: seen.Number + 1}, nil
-	}
+	r, err := s.saveUnpresented(ctx, seen, first.record.Token.Clone())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if unsaved != nil {
-		s.saveFailedLocked(unsaved)
-	}
 	if s.epoch != epoch || !s.renewals.due {
 		return nil
 	}
 	switch {
-	case err == nil && saved != nil:
+	case err == nil:
 		s.numberLocked(r.Number)
-		if s.renewals.unstored.generation == saved.generation {
+		if s.renewals.unstored.generation == first.generation {
 			s.renewals.forget()
 		}
-	case err == nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
+	case errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
 		s.meetLocked(r)
 	case errors.Is(err, ErrNoToken):
 		s.endLocked(ErrLoginRequired, false) // another process logged out
-	case errors.Is(err, errAnnounced):
-		s.renewals.due = false
+	case errors.Is(err, ErrAnnounced):
+		s.renewals.due = false // the next renewal brings another
 	default:
 		return NewNotSavedError(s.key, first.record.Token.Clone(), err, s.storeAgain)
 	}
 	return nil
-}
-
-// exchanging reports whether somebody may be exchanging the refresh token of r, or
-// has died doing so: more announcements were written down than the caller's own. A
-// save then would take the number that the new pair needs, and hide that the
-// refresh token may be spent. The pair, or whoever presents the refresh token next,
-// makes the save unnecessary. Nobody exchanges anything without a refresh token.
-func (s *Session) exchanging(r Record, own int) bool {
-	return s.refresher != nil && r.Announced > own && r.Token != nil && r.Token.RefreshToken != ""
-}
-
-// leaveUnstored gives up the save of what is held now. The next renewal brings
-// another.
-func (s *Session) leaveUnstored(epoch uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.epoch == epoch {
-		s.renewals.due = false
-	}
 }
 
 // numberLocked notes that what is held follows a record of this number, or is it.
@@ -241,17 +190,4 @@ func (s *Session) isUnstoredLocked(r Record) bool {
 		u.record.Token.AccessToken == r.Token.AccessToken &&
 		u.record.Token.RefreshToken == r.Token.RefreshToken &&
 		u.record.Token.Issued.Equal(r.Token.Issued)
-}
-
-// nothingToRevoke makes ErrReplaced of a save mean only that it is not needed: the
-// refresh token of a renewed token is that of a login that was replaced, and not
-// one that nobody knows.
-func nothingToRevoke(e *NotSavedError) *NotSavedError {
-	return NewNotSavedError(e.Key, e.Token, e.Err, func(ctx context.Context) error {
-		err := e.Save(ctx)
-		if errors.Is(err, ErrReplaced) {
-			return ErrOvertaken
-		}
-		return err
-	})
 }

@@ -64,11 +64,11 @@ type stepStore struct {
 	tokenclient.Store
 	beforeFn *barrier // it has the key, and the Refresher was not called
 	afterFn  *barrier // the Refresher has returned, and nothing was written
-	written  *barrier // the result is written, and Refresh has not returned
+	written  *barrier // the result is written, and Refresh or Save has not returned
 
 	broken    atomic.Bool // every call fails
 	replaces  atomic.Int32
-	refreshes atomic.Int32
+	refreshes atomic.Int32 // and saves
 }
 
 func (s *stepStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
@@ -98,6 +98,16 @@ func (s *stepStore) Refresh(ctx context.Context, key string, seen tokenclient.Re
 		s.afterFn.stop()
 		return t, err
 	})
+	s.written.stop()
+	return r, err
+}
+
+func (s *stepStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	s.refreshes.Add(1)
+	if s.broken.Load() {
+		return tokenclient.Record{}, tokenclient.ErrStoreUnavailable
+	}
+	r, err := s.Store.Save(ctx, key, seen, t)
 	s.written.stop()
 	return r, err
 }

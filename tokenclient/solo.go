@@ -75,6 +75,20 @@ func (s *soloStore) Refresh(ctx context.Context, _ string, seen Record, timeout 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.followLocked(seen, t)
+}
+
+func (s *soloStore) Save(_ context.Context, _ string, seen Record, t *Token) (Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != Active {
+		return s.recordLocked(), ErrNoToken
+	}
+	return s.followLocked(seen, t)
+}
+
+// followLocked makes t the token that follows seen, unless there is another by now.
+func (s *soloStore) followLocked(seen Record, t *Token) (Record, error) {
 	switch {
 	case s.era != seen.Era:
 		return s.recordLocked(), ErrReplaced

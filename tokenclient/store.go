@@ -74,6 +74,33 @@ type Store interface {
 	// pair.
 	Refresh(ctx context.Context, key string, seen Record, timeout time.Duration,
 		fn func(ctx context.Context, current Record) (*Token, error)) (Record, error)
+
+	// Save stores t as the token that follows seen, without presenting anything:
+	// a pair that came when Refresh had given it up, or a token that the server
+	// sent by itself. It never waits for a refresh in progress, and is
+	// done at most once, even if replies are lost.
+	//
+	// t becomes the next number, over whatever claim there is, over a tombstone
+	// of seen's token that was refused, and over a store that was rolled back.
+	// The new record, with no announcements, is returned, unless
+	//
+	//   - the record is absent, or a logout: the error is ErrNoToken;
+	//   - another login is stored: that record is returned with ErrReplaced;
+	//   - a higher number is stored: that record is returned with ErrOvertaken;
+	//   - t keeps the refresh token that is stored, and more presentations of it
+	//     are announced than seen's Announced says: the error is ErrAnnounced.
+	//     Somebody may be exchanging it; a save would take the number that the
+	//     new pair needs, and hide that the refresh token may be spent;
+	//   - t keeps the refresh token of seen, and that was refused: the error is
+	//     ErrNoToken.
+	//
+	// In the first two cases a pair that was made from the old one should be
+	// revoked; in the others it should be dropped. If the save fails, Save tries
+	// again for a few seconds, as long as ctx lasts. Then the error of a pair, whose
+	// refresh token is another than seen's, is a [*NotSavedError]. After any other
+	// error go on with seen, and call Save again; if t was stored after all, it is
+	// found as the token that overtook it.
+	Save(ctx context.Context, key string, seen Record, t *Token) (Record, error)
 }
 
 // A Record is what a [Store] holds for one key.

@@ -330,6 +330,7 @@ func plantedBugs() map[string]struct {
 			}}
 		}()},
 		"late swaps find a place":       {"faults in a refresh", brokenKV{swap: always}},
+		"and in a save":                 {"faults in a save of a late pair", brokenKV{swap: always}},
 		"and in one that is lost":       {"faults in a refresh whose request is lost", brokenKV{swap: always}},
 		"and in one that sends nothing": {"faults in a refresh that sends nothing", brokenKV{swap: always}},
 		"and in a login":                {"faults in a login", brokenKV{swap: always}},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -12,9 +13,9 @@ import (
 
 var errCut = errors.New("storetest: the answer was lost")
 
-// rows are the expectations that one caller at a time can see; concurrentRows and
-// processRows have the others.
-var rows = append([]row{
+// rows are the expectations that one caller at a time can see; saveRows, concurrentRows
+// and processRows have the others.
+var rows = slices.Concat([]row{
 	{"absent is ErrNoToken", "a first run must be told to log in, and nothing else may be mistaken for it", func(c *check) {
 		c.wantLoad(tokenclient.Record{State: tokenclient.Absent})
 		r, err := c.store.Refresh(c.ctx(), key, tokenclient.Record{}, timeout, c.mustNot("nothing is stored"))
@@ -231,7 +232,7 @@ var rows = append([]row{
 		}
 		c.wantLoad(second)
 	}},
-}, concurrentRows...)
+}, saveRows, concurrentRows)
 
 // ascii returns all characters that a token may have.
 func ascii() string {

@@ -32,6 +32,7 @@ type broken struct {
 	load    func(good tokenclient.Store, ctx context.Context, key string) (record, error)
 	replace func(good tokenclient.Store, ctx context.Context, key string, t *pair) (record, record, error)
 	refresh func(good tokenclient.Store, ctx context.Context, key string, seen record, timeout time.Duration, fn refreshFunc) (record, error)
+	save    func(good tokenclient.Store, ctx context.Context, key string, seen record, t *pair) (record, error)
 	key     func(string) string
 }
 
@@ -61,6 +62,13 @@ func (b *broken) Refresh(ctx context.Context, key string, seen record, timeout t
 		return b.refresh(b.good, ctx, b.name(key), seen, timeout, fn)
 	}
 	return b.good.Refresh(ctx, b.name(key), seen, timeout, fn)
+}
+
+func (b *broken) Save(ctx context.Context, key string, seen record, t *pair) (record, error) {
+	if b.save != nil {
+		return b.save(b.good, ctx, b.name(key), seen, t)
+	}
+	return b.good.Save(ctx, b.name(key), seen, t)
 }
 
 func TestRowsCatchBrokenStores(t *testing.T) {
@@ -272,6 +280,54 @@ func TestRowsCatchBrokenStores(t *testing.T) {
 				})
 			}}
 		},
+		"a save is the next number": func() tokenclient.Store {
+			return &broken{save: func(good goodStore, ctx ctxt, key string, seen record, t *pair) (record, error) {
+				r, _, err := good.Replace(ctx, key, t) // another login
+				return r, err
+			}}
+		},
+		"a save of what was overtaken": seeing(func(seen, stored record) record {
+			seen.Number = stored.Number // over whatever there is of this login
+			return seen
+		}),
+		"a save of another login": seeing(func(_, stored record) record { return stored }),
+		"a save after a logout": func() tokenclient.Store {
+			return &broken{save: func(good goodStore, ctx ctxt, key string, seen record, t *pair) (record, error) {
+				r, err := good.Save(ctx, key, seen, t)
+				if r.State == tokenclient.LoggedOut {
+					r, _, err = good.Replace(ctx, key, t)
+				}
+				return r, err
+			}}
+		},
+		"a save before any login": func() tokenclient.Store {
+			return &broken{save: func(good goodStore, ctx ctxt, key string, seen record, t *pair) (record, error) {
+				r, err := good.Save(ctx, key, seen, t)
+				if r.State == tokenclient.Absent {
+					err = tokenclient.ErrReplaced
+				}
+				return r, err
+			}}
+		},
+		"a save over a refusal": func() tokenclient.Store {
+			return &broken{save: func(good goodStore, ctx ctxt, key string, seen record, t *pair) (record, error) {
+				if r, err := good.Load(ctx, key); err != nil {
+					return r, err // every tombstone is final
+				}
+				return good.Save(ctx, key, seen, t)
+			}}
+		},
+		"a save mends a store that went back": seeing(func(_, stored record) record { return stored }),
+		"a save does not wait": func() tokenclient.Store {
+			return &broken{save: func(good goodStore, ctx ctxt, key string, seen record, t *pair) (record, error) {
+				return good.Refresh(ctx, key, seen, timeout, returns(t, nil))
+			}}
+		},
+		"a save hides no announcement": seeing(func(seen, stored record) record {
+			seen.Announced = stored.Announced
+			return seen
+		}),
+		"one of many saves and refreshes":     seeing(func(_, stored record) record { return stored }),
 		"logout during fn":                    overwriting,
 		"login during fn":                     overwriting,
 		"logout during a fn that is refused":  deleting,
@@ -304,6 +360,20 @@ func TestRowsCatchBrokenStores(t *testing.T) {
 			t.Error("the row let a broken store pass")
 		}
 	})
+}
+
+// seeing returns a store that takes another record for the one that a save's caller has
+// seen.
+func seeing(what func(seen, stored record) record) func() tokenclient.Store {
+	return func() tokenclient.Store {
+		return &broken{save: func(good tokenclient.Store, ctx context.Context, key string, seen record, t *pair) (record, error) {
+			stored, err := good.Load(ctx, key)
+			if err == nil {
+				seen = what(seen, stored)
+			}
+			return good.Save(ctx, key, seen, t)
+		}}
+	}
 }
 
 // overwriting returns a store whose refreshes win over a login or logout.
@@ -441,6 +511,10 @@ func (f fileWithoutLock) Refresh(ctx context.Context, _ string, seen record, _ t
 	}
 	r := record{State: tokenclient.Active, Era: seen.Era, Number: seen.Number + 1, Token: t}
 	return r, f.save(r)
+}
+
+func (f fileWithoutLock) Save(ctx context.Context, key string, seen record, t *pair) (record, error) {
+	return f.Refresh(ctx, key, seen, 0, returns(t, nil))
 }
 
 // TestProcessRowsCatchBrokenStore runs each row with a test of its own name, since

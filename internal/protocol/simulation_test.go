@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"flag"
@@ -50,6 +50,9 @@ const (
 	serverSwallowed
 	lateRequest
 	graced
+	latePair
+	renewedToken
+	saveAnnounced
 	faultKinds
 )
 
@@ -59,6 +62,7 @@ var faultNames = [faultKinds]string{
 	"writes doubled", "conflicts", "conflicts made up", "slow messages", "callers gone", "logins", "logouts",
 	"requests not sent", "429", "requests lost", "answers lost", "503", "500 after the exchange", "answers too late", "requests swallowed",
 	"requests of the dead handled", "grace used",
+	"pairs that came late", "tokens sent by the server", "saves that were announced against",
 }
 
 func (w *world) count(kind int) { w.faults[kind]++ }
@@ -69,6 +73,8 @@ type settings struct {
 	sessions        bool
 	absent          bool // begins with nothing stored
 	logins, logouts float64
+	renewals        float64 // tokens that the server sends by itself
+	latePairs       bool    // answers that are too late are waited for
 	misfortune      float64
 	misfortunes     []int
 	crashes         int
@@ -88,7 +94,10 @@ func (s *settings) reserve() time.Duration { return min(s.margin/2, time.Second)
 // newWorld draws a run. Most have a few kinds of faults: many of one kind find what
 // some of all kinds do not.
 func newWorld(seed uint64) *world {
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), begin: time.Now(), bell: make(chan struct{}, 1)}
+	w := &world{
+		seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), saves: rand.New(rand.NewPCG(seed, 2)),
+		begin: time.Now(), bell: make(chan struct{}, 1),
+	}
 	w.server.pairs = map[string]*pair{}
 	w.judge = judge{w: w, eras: map[[16]byte]int{}, writes: map[[16]byte]bool{}, tokens: map[generation]*pair{}, ends: map[string]int{}}
 	some := func(values ...float64) float64 { return values[w.rng.IntN(len(values))] }
@@ -120,6 +129,10 @@ func newWorld(seed uint64) *world {
 		at += w.between(s.lease()/2, 2*s.lease())
 	}
 	w.healed = at + s.lease()
+	if !s.sessions {
+		s.renewals = []float64{0, 0, 0.5, 1}[w.saves.IntN(4)]
+		s.latePairs = w.saves.IntN(2) == 0
+	}
 	return w
 }
 
@@ -216,19 +229,21 @@ func (y *tally) String() string {
 // where everything goes wrong that can, and looks for what must not happen whatever
 // goes wrong; see judge. What is found is found again by
 //
-//	go test ./store -run 'TestSimulation$' -simulation.seed=N -v
+//	go test ./internal/protocol -run 'TestSimulation$' -simulation.seed=N -v
 //
-// The code is that of Shared and, in some of the runs, of tokenclient.Session. These
+// The code is that of Engine and, in some of the runs, of tokenclient.Session. These
 // are the limits of what it says:
 //
 //   - What a process does between two operations takes no time; it dies, stops and
 //     is cut off before an operation, during it, or before its answer.
 //   - Each process has clocks of its own, but only the store asks them. Sessions and
 //     timers go by the time of the run, also while their process stands still.
-//   - The engine keeps the contract of KV, and the server finishes a request within
+//   - Sessions get no late pairs and no tokens that the server sends by itself; other
+//     clients do.
+//   - The engine keeps the contract of store.KV, and the server finishes a request within
 //     RefreshTimeout from when it was sent, if it ever gets it. A connection breaks
 //     before the server has the request or after it has answered, not in between.
-//   - The turns of File, which are locks and not leases, have tests of their own.
+//   - The turns of store.File, which are locks and not leases, have tests of their own.
 func TestSimulation(t *testing.T) {
 	if *simulationSeed >= 0 {
 		w := simulate(t, uint64(*simulationSeed))

@@ -1,25 +1,28 @@
-package store_test
+package protocol_test
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
 // A register is the engine: one value, and a network before it that loses and delays.
 type register struct {
 	raw    []byte
-	header store.Header
+	header header
 }
 
-// engineOf is the engine as p reaches it.
+// engineOf is the engine as p reaches it. It waits for an operation as long as package
+// store does.
 type engineOf struct{ p *process }
 
-var _ store.KV = engineOf{}
+func (engineOf) Where(string) string { return "the record" }
 
 var (
 	errUnreachable = errors.New("no route to the engine")
@@ -27,6 +30,8 @@ var (
 )
 
 func (e engineOf) Get(ctx context.Context, _ string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, protocol.OperationTimeout)
+	defer cancel()
 	w, c := e.p.w, callOf(ctx)
 	o := &operation{call: c, what: "get", ctx: ctx}
 	var value []byte
@@ -61,6 +66,11 @@ func (e engineOf) Get(ctx context.Context, _ string) ([]byte, error) {
 }
 
 func (e engineOf) CompareAndSwap(ctx context.Context, _ string, old, new []byte) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, protocol.OperationTimeout)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
+	}
 	w, c := e.p.w, callOf(ctx)
 	o := &operation{call: c, what: "swap", ctx: ctx}
 	old, new = bytes.Clone(old), bytes.Clone(new)
@@ -250,4 +260,18 @@ func (w *world) misfortune(p *process) bool {
 		p.mu.Unlock()
 	}
 	return false
+}
+
+// decode returns the header of a record, and its token, which is nil in a tombstone.
+func decode(raw []byte) (header, *tokenclient.Token, error) {
+	h, err := decodeHeader(raw)
+	if err != nil || h.State != tokenclient.Active {
+		return h, nil, err
+	}
+	r, err := protocol.DecodeRecord(raw)
+	if err != nil {
+		return h, nil, err
+	}
+	t, err := new(testSealer).Open(context.Background(), keyOfRun, r)
+	return h, t, err
 }

@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -85,10 +84,10 @@ func chaos(t *testing.T, seed uint64) int {
 	}
 	server := &strictServer{current: map[string]string{}, sent: map[string]int{}}
 	m := &faultyMedium{}
-	var last store.Header
+	var last header
 	past := map[[16]byte]bool{}
 	m.onCommit = func(_, raw []byte) {
-		h, err := store.DecodeHeader(raw)
+		h, err := decodeHeader(raw)
 		if err != nil {
 			t.Errorf("wrote %v", err)
 			return
@@ -130,7 +129,7 @@ func chaos(t *testing.T, seed uint64) int {
 		}
 		return nil
 	}
-	locks := &store.FakeLocks{}
+	locks := &locks{}
 	if seed%3 == 0 {
 		locks = nil // by leases; requests end well within them here
 	}
@@ -146,11 +145,11 @@ func chaos(t *testing.T, seed uint64) int {
 		_, _, _ = p.Replace(t.Context(), "k", first)
 	}
 	quiet = true
-	login(store.NewFakeProcess(m, locks, store.Plaintext()))
+	login(newEngine(m, locks, &testSealer{}))
 	quiet = false
 	var wg sync.WaitGroup
 	for range 3 {
-		p := store.NewFakeProcess(m, locks, store.Plaintext())
+		p := newEngine(m, locks, &testSealer{})
 		wg.Go(func() {
 			var seen tokenclient.Record
 			for range 30 {
@@ -196,7 +195,7 @@ func chaos(t *testing.T, seed uint64) int {
 	if len(server.revoked) > 0 {
 		t.Errorf("presented to the server, but spent: %q", server.revoked)
 	}
-	rec, err := store.NewFakeProcess(m, locks, store.Plaintext()).Load(t.Context(), "k")
+	rec, err := newEngine(m, locks, &testSealer{}).Load(t.Context(), "k")
 	if err != nil && !errors.Is(err, tokenclient.ErrNoToken) {
 		t.Fatal(err)
 	}

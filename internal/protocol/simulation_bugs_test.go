@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"encoding/json"
@@ -13,7 +13,7 @@ import (
 )
 
 // plantedEnv names the bug that is planted in a process of its own.
-const plantedEnv = "STORE_SIMULATION_PLANTED"
+const plantedEnv = "SIMULATION_PLANTED"
 
 var planted = os.Getenv(plantedEnv)
 
@@ -44,9 +44,13 @@ type plantedBug struct {
 type patch struct{ file, old, new string }
 
 const (
-	refreshFile = "store/engine_refresh.go"
-	saveFile    = "store/engine_save.go"
-	sharedFile  = "store/shared.go"
+	refreshFile = "internal/protocol/refresh.go"
+	presentFile = "internal/protocol/present.go"
+	saveFile    = "internal/protocol/save.go"
+	refuseFile  = "internal/protocol/refuse.go"
+	replaceFile = "internal/protocol/replace.go"
+	leaseFile   = "internal/protocol/lease.go"
+	waitFile    = "internal/protocol/wait.go"
 )
 
 // plantedBugs are those that a model of the protocol was checked with, and some more.
@@ -55,100 +59,115 @@ const (
 // takes a logout for a deletion; see world.plant. And nothing renews a hold here, so
 // it is with its caller, not with the hold, that a call is cancelled.
 var plantedBugs = []plantedBug{
-	{"ambiguous loss taken back", "P1", []patch{{saveFile,
+	{"ambiguous loss taken back", "P1", []patch{{presentFile,
 		"	case notSpent(res.err):",
 		"	case notSpent(res.err) || BUG:"}}},
-	{"hold given up after a timeout", "P6", []patch{{saveFile,
+	{"hold given up after a timeout", "P6", []patch{{presentFile,
 		"	case res.late || timedOut(res.err):",
 		"	case (res.late || timedOut(res.err)) && !BUG:"}}},
 	{"one lease id for two holds", "P1", []patch{{refreshFile,
 		"		trouble: *e.patience(),\n	}\n",
 		"		trouble: *e.patience(),\n	}\n	if BUG {\n		f.lease = [16]byte{}\n		copy(f.lease[:], fmt.Sprintf(\"%p\", e))\n	}\n"}}},
 	{"re-read refreshes the lease age", "P1", []patch{{refreshFile,
-		"	r := *q.rec\n	r.writeID = newID()\n	if r.lease",
-		"	if BUG && q.rec.lease == f.lease {\n		f.issued = f.e.timing.now()\n		cur.Announced = int(q.rec.announced)\n		return q, cur, nil\n	}\n" +
-			"	r := *q.rec\n	r.writeID = newID()\n	if r.lease"}}},
+		"	r := *q.rec\n	r.WriteID = newID()\n	if r.Lease",
+		"	if BUG && q.rec.Lease == f.lease {\n		f.issued = f.e.timing.now()\n		cur.Announced = int(q.rec.Announced)\n		return q, cur, nil\n	}\n" +
+			"	r := *q.rec\n	r.WriteID = newID()\n	if r.Lease"}}},
 	{"lease shorter than a request lingers", "P[16]", nil},
 	{"second try while the first lingers", "P[16]", nil},
 	{"lease shorter than the call", "P1", []patch{{refreshFile,
-		"	r.leaseLen = f.timeout + f.margin\n",
-		"	r.leaseLen = f.timeout + f.margin\n	if BUG {\n		r.leaseLen = f.timeout / 4\n	}\n"}}},
+		"	r.LeaseLen = f.timeout + f.margin\n",
+		"	r.LeaseLen = f.timeout + f.margin\n	if BUG {\n		r.LeaseLen = f.timeout / 4\n	}\n"}}},
 	{"plain overwrite", "P4", []patch{{saveFile,
-		"		case q.era() != s.next.era:",
-		"		case q.era() != s.next.era && !BUG:"}}},
+		"	case q.rec == nil || q.rec.Era != s.next.Era:",
+		"	case q.rec == nil || q.rec.Era != s.next.Era && !BUG:"}}},
 	{"wall clock", "P1", []patch{
 		{refreshFile,
 			"	f.claiming, f.issued = true, f.e.timing.now()\n",
-			"	f.claiming, f.issued = true, f.e.timing.now()\n	if BUG {\n		copy(f.lease[:], fmt.Sprint(f.issued.UnixNano()/1e6))\n		r.lease = f.lease\n	}\n"},
-		{sharedFile,
-			"	left := r.leaseLen - now.Sub(t.since)\n",
-			"	left := r.leaseLen - now.Sub(t.since)\n	if BUG {\n		var ms int64\n		_, _ = fmt.Sscan(string(r.lease[:13]), &ms)\n		left = r.leaseLen - now.Sub(time.UnixMilli(ms))\n	}\n"}}},
-	{"newcomer trusts no lease", "P1", []patch{{sharedFile,
-		"	if t.claim != r.writeID {",
-		"	if BUG && t.claim == [16]byte{} {\n		return true, nil\n	}\n	if t.claim != r.writeID {"}}},
+			"	f.claiming, f.issued = true, f.e.timing.now()\n	if BUG {\n		copy(f.lease[:], fmt.Sprint(f.issued.UnixNano()/1e6))\n		r.Lease = f.lease\n	}\n"},
+		{leaseFile,
+			"	left := r.LeaseLen - now.Sub(t.since)\n",
+			"	left := r.LeaseLen - now.Sub(t.since)\n	if BUG {\n		var ms int64\n		_, _ = fmt.Sscan(string(r.Lease[:13]), &ms)\n		left = r.LeaseLen - now.Sub(time.UnixMilli(ms))\n	}\n"}}},
+	{"newcomer trusts no lease", "P1", []patch{{leaseFile,
+		"	if t.claim != r.WriteID {",
+		"	if BUG && t.claim == [16]byte{} {\n		return true, nil\n	}\n	if t.claim != r.WriteID {"}}},
 	{"no re-read under the lease", "P[1-6]", []patch{
 		{refreshFile,
-			"q.rec.number > f.seen.Number:",
-			"q.rec.number > f.seen.Number && !BUG:"},
-		{refreshFile,
+			"q.rec.Number > f.seen.Number:",
+			"q.rec.Number > f.seen.Number && !BUG:"},
+		{presentFile,
 			"	arg.Token = cur.Token.Clone() // fn may change it\n",
 			"	arg.Token = cur.Token.Clone() // fn may change it\n	if BUG {\n		arg.Token = f.seen.Token.Clone()\n	}\n"}}},
 	{"unconditional delete", "P[45]", []patch{
-		{saveFile,
-			"			case found.rec.era != r.era || found.rec.number > r.number:",
-			"			case (found.rec.era != r.era || found.rec.number > r.number) && !BUG:"},
-		{saveFile,
-			"			case found.rec.lease != f.lease && !bytes.Equal(found.raw, q.raw):",
-			"			case found.rec.lease != f.lease && !bytes.Equal(found.raw, q.raw) && !BUG:"}}},
+		{refuseFile,
+			"			case found.rec.Era != r.Era || found.rec.Number > r.Number:",
+			"			case (found.rec.Era != r.Era || found.rec.Number > r.Number) && !BUG:"},
+		{refuseFile,
+			"			case found.rec.Lease != f.lease && !bytes.Equal(found.raw, q.raw):",
+			"			case found.rec.Lease != f.lease && !bytes.Equal(found.raw, q.raw) && !BUG:"}}},
 	{"logout deletes, save recreates", "P[24]", []patch{{saveFile,
-		"		case q.rec.number >= s.next.number:",
-		"		case q.rec != nil && q.rec.number >= s.next.number:"},
-		{saveFile,
-			"			return s.lost(ctx, q, tokenclient.ErrReplaced)",
-			"			if BUG && q.rec == nil {\n				break\n			}\n			return s.lost(ctx, q, tokenclient.ErrReplaced)"}}},
+		"		return s.lost(ctx, q, tokenclient.ErrReplaced)",
+		"		if BUG && q.rec == nil {\n			break\n		}\n		return s.lost(ctx, q, tokenclient.ErrReplaced)"}}},
 	{"no fence in memory", "P4", []patch{{"tokenclient/settle.go",
 		"	fenced := s.epoch != f.epoch\n",
 		"	fenced := s.epoch != f.epoch && !BUG\n"}}},
 	{"presentations not announced", "P1", []patch{{refreshFile,
-		"		r.announced = min(r.announced, 254) + 1\n",
-		"		if !BUG {\n			r.announced = min(r.announced, 254) + 1\n		}\n"}}},
+		"		r.Announced = min(r.Announced, 254) + 1\n",
+		"		if !BUG {\n			r.Announced = min(r.Announced, 254) + 1\n		}\n"}}},
 	{"two announcements end the session", "P5", []patch{{refreshFile,
 		"		held, cur, err := f.claim(ctx, q)\n",
-		"		if BUG && q.rec.announced >= 2 && q.rec.lease != f.lease {\n			rec, _, err := f.refuse(ctx, q, tokenclient.ErrRefused)\n			return rec, err\n		}\n" +
+		"		if BUG && q.rec.Announced >= 2 && q.rec.Lease != f.lease {\n			rec, _, err := f.refuse(ctx, q, tokenclient.ErrRefused)\n			return rec, err\n		}\n" +
 			"		held, cur, err := f.claim(ctx, q)\n"}}},
-	{"second try without a new announcement", "P1", []patch{{refreshFile,
+	{"second try without a new announcement", "P1", []patch{{presentFile,
 		"	res := call(fnCtx, f.fn, arg)\n",
 		"	res := call(fnCtx, f.fn, arg)\n	if BUG && res.err != nil && !notSpent(res.err) && !errors.Is(res.err, tokenclient.ErrRefused) {\n		res = call(fnCtx, f.fn, arg)\n	}\n"}}},
 	{"holder without lease drops its pair", "P2", []patch{{saveFile,
 		"		s.over = q\n",
-		"		if BUG && q.rec.lease != s.over.rec.lease {\n			return s.lost(ctx, q, tokenclient.ErrOvertaken)\n		}\n		s.over = q\n"}}},
-	{"call cancelled with its caller", "P2", []patch{{refreshFile,
+		"		if BUG && q.rec.Lease != s.over.rec.Lease {\n			return s.lost(ctx, q, tokenclient.ErrOvertaken)\n		}\n		s.over = q\n"}}},
+	{"call cancelled with its caller", "P2", []patch{{presentFile,
 		"	detached := context.WithoutCancel(ctx)\n",
 		"	detached := context.WithoutCancel(ctx)\n	if BUG {\n		detached = ctx\n	}\n"}}},
 	{"failed save given up", "P2", []patch{{saveFile,
 		"		if rec, err = s.try(tryCtx); settled(err) {",
 		"		if rec, err = s.try(tryCtx); BUG && !settled(err) {\n			return s.saved(), nil\n		} else if settled(err) {"}}},
-	{"clock that stops in suspend", "P1", []patch{{"store/engine_wait.go",
+	{"clock that stops in suspend", "P1", []patch{{waitFile,
 		"	return max(now.Sub(then), wall), wall >= 0\n",
 		"	if BUG {\n		return now.Sub(then), true\n	}\n	return max(now.Sub(then), wall), wall >= 0\n"}}},
 	{"no clock check before the send", "P1", []patch{{refreshFile,
 		"!ok || age > f.margin-f.reserve {",
 		"(!ok || age > f.margin-f.reserve) && !BUG {"}}},
 	{"own lease not recognised", "P3", []patch{{refreshFile,
-		"		if q.rec.lease != f.lease {\n			if ready",
-		"		if q.rec.lease != f.lease || BUG {\n			if ready"}}},
+		"		if q.rec.Lease != f.lease {\n			if ready",
+		"		if q.rec.Lease != f.lease || BUG {\n			if ready"}}},
 	{"logout deletes the key (ABA)", "P4", nil},
-	{"login write repeated without era", "P4", []patch{{"store/engine.go",
+	{"login write repeated without era", "P4", []patch{{replaceFile,
 		"		if q.era() != first {",
 		"		if q.era() != first && !BUG {"}}},
 
 	// Beyond the model.
-	{"every look begins the wait anew", "P3", []patch{{sharedFile,
-		"	left := r.leaseLen - now.Sub(t.since)\n",
-		"	if BUG {\n		t.since = now\n	}\n	left := r.leaseLen - now.Sub(t.since)\n"}}},
+	{"save in spite of an announcement", "P[12]", []patch{{saveFile,
+		"	case int(q.rec.Announced) > s.seen.Announced:",
+		"	case int(q.rec.Announced) > s.seen.Announced && !BUG:"}}},
+	{"save that looks at announcements once", "P[12]", []patch{{saveFile,
+		"		if rec, err := s.mayReplace(ctx, q); err != nil {",
+		"		if rec, err := s.mayReplace(ctx, q); err != nil && !(BUG && errors.Is(err, tokenclient.ErrAnnounced)) {"}}},
+	{"save of a refresh token that was refused", "P5", []patch{{saveFile,
+		"		if q.rec.Number == s.seen.Number &&",
+		"		if !BUG && q.rec.Number == s.seen.Number &&"}}},
+	{"save over a newer token", "P[245]", []patch{{saveFile,
+		"	case q.rec.Number >= s.next.Number:",
+		"	case q.rec.Number >= s.next.Number && !(BUG && s.seen != nil):"}}},
+	{"a token that was not stored is taken for the newest", "P[12]", []patch{{saveFile,
+		"	if !s.spends() {",
+		"	if !s.spends() && !BUG {"}}},
+	{"late pair dropped because of a claim", "P2", []patch{{saveFile,
+		"	case int(q.rec.Announced) > s.seen.Announced",
+		"	case BUG && int(q.rec.Announced) > s.seen.Announced:\n		return q.header(), tokenclient.ErrAnnounced\n	case int(q.rec.Announced) > s.seen.Announced"}}},
+	{"every look begins the wait anew", "P3", []patch{{leaseFile,
+		"	left := r.LeaseLen - now.Sub(t.since)\n",
+		"	if BUG {\n		t.since = now\n	}\n	left := r.LeaseLen - now.Sub(t.since)\n"}}},
 	{"hold as long as the machine slept", "P6", []patch{{refreshFile,
-		"2*min(age, operationTimeout)",
-		"2*map[bool]time.Duration{true: age, false: min(age, operationTimeout)}[BUG]"}}},
+		"2*min(age, OperationTimeout)",
+		"2*map[bool]time.Duration{true: age, false: min(age, OperationTimeout)}[BUG]"}}},
 }
 
 var foundBug = regexp.MustCompile(`seed (\d+): (.*)`)
@@ -196,7 +215,7 @@ func buildPatched(t *testing.T) (exe string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, dir := filepath.Dir(here), t.TempDir()
+	root, dir := filepath.Dir(filepath.Dir(here)), t.TempDir()
 	texts := map[string]string{}
 	for _, b := range plantedBugs {
 		for _, p := range b.patches {
@@ -214,8 +233,8 @@ func buildPatched(t *testing.T) (exe string) {
 			texts[p.file] = strings.Replace(text, p.old, strings.ReplaceAll(p.new, "BUG", fmt.Sprintf("(plantedBug == %q)", b.name)), 1)
 		}
 	}
-	for _, pkg := range []string{"store", "tokenclient"} {
-		texts[pkg+"/planted.go"] = fmt.Sprintf("package %s\n\nimport \"os\"\n\nvar plantedBug = os.Getenv(%q)\n", pkg, plantedEnv)
+	for _, pkg := range []string{"internal/protocol", "tokenclient"} {
+		texts[pkg+"/planted.go"] = fmt.Sprintf("package %s\n\nimport \"os\"\n\nvar plantedBug = os.Getenv(%q)\n", filepath.Base(pkg), plantedEnv)
 	}
 	replace := map[string]string{}
 	for file, text := range texts {

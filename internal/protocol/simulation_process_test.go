@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -20,13 +20,11 @@ func (w *world) startProcess() {
 		wall: time.Duration(w.rng.IntN(10*3600)-5*3600) * time.Second,
 	}
 	w.procs = append(w.procs, p)
-	shared, err := store.NewShared(engineOf{p}, store.Plaintext(), &store.SharedOptions{Margin: w.set.margin})
-	if err != nil {
-		panic(err)
-	}
-	shared.SetTiming(p.clock, p.jitter)
-	p.store = &judgedStore{p: p, Store: shared, calls: map[string]int{}}
+	engine := &protocol.Engine{Medium: engineOf{p}, Sealer: &testSealer{}, Margin: w.set.margin}
+	engine.SetTiming(p.clock, p.jitter)
+	p.store = &judgedStore{p: p, Store: engine, calls: map[string]int{}}
 	if w.set.sessions {
+		var err error
 		p.store.gated = true
 		p.session, err = tokenclient.New(tokenclient.Config{
 			Store: p.store, Key: keyOfRun, AnyOrigin: true, Refresher: refresher{p}, RefreshTimeout: w.set.timeout,
@@ -41,6 +39,7 @@ func (w *world) startProcess() {
 			_ = p.session.Close(ctx)
 		})
 	}
+	defer w.startRenewals(p)
 	clients, two := 1, 0.3
 	if w.set.sessions {
 		two = 0.7 // one logs out while another waits for a refresh
@@ -71,13 +70,36 @@ func (w *world) startProcess() {
 			}
 			c.steps = append(c.steps, s)
 		}
-		over := w.healed + 2*w.set.lease() + operationTimeout // what was stopped goes on by then
-		c.lastAt = over + w.between(0, 4*w.set.lease())
-		w.mu.Lock()
-		w.running++
-		w.mu.Unlock()
-		go c.run()
+		c.lastAt = w.over() + w.between(0, 4*w.set.lease())
+		w.startClient(c)
 	}
+}
+
+// startRenewals starts a client to which the server sends tokens by itself.
+func (w *world) startRenewals(p *process) {
+	if w.set.renewals == 0 {
+		return
+	}
+	c := &client{p: p, name: p.name() + "r"}
+	c.own = &call{p: p, name: c.name, who: c.name}
+	for _, at := range w.waves {
+		at += time.Duration(w.saves.Int64N(int64(w.set.lease())))
+		if at > w.now() && w.saves.Float64() < w.set.renewals {
+			c.steps = append(c.steps, step{at: at, kind: stepRenewal})
+		}
+	}
+	c.lastAt = w.over()
+	w.startClient(c)
+}
+
+// over is when nothing is wrong any more, and what was stopped has gone on.
+func (w *world) over() time.Duration { return w.healed + 2*w.set.lease() + operationTimeout }
+
+func (w *world) startClient(c *client) {
+	w.mu.Lock()
+	w.running++
+	w.mu.Unlock()
+	go c.run()
 }
 
 // What a client does.
@@ -85,6 +107,7 @@ const (
 	stepRefresh = iota
 	stepLogin
 	stepLogout
+	stepRenewal
 )
 
 type step struct {
@@ -176,6 +199,8 @@ func (c *client) run() {
 				w.note(c.name, "LOGOUT")
 			})
 			c.replace(ctx, nil)
+		case stepRenewal:
+			c.renew(ctx)
 		}
 		cancel()
 	}
@@ -207,11 +232,78 @@ func (c *client) once(ctx context.Context) error {
 		c.seen = rec
 	}
 	var made *tokenclient.Token
+	var sent *presentation
+	var held tokenclient.Record
 	rec, err := p.store.Refresh(ctx, keyOfRun, c.seen, p.w.set.timeout, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+		held = cur
 		t, err := p.refresh(ctx, cur.Token)
-		made = t
+		made, sent = t, callOf(ctx).sent
 		return t, err
 	})
+	if made == nil && sent != nil && p.w.set.latePairs {
+		if made = c.awaitLate(sent); made != nil {
+			rec, err = c.saveLate(context.WithoutCancel(ctx), held, made)
+		}
+	}
+	return c.came(ctx, rec, err, made)
+}
+
+// awaitLate waits for an answer that comes when the call was given up. It is nil if
+// none comes, or one that says no.
+func (c *client) awaitLate(q *presentation) (t *tokenclient.Token) {
+	o := &operation{call: c.own, what: "late"}
+	o.start = func() {
+		w := c.p.w
+		if q.arrives == 0 || !q.over {
+			w.end(o, nil)
+			return
+		}
+		w.forProcess(o, max(0, q.arrives-w.now()), func() {
+			if q.result != nil {
+				w.count(latePair)
+				w.note(c.name, "hears LATE of %d-%d", q.pair.family.id, q.pair.n)
+				t = q.result.token()
+			}
+			w.end(o, nil)
+		})
+	}
+	c.p.perform(o)
+	return t
+}
+
+// saveLate tries until there is an outcome: the pair exists nowhere else.
+func (c *client) saveLate(ctx context.Context, held tokenclient.Record, made *tokenclient.Token) (tokenclient.Record, error) {
+	for n := time.Duration(1); ; n++ {
+		rec, err := c.p.store.Save(ctx, keyOfRun, held, made)
+		var pending *tokenclient.NotSavedError
+		if !errors.Is(err, tokenclient.ErrStoreUnavailable) || errors.As(err, &pending) {
+			return rec, err
+		}
+		c.p.until(c.own, c.p.w.now()+n*time.Second)
+	}
+}
+
+// renew gets a token from the server, unasked, and stores it.
+func (c *client) renew(ctx context.Context) {
+	p := c.p
+	seen, err := p.store.Load(ctx, keyOfRun)
+	if err != nil {
+		return
+	}
+	p.until(c.own, p.w.now()+time.Duration(p.jitter(time.Second)))
+	c.ask("renewal", func() { p.w.count(renewedToken) })
+	seen.Announced = 0 // the client has presented nothing
+	rec, err := p.store.Save(ctx, keyOfRun, seen, renewal(seen.Token, int(seen.Number)))
+	if errors.Is(err, tokenclient.ErrAnnounced) {
+		c.ask("announced", func() { p.w.count(saveAnnounced) })
+		return
+	}
+	_ = c.came(ctx, rec, err, nil)
+}
+
+// came is what the client does with what the store returned. made is the pair that it
+// has from the server.
+func (c *client) came(ctx context.Context, rec tokenclient.Record, err error, made *tokenclient.Token) error {
 	var pending *tokenclient.NotSavedError
 	switch {
 	case errors.As(err, &pending):
@@ -219,12 +311,17 @@ func (c *client) once(ctx context.Context) error {
 		c.keepSaving(ctx, pending)
 		return nil
 	case errors.Is(err, tokenclient.ErrReplaced):
-		_ = p.revoke(ctx, made)
+		if made != nil {
+			_ = c.p.revoke(ctx, made)
+		}
 		c.seen = rec
 		return nil
 	case errors.Is(err, tokenclient.ErrOvertaken), err == nil:
 		c.seen = rec
 		return nil
+	case errors.Is(err, tokenclient.ErrNoToken) && made != nil:
+		_ = c.p.revoke(ctx, made)
+		c.seen = tokenclient.Record{}
 	case errors.Is(err, tokenclient.ErrNoToken), errors.Is(err, tokenclient.ErrRefused):
 		c.seen = tokenclient.Record{}
 	}
@@ -400,11 +497,33 @@ func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.
 			w.count(callerLeft)
 		}
 	})
+	return rec, s.judged(ctx, c, err)
+}
+
+func (s *judgedStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	w := s.p.w
+	ctx, c := s.begin(ctx, "save")
+	c.seen = seen
+	s.report(c, "saves", func() {
+		if !isRenewal(t) {
+			c.made = w.server.pairs[t.RefreshToken]
+		}
+	})
+	rec, err := s.Store.Save(ctx, key, seen, t)
+	s.report(c, "saved", func() {
+		w.judge.returned(c, rec, err)
+		w.note(c.who, "returns number %d", int(rec.Number))
+	})
+	return rec, s.judged(ctx, c, err)
+}
+
+// judged is err, with a judge if it is a NotSavedError.
+func (s *judgedStore) judged(ctx context.Context, c *call, err error) error {
 	var pending *tokenclient.NotSavedError
 	if errors.As(err, &pending) {
-		return rec, s.pending(ctx, c, pending)
+		return s.pending(ctx, c, pending)
 	}
-	return rec, err
+	return err
 }
 
 // pending is e with a judge. The times at which a session tries again are left to
@@ -433,11 +552,8 @@ func (s *judgedStore) pending(ctx context.Context, c *call, e *tokenclient.NotSa
 // seedEngine logs in before the run begins.
 func (w *world) seedEngine() {
 	p := &process{w: w, id: -1}
-	shared, err := store.NewShared(startOf{w, &call{p: p, name: "start", who: "start"}}, store.Plaintext(), nil)
-	if err == nil {
-		_, _, err = shared.Replace(context.Background(), keyOfRun, w.server.login().token())
-	}
-	if err != nil {
+	engine := &protocol.Engine{Medium: startOf{w, &call{p: p, name: "start", who: "start"}}, Sealer: &testSealer{}}
+	if _, _, err := engine.Replace(context.Background(), keyOfRun, w.server.login().token()); err != nil {
 		panic(err)
 	}
 }
@@ -447,6 +563,8 @@ type startOf struct {
 	w *world
 	c *call
 }
+
+func (startOf) Where(string) string { return "the record" }
 
 func (s startOf) Get(context.Context, string) ([]byte, error) { return nil, nil }
 

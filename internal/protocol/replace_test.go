@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -193,21 +192,12 @@ func TestEmptyTokenIsNotStored(t *testing.T) {
 	m.free(t, 2) // both may have been spent
 }
 
-func keyOf(t testing.TB, id string) store.KeyWrapper {
-	t.Helper()
-	k, err := store.KeyBytes(id, bytes.Repeat([]byte(id[:1]), 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
 // TestReplaceNeedsNoKey: a login and a logout work over a record that cannot be
 // opened, and tell that there was one.
 func TestReplaceNeedsNoKey(t *testing.T) {
 	m := &faultyMedium{}
-	mine := store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(keyOf(t, "a")))
-	other := store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(keyOf(t, "b")))
+	mine := newEngine(m, &locks{}, &testSealer{id: "a"})
+	other := newEngine(m, &locks{}, &testSealer{id: "b"})
 	seen := login(t, mine, "k", "a")
 	_, err := other.Load(t.Context(), "k")
 	wantErr(t, err, tokenclient.ErrStoreUnavailable)
@@ -309,8 +299,7 @@ func TestTruncatedTokenIsCorrupt(t *testing.T) {
 func TestLoginIsDoneWithoutUnwrap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &faultyMedium{}
-		w := &wrapper{KeyWrapper: keyOf(t, "a"), unwrapErr: errors.New("locked")}
-		a := store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(w))
+		a := newEngine(m, &locks{}, &testSealer{openErr: errors.New("locked")})
 		for _, f := range []fault{fine, lostReply, dropped} {
 			m.faults(f)
 			wantToken(t, login(t, a, "k", "a"), "refresh-a", 1)

@@ -1,11 +1,10 @@
-package store_test
+package protocol_test
 
 import (
 	"cmp"
 	"errors"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -73,7 +72,7 @@ func callOf(ctx interface{ Value(any) any }) *call { return ctx.Value(callKey{})
 // commit stores new, and judges that.
 func (w *world) commit(o *operation, new []byte) {
 	j, c, old := &w.judge, o.call, w.engine.header
-	h, token, err := store.DecodePlaintext(keyOfRun, new)
+	h, token, err := decode(new)
 	if err != nil {
 		w.violated("wrote %v", err)
 		return
@@ -122,8 +121,16 @@ func (w *world) commit(o *operation, new []byte) {
 	if have := j.tokens[g]; have != nil && have != t {
 		w.violated("P2: another token is stored as number %d", h.Number)
 	}
-	if h.Number > 1 && h.Number == old.Number+1 && (t.from == nil || j.tokens[generation{h.Era, old.Number}] != t.from.pair) {
-		w.violated("P4: number %d is not what came of number %d", h.Number, old.Number)
+	if h.Number > 1 && h.Number == old.Number+1 {
+		before, renews := j.tokens[generation{h.Era, old.Number}], isRenewal(token)
+		switch {
+		case renews && before != t:
+			w.violated("P4: number %d renews another token than number %d", h.Number, old.Number)
+		case renews && old.State == tokenclient.Refused:
+			w.violated("P5: a refresh token that was refused is stored again")
+		case !renews && (t.from == nil || before != t.from.pair):
+			w.violated("P4: number %d is not what came of number %d", h.Number, old.Number)
+		}
 	}
 	j.tokens[g], t.committed = t, true
 	j.announced(t, h)
@@ -137,7 +144,7 @@ func (w *world) commit(o *operation, new []byte) {
 	}
 }
 
-func tombstone(h store.Header) string {
+func tombstone(h header) string {
 	if h.State == tokenclient.Active {
 		return ""
 	}
@@ -145,14 +152,14 @@ func tombstone(h store.Header) string {
 }
 
 // announced compares the presentations of t with what the engine has of them.
-func (j *judge) announced(t *pair, h store.Header) {
+func (j *judge) announced(t *pair, h header) {
 	if len(t.shown) > h.Announced {
 		j.w.violated("P1: %s was presented %d times and announced %d times", t.text, len(t.shown), h.Announced)
 	}
 }
 
 // refusedStored judges a tombstone of a refusal.
-func (j *judge) refusedStored(h store.Header) {
+func (j *judge) refusedStored(h header) {
 	t := j.tokens[generation{h.Era, h.Number}]
 	if t == nil || !t.refused {
 		j.w.violated("P5: a session was ended though the server did not refuse its token")
@@ -267,7 +274,7 @@ func (j *judge) abandoned(o *operation) {
 }
 
 // looked judges that a call sees h, and for how long it has.
-func (j *judge) looked(c *call, h store.Header) {
+func (j *judge) looked(c *call, h header) {
 	w, stood := j.w, c.p.stoodStill()
 	if c.sawAt == 0 || c.saw != h.WriteID {
 		c.saw, c.sawAt, c.sawStood = h.WriteID, w.now(), stood
@@ -283,7 +290,7 @@ func (j *judge) looked(c *call, h store.Header) {
 	}
 }
 
-// returned judges what Refresh returned.
+// returned judges what Refresh or Save returned.
 func (j *judge) returned(c *call, rec tokenclient.Record, err error) {
 	w := j.w
 	var pending *tokenclient.NotSavedError
@@ -292,6 +299,7 @@ func (j *judge) returned(c *call, rec tokenclient.Record, err error) {
 		if c.made == nil || pending.Token.RefreshToken != c.made.text {
 			w.violated("P2: the token to save is not what the server issued")
 		}
+	case c.sent == nil && errors.Is(err, tokenclient.ErrStoreUnavailable): // nothing was written, and it is tried again
 	case c.made != nil:
 		j.settled(c, err)
 		if err == nil && (rec.Token == nil || rec.Token.RefreshToken != c.made.text) {
@@ -316,6 +324,7 @@ func (j *judge) settled(c *call, err error) {
 	case err == nil && c.made.committed:
 	case errors.Is(err, tokenclient.ErrReplaced) && j.tokens[generation{h.Era, h.Number}] != from:
 	case errors.Is(err, tokenclient.ErrOvertaken) && j.tokens[generation{h.Era, h.Number}] != from:
+	case errors.Is(err, tokenclient.ErrNoToken) && j.tokens[generation{h.Era, h.Number}] != from:
 	default:
 		j.w.violated("P2: a pair is dropped (%v)", err)
 	}

@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"cmp"
@@ -26,6 +26,7 @@ type world struct {
 	seed  uint64
 	set   settings
 	rng   *rand.Rand
+	saves *rand.Rand // for what is saved without a presentation
 	begin time.Time
 	bell  chan struct{} // holds one element if something has arrived
 

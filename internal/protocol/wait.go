@@ -1,4 +1,4 @@
-package store
+package protocol
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func (t *timing) elapsed(then time.Time) (d time.Duration, ok bool) {
 }
 
 // sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -55,12 +55,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // A backoff is a delay that doubles from 5 to 100 ms. Half of it is left to
 // chance, lest those who wait for the same thing come back together.
-type backoff struct {
+type Backoff struct {
 	timing *timing
 	last   time.Duration
 }
 
-func (b *backoff) next() time.Duration {
+func (b *Backoff) Next() time.Duration {
 	b.last = min(max(2*b.last, 5*time.Millisecond), 100*time.Millisecond)
 	return b.last/2 + b.timing.jitter(b.last/2)
 }
@@ -68,17 +68,17 @@ func (b *backoff) next() time.Duration {
 // patience paces what is tried again and says when to give up. It begins
 // with its first use.
 type patience struct {
-	backoff
+	Backoff
 	until time.Time
 }
 
-func (e *engine) patience() *patience { return &patience{backoff: backoff{timing: e.timing}} }
+func (e *Engine) patience() *patience { return &patience{Backoff: Backoff{timing: e.timing}} }
 
 // wait waits for the next try. It is false if there should be none.
 func (p *patience) wait(ctx context.Context) bool {
 	if p.until.IsZero() {
 		p.until = time.Now().Add(patienceLimit)
 	}
-	d := p.next()
-	return time.Until(p.until) > d && sleep(ctx, d) == nil
+	d := p.Next()
+	return time.Until(p.until) > d && Sleep(ctx, d) == nil
 }

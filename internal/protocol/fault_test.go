@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"bytes"
@@ -7,8 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
-	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 )
 
 var errDown = errors.New("connection reset")
@@ -89,12 +88,14 @@ func (m *faultyMedium) CompareAndSwap(_ context.Context, key string, old, new []
 		m.late = append(m.late, func() { do() })
 		m.mu.Unlock()
 	case refused:
-		return false, errors.Join(store.ErrNotWritten, errDown)
+		return false, errors.Join(protocol.ErrNotWritten, errDown)
 	default:
 		return do(), nil
 	}
 	return false, errDown
 }
+
+func (m *faultyMedium) Where(string) string { return "the fake record" }
 
 // land lets all delayed writes arrive.
 func (m *faultyMedium) land() {
@@ -151,9 +152,9 @@ func (m *faultyMedium) put(key string, raw []byte) {
 }
 
 // header is the header of what is stored under "k".
-func (m *faultyMedium) header(t testing.TB) store.Header {
+func (m *faultyMedium) header(t testing.TB) header {
 	t.Helper()
-	h, err := store.DecodeHeader(m.raw("k"))
+	h, err := decodeHeader(m.raw("k"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,20 +168,4 @@ func (m *faultyMedium) free(t testing.TB, announced int) {
 	if h := m.header(t); h.Lease != [16]byte{} || h.LeaseLen != 0 || h.Announced != announced {
 		t.Fatalf("record has lease %x, length %v, %d announced; want a free one with %d", h.Lease[:2], h.LeaseLen, h.Announced, announced)
 	}
-}
-
-// bed is a medium with two processes. They exclude each other, unless apart is
-// true: then they are as after a hold that ran out.
-func bed(apart bool) (m *faultyMedium, a, b *store.FakeProcess) {
-	m = &faultyMedium{}
-	locks := &store.FakeLocks{}
-	a = store.NewFakeProcess(m, locks, store.Plaintext())
-	if apart {
-		locks = &store.FakeLocks{}
-	}
-	return m, a, store.NewFakeProcess(m, locks, store.Plaintext())
-}
-
-func fails(err error) refreshFunc {
-	return func(context.Context, tokenclient.Record) (*tokenclient.Token, error) { return nil, err }
 }

@@ -1,4 +1,4 @@
-package store_test
+package protocol_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -68,7 +68,7 @@ func TestWaitersGetTheHoldersToken(t *testing.T) {
 		m, a, b := bed(false)
 		seen := login(t, a, "k", "a")
 		results := make(chan tokenclient.Record)
-		for _, p := range []*store.FakeProcess{a, b, a, b} {
+		for _, p := range []*protocol.Engine{a, b, a, b} {
 			go func() {
 				rec, err := p.Refresh(t.Context(), "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
 					<-time.After(10 * time.Second)
@@ -218,7 +218,7 @@ func TestAnnouncedIsTakenBackAndSaturates(t *testing.T) {
 	seen := login(t, a, "k", "a")
 	for _, c := range []struct{ before, kept, back uint8 }{{0, 1, 0}, {1, 2, 1}, {254, 255, 254}, {255, 255, 255}} {
 		for want, err := range map[uint8]error{c.kept: errors.New("EOF"), c.back: tokenclient.ErrNotPresented} {
-			m.put("k", store.SetAnnounced(m.raw("k"), c.before))
+			m.put("k", setAnnounced(t, m.raw("k"), c.before))
 			if _, got := a.Refresh(t.Context(), "k", seen, time.Second, fails(err)); got != err {
 				t.Fatal(got)
 			}
@@ -241,7 +241,7 @@ func TestClaimWithLostReply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := &faultyMedium{}
-				a := store.NewFakeProcess(m, nil, store.Plaintext())
+				a := newEngine(m, nil, &testSealer{})
 				seen := login(t, a, "k", "a")
 				m.faults(list...)
 				calls, start := 0, time.Now()
@@ -389,40 +389,15 @@ func TestOldClaimIsClaimedAgain(t *testing.T) {
 	})
 }
 
-// wrapper is a KeyWrapper that tests can break.
-type wrapper struct {
-	store.KeyWrapper
-	err, unwrapErr error
-	wraps          int
-	order          *[]string
-}
-
-func (w *wrapper) Wrap(dataKey []byte, label string) ([]byte, error) {
-	if w.wraps++; w.order != nil {
-		*w.order = append(*w.order, "wrap")
-	}
-	if w.err != nil {
-		return nil, w.err
-	}
-	return w.KeyWrapper.Wrap(dataKey, label)
-}
-
-func (w *wrapper) Unwrap(wrapped []byte, label string) ([]byte, error) {
-	if w.unwrapErr != nil {
-		return nil, w.unwrapErr
-	}
-	return w.KeyWrapper.Unwrap(wrapped, label)
-}
-
 // TestDataKeyIsMadeBeforeTheClaim: a key that is locked must be noticed before the
 // token is spent, and one key is enough for all tries.
 func TestDataKeyIsMadeBeforeTheClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &faultyMedium{}
-		w := &wrapper{KeyWrapper: keyOf(t, "a")}
-		a := store.NewFakeProcess(m, &store.FakeLocks{}, store.Seal(w))
+		sealer := &testSealer{}
+		a := newEngine(m, &locks{}, sealer)
 		seen := login(t, a, "k", "a")
-		w.err = errors.New("locked")
+		sealer.newErr = errors.New("locked")
 		_, err := a.Refresh(t.Context(), "k", seen, time.Second, never(t))
 		wantErr(t, err, tokenclient.ErrStoreUnavailable)
 		m.free(t, 0)
@@ -434,7 +409,8 @@ func TestDataKeyIsMadeBeforeTheClaim(t *testing.T) {
 		wantStored(t, a, "k", "refresh-a", 1)
 
 		var order []string
-		w.err, w.wraps, w.order = nil, 0, &order
+		sealer.newErr, sealer.made = nil, 0
+		sealer.onNew = func() { order = append(order, "data key") }
 		m.onWrite = func(n int, _, _ []byte) fault {
 			order = append(order, "write")
 			return map[bool]fault{true: dropped}[n%2 == 0]
@@ -442,7 +418,7 @@ func TestDataKeyIsMadeBeforeTheClaim(t *testing.T) {
 		if _, err = a.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
 			t.Fatal(err)
 		}
-		if w.wraps != 1 || order[0] != "wrap" {
+		if sealer.made != 1 || order[0] != "data key" {
 			t.Errorf("%v", order)
 		}
 		wantStored(t, a, "k", "refresh-a'", 2)

@@ -1,9 +1,10 @@
-package store_test
+package protocol_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -48,6 +49,7 @@ type presentation struct {
 	stood     time.Duration // between the last look at the clock and that
 	result    *pair
 	answered  time.Duration // when the answer reached the process; 0: not yet
+	arrives   time.Duration // when it arrives, if that is after its client has left; 0: never
 	over      bool          // the process knows what there is to know
 	ambiguous bool          // and that is nothing
 	refused   bool
@@ -62,6 +64,15 @@ func (f *family) mint(s *authority, from *presentation) *pair {
 	s.pairs[t.text] = t
 	return t
 }
+
+// renewal is a token with the refresh token of old that the server sends by itself.
+func renewal(old *tokenclient.Token, n int) *tokenclient.Token {
+	t := old.Clone()
+	t.AccessToken = fmt.Sprintf("renewed-%d-%s", n, old.AccessToken)
+	return t
+}
+
+func isRenewal(t *tokenclient.Token) bool { return strings.HasPrefix(t.AccessToken, "renewed-") }
 
 func (t *pair) token() *tokenclient.Token {
 	return &tokenclient.Token{AccessToken: fmt.Sprintf("access-%d-%d", t.family.id, t.n), RefreshToken: t.text, TokenType: "Bearer"}
@@ -158,6 +169,9 @@ func (w *world) send(o *operation, q *presentation) {
 	kind := asAsked
 	if !w.quiet && w.chance(w.set.serverTrouble) {
 		kind = 1 + w.rng.IntN(swallowed)
+		if kind == swallowed && w.set.latePairs {
+			kind = tooSlow
+		}
 		w.count(serverFaults[kind])
 	}
 	spent := kind != notSent && kind != declined
@@ -177,6 +191,9 @@ func (w *world) send(o *operation, q *presentation) {
 	back := min(w.between(time.Millisecond, 50*time.Millisecond), limit-work)
 	if kind == tooSlow {
 		back = limit
+		if w.set.latePairs {
+			q.arrives = w.now() + work + back
+		}
 	}
 	answer := func(err error, ambiguous bool) {
 		w.forProcess(o, back, func() {

@@ -1,4 +1,4 @@
-package store
+package protocol
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/unpresented"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -16,17 +15,17 @@ type refreshFunc = func(ctx context.Context, current tokenclient.Record) (*token
 // A flight is one call of Refresh: at most one hold at a time, at most one call of
 // fn.
 type flight struct {
-	e       *engine
+	e       *Engine
 	key     string
 	seen    tokenclient.Record
 	timeout time.Duration
 	fn      refreshFunc
 
-	turn    turn
+	turn    Turn          // nil: a save that is pending has it
 	lease   [16]byte      // new for each hold: one that is found in a record is ours
 	margin  time.Duration // what the hold is longer than the call
 	reserve time.Duration // what is left of margin when fn is called
-	data    *dataKey      // seals the result; nil until first needed
+	data    DataKey       // seals the result; nil until first needed
 
 	claiming bool      // a claim of ours may be in the record, and fn was not called
 	before   uint8     // what the record announced before our claim
@@ -40,11 +39,12 @@ const maxTimeout = 24 * time.Hour
 
 // reentry is the key under which the context of fn says whose fn it is.
 type reentry struct {
-	e   *engine
+	e   *Engine
 	key string
 }
 
-func (e *engine) refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn refreshFunc) (tokenclient.Record, error) {
+// Refresh has fn exchange the token that follows seen, unless a newer one is stored.
+func (e *Engine) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn refreshFunc) (tokenclient.Record, error) {
 	if ctx.Value(reentry{e, key}) != nil {
 		return tokenclient.Record{}, tokenclient.ErrReentrant
 	}
@@ -53,15 +53,12 @@ func (e *engine) refresh(ctx context.Context, key string, seen tokenclient.Recor
 	}
 	f := &flight{
 		e: e, key: key, seen: seen, timeout: timeout, fn: fn,
-		turn: e.newTurn(key), lease: newID(),
-		margin: e.margin, reserve: min(e.margin/2, time.Second),
+		turn: e.turn(key), lease: newID(),
+		margin: e.Margin, reserve: min(e.Margin/2, time.Second),
 		trouble: *e.patience(),
 	}
 	if f.margin == 0 {
 		f.margin = min(max(timeout/4, 250*time.Millisecond), time.Second)
-	}
-	if unpresented.In(ctx) {
-		return f.saveAlone(ctx)
 	}
 	return f.run(ctx)
 }
@@ -74,7 +71,9 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 		if f.claiming {
 			f.retract(ctx)
 		}
-		f.turn.end()
+		if f.turn != nil {
+			f.turn.End()
+		}
 	}()
 	for waited := false; ; {
 		// A token of ours that is not stored yet is newer than whatever is; the
@@ -93,21 +92,21 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 			return tokenclient.Record{}, err
 		}
 		switch {
-		case q.rec == nil || q.rec.state != tokenclient.Active:
+		case q.rec == nil || q.rec.State != tokenclient.Active:
 			if f.refusal != nil {
 				return q.header(), f.refusal
 			}
 			return q.header(), tokenclient.ErrNoToken
-		case q.rec.era != f.seen.Era || q.rec.number > f.seen.Number:
+		case q.rec.Era != f.seen.Era || q.rec.Number > f.seen.Number:
 			return f.e.answer(ctx, f.key, q)
-		case q.rec.number < f.seen.Number:
+		case q.rec.Number < f.seen.Number:
 			if err := f.restore(ctx, q); err != nil {
 				return tokenclient.Record{}, err
 			}
 			continue
 		}
-		if q.rec.lease != f.lease {
-			if ready, err := f.turn.ready(ctx, q.rec); err != nil {
+		if q.rec.Lease != f.lease {
+			if ready, err := f.turn.Ready(ctx, q.rec); err != nil {
 				return tokenclient.Record{}, f.e.fail(ctx, "wait for", f.key, err)
 			} else if !ready {
 				waited = true
@@ -140,16 +139,16 @@ var errHeld = errors.New("held by another process or session")
 func (f *flight) restore(ctx context.Context, q entry) error {
 	if f.seen.Token == nil {
 		return fmt.Errorf("store: refresh %s: %w: it went back from number %d to %d, and the caller has no token to mend it",
-			f.e.medium.where(f.key), tokenclient.ErrStoreUnavailable, f.seen.Number, q.rec.number)
+			f.e.Medium.Where(f.key), tokenclient.ErrStoreUnavailable, f.seen.Number, q.rec.Number)
 	}
-	r := &record{
-		writeID: newID(), era: f.seen.Era, number: f.seen.Number, state: tokenclient.Active,
-		announced: uint8(min(max(f.seen.Announced, 0), 255)),
+	r := &Record{
+		WriteID: newID(), Era: f.seen.Era, Number: f.seen.Number, State: tokenclient.Active,
+		Announced: uint8(min(max(f.seen.Announced, 0), 255)),
 	}
 	if err := f.makeDataKey(ctx); err != nil {
 		return err
 	}
-	if err := f.data.seal(r, f.seen.Token); err != nil {
+	if err := f.data.Seal(r, f.seen.Token); err != nil {
 		return err
 	}
 	_, err := f.swap(ctx, q, r)
@@ -170,14 +169,14 @@ func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclien
 		return held, cur, err
 	}
 	r := *q.rec
-	r.writeID = newID()
-	if r.lease != f.lease {
-		f.before = r.announced
-		r.lease = f.lease
-		r.announced = min(r.announced, 254) + 1
+	r.WriteID = newID()
+	if r.Lease != f.lease {
+		f.before = r.Announced
+		r.Lease = f.lease
+		r.Announced = min(r.Announced, 254) + 1
 	}
-	r.leaseLen = f.timeout + f.margin
-	cur.Announced = int(r.announced)
+	r.LeaseLen = f.timeout + f.margin
+	cur.Announced = int(r.Announced)
 
 	f.claiming, f.issued = true, f.e.timing.now()
 	held, err = f.swap(ctx, q, &r)
@@ -190,7 +189,7 @@ func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclien
 	// not the medium: the process or its machine stood still, or the clock was set,
 	// and others must not wait for as long if this process dies.
 	if age, ok := f.e.timing.elapsed(f.issued); !ok || age > f.margin-f.reserve {
-		f.margin = max(f.margin, 2*min(age, operationTimeout)+f.reserve)
+		f.margin = max(f.margin, 2*min(age, OperationTimeout)+f.reserve)
 		return entry{}, cur, nil
 	}
 	return held, cur, nil
@@ -198,15 +197,15 @@ func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclien
 
 // swap makes one write before fn. The entry is empty if it may not have happened
 // and the record must tell; the error, if it is no use to try again.
-func (f *flight) swap(ctx context.Context, over entry, r *record) (entry, error) {
-	raw := r.encode()
-	swapped, err := f.e.medium.compareAndSwap(ctx, f.key, over.raw, raw)
+func (f *flight) swap(ctx context.Context, over entry, r *Record) (entry, error) {
+	raw := r.Encode()
+	swapped, err := f.e.Medium.CompareAndSwap(ctx, f.key, over.raw, raw)
 	switch {
 	case err == nil && swapped:
 		return entry{raw, r}, nil
 	case err == nil:
-		err = sleep(ctx, f.trouble.next())
-	case !errors.Is(err, errNotWritten) && f.trouble.wait(ctx):
+		err = Sleep(ctx, f.trouble.Next())
+	case !errors.Is(err, ErrNotWritten) && f.trouble.wait(ctx):
 		err = nil
 	}
 	if err != nil {
@@ -219,62 +218,10 @@ func (f *flight) makeDataKey(ctx context.Context) error {
 	if f.data != nil {
 		return nil
 	}
-	d, err := f.e.sealer.newDataKey(ctx, f.key)
+	d, err := f.e.Sealer.NewDataKey(ctx, f.key)
 	if err != nil {
 		return f.e.fail(ctx, "seal", f.key, err)
 	}
 	f.data = d
 	return nil
-}
-
-// present calls fn with the record that the claim wrote. done is false if the
-// token was refused, but the record cannot be made a tombstone before another look
-// at it.
-func (f *flight) present(ctx context.Context, held entry, cur tokenclient.Record) (rec tokenclient.Record, done bool, err error) {
-	if ctx.Err() != nil {
-		return rec, true, f.e.fail(ctx, "refresh", f.key, ctx.Err()) // run takes the claim back
-	}
-	f.claiming = false
-	// fn's context lasts as long as its request may, not as long as the caller
-	// waits or the hold lasts: an answer that is thrown away is a lost session.
-	detached := context.WithoutCancel(ctx)
-	fnCtx, cancel := context.WithTimeout(context.WithValue(detached, reentry{f.e, f.key}, true), f.timeout)
-	arg := cur
-	arg.Token = cur.Token.Clone() // fn may change it
-	res := call(fnCtx, f.fn, arg)
-	cancel()
-	return f.finish(detached, held, cur, res)
-}
-
-// outcome is what became of fn.
-type outcome struct {
-	token *tokenclient.Token
-	err   error
-	late  bool // fn's context ended before it returned
-}
-
-// call runs fn on a goroutine of its own. The deferred send answers for a fn that
-// panics or ends its goroutine, as a failed test does. A fn that is late is waited
-// for: it may have the only good pair.
-func call(ctx context.Context, fn refreshFunc, cur tokenclient.Record) outcome {
-	result := make(chan outcome, 1)
-	go func() {
-		res := outcome{err: errors.New("store: the refresh function ended its goroutine")}
-		defer func() {
-			if p := recover(); p != nil {
-				// As text only: a panic has no meaning, even if its value is
-				// an error that has one.
-				res = outcome{err: errors.New(panicError("store: the refresh function", p).Error())}
-			}
-			result <- res
-		}()
-		t, err := fn(ctx, cur)
-		if err == nil && t == nil {
-			err = errors.New("store: the refresh function returned neither a token nor an error")
-		} else if err == nil {
-			err = notEmpty(t)
-		}
-		res = outcome{t, err, ctx.Err() != nil}
-	}()
-	return <-result
 }

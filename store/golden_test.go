@@ -12,11 +12,11 @@ import (
 	"math"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -26,16 +26,22 @@ var update = flag.Bool("update", false, "write testdata/format1.json if it is ab
 
 const goldenFile = "testdata/format1.json"
 
+// Where the checksum of a header is, and where the header ends.
+const (
+	checksumAt = 63
+	headerLen  = 67
+)
+
 // What reading a golden record must give.
 const (
 	classOK      = "ok"
 	classCorrupt = "corrupt" // tokenclient.ErrStoreCorrupt; a login replaces it
-	classNewer   = "newer"   // errNewerFormat; never replaced
+	classNewer   = "newer"   // protocol.ErrNewerFormat; never replaced
 	classLocked  = "locked"  // tokenclient.ErrStoreUnavailable; a key is missing
 )
 
 func class(err error) string {
-	corrupt, newer, locked := errors.Is(err, tokenclient.ErrStoreCorrupt), errors.Is(err, errNewerFormat), errors.Is(err, tokenclient.ErrStoreUnavailable)
+	corrupt, newer, locked := errors.Is(err, tokenclient.ErrStoreCorrupt), errors.Is(err, protocol.ErrNewerFormat), errors.Is(err, tokenclient.ErrStoreUnavailable)
 	switch {
 	case err == nil:
 		return classOK
@@ -158,7 +164,7 @@ func TestGolden(t *testing.T) {
 			if got := wantOf(r, token); !reflect.DeepEqual(got, *g.Want) {
 				t.Errorf("%s\n got %#v\nwant %#v", g.Why, got, *g.Want)
 			}
-			if got := r.encode(); !bytes.Equal(got, g.Record) {
+			if got := r.Encode(); !bytes.Equal(got, g.Record) {
 				t.Errorf("encodes to other bytes:\n got %x\nwant %x", got, g.Record)
 			}
 		})
@@ -171,16 +177,16 @@ func TestGolden(t *testing.T) {
 }
 
 // readRecord decodes and, if there is a token, opens.
-func readRecord(tb testing.TB, s *Sealer, key string, b []byte) (*record, *tokenclient.Token, error) {
+func readRecord(tb testing.TB, s *Sealer, key string, b []byte) (*protocol.Record, *tokenclient.Token, error) {
 	tb.Helper()
-	r, err := decodeRecord(b)
+	r, err := protocol.DecodeRecord(b)
 	if err != nil {
 		if r != nil {
-			tb.Error("decodeRecord returned a record and an error")
+			tb.Error("DecodeRecord returned a record and an error")
 		}
 		return nil, nil, err
 	}
-	if r.state != tokenclient.Active {
+	if r.State != tokenclient.Active {
 		return r, nil, nil
 	}
 	token, err := s.open(tb.Context(), key, r)
@@ -190,11 +196,11 @@ func readRecord(tb testing.TB, s *Sealer, key string, b []byte) (*record, *token
 	return r, token, err
 }
 
-func wantOf(r *record, t *tokenclient.Token) goldenWant {
+func wantOf(r *protocol.Record, t *tokenclient.Token) goldenWant {
 	w := goldenWant{
-		WriteID: hex.EncodeToString(r.writeID[:]), Era: hex.EncodeToString(r.era[:]), Number: r.number,
-		State: r.state.String(), Announced: int(r.announced),
-		Lease: hex.EncodeToString(r.lease[:]), LeaseMillis: r.leaseLen.Milliseconds(),
+		WriteID: hex.EncodeToString(r.WriteID[:]), Era: hex.EncodeToString(r.Era[:]), Number: r.Number,
+		State: r.State.String(), Announced: int(r.Announced),
+		Lease: hex.EncodeToString(r.Lease[:]), LeaseMillis: r.LeaseLen.Milliseconds(),
 	}
 	if t == nil {
 		return w
@@ -226,7 +232,7 @@ func TestGoldenTruncated(t *testing.T) {
 		}
 		for i := range g.Record {
 			r, _, err := readRecord(t, sealers[g.Sealer], string(g.Key), g.Record[:i])
-			if i == headerLen && r != nil && r.state != tokenclient.Active {
+			if i == headerLen && r != nil && r.State != tokenclient.Active {
 				continue // a whole tombstone
 			}
 			if got := class(err); got != classCorrupt {
@@ -288,7 +294,7 @@ func writeGoldens(t *testing.T) {
 	add := func(name, why, sealer, key string, record []byte, class string, token *tokenclient.Token) {
 		g := golden{Name: name, Why: why, Record: bytes.Clone(record), Key: []byte(key), Sealer: sealer, Class: class}
 		if class == classOK {
-			r, err := decodeRecord(record)
+			r, err := protocol.DecodeRecord(record)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -297,17 +303,17 @@ func writeGoldens(t *testing.T) {
 		}
 		rows = append(rows, g)
 	}
-	encode := func(sealer, key string, r *record, token *tokenclient.Token) []byte {
+	encode := func(sealer, key string, r *protocol.Record, token *tokenclient.Token) []byte {
 		if token != nil {
 			d, err := sealers[sealer].newDataKey(t.Context(), key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := d.seal(r, token); err != nil {
+			if err := d.Seal(r, token); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return r.encode()
+		return r.Encode()
 	}
 	// change returns b changed at offset i, with the checksum made right again.
 	change := func(b []byte, i int, to ...byte) []byte {
@@ -317,32 +323,32 @@ func writeGoldens(t *testing.T) {
 	}
 
 	const user = "user@example.com"
-	header := func() *record {
-		return &record{writeID: id(1), era: id(33), number: 7, state: tokenclient.Active}
+	header := func() *protocol.Record {
+		return &protocol.Record{WriteID: id(1), Era: id(33), Number: 7, State: tokenclient.Active}
 	}
 	held := header()
-	held.announced, held.lease, held.leaseLen = 2, id(65), 30*time.Second
+	held.Announced, held.Lease, held.LeaseLen = 2, id(65), 30*time.Second
 	sealed := encode("a", user, held, full)
 	plain := encode("plaintext", user, header(), full)
 	short := &tokenclient.Token{AccessToken: "golden-short"}
-	refused := &record{writeID: id(2), era: id(34), number: math.MaxUint64, state: tokenclient.Refused, announced: 255, lease: id(66), leaseLen: math.MaxUint32 * time.Millisecond}
-	loggedOut := &record{writeID: id(3), era: id(3), state: tokenclient.LoggedOut}
+	refused := &protocol.Record{WriteID: id(2), Era: id(34), Number: math.MaxUint64, State: tokenclient.Refused, Announced: 255, Lease: id(66), LeaseLen: math.MaxUint32 * time.Millisecond}
+	loggedOut := &protocol.Record{WriteID: id(3), Era: id(3), State: tokenclient.LoggedOut}
 
 	add("sealed", "all fields, held and announced", "a", user, sealed, classOK, full)
 	add("sealed, older key", "the key is not the current one any more", "b, older a", user, sealed, classOK, full)
 	first := header()
-	first.number = 1
+	first.Number = 1
 	add("sealed, short", "the shortest token", "a", "", encode("a", "", first, short), classOK, short)
 	other := header()
-	other.number = 8
+	other.Number = 8
 	add("sealed, key names itself", "id as KeyEnv and KeyFile make it", "id of the key", "k", encode("id of the key", "k", other, short), classOK, short)
 	odd := header()
-	odd.number = 9
+	odd.Number = 9
 	add("sealed, odd name", "a key name is any bytes", "a", "\x00\xff\n\"/../", encode("a", "\x00\xff\n\"/../", odd, short), classOK, short)
 	add("plaintext", "all fields", "plaintext", user, plain, classOK, full)
-	add("refused", "tombstone; all numbers at their highest", "a", user, refused.encode(), classOK, nil)
-	add("logged out", "tombstone without a number", "a", user, loggedOut.encode(), classOK, nil)
-	add("logged out, no key", "a tombstone is read without a key", "plaintext", user, loggedOut.encode(), classOK, nil)
+	add("refused", "tombstone; all numbers at their highest", "a", user, refused.Encode(), classOK, nil)
+	add("logged out", "tombstone without a number", "a", user, loggedOut.Encode(), classOK, nil)
+	add("logged out, no key", "a tombstone is read without a key", "plaintext", user, loggedOut.Encode(), classOK, nil)
 
 	for _, f := range []struct {
 		name  string
@@ -373,7 +379,7 @@ func writeGoldens(t *testing.T) {
 	add("active with number 0", "numbers begin at 1", "a", user, change(sealed, 33, 0, 0, 0, 0, 0, 0, 0, 0), classCorrupt, nil)
 	add("active without token", "cut after the header", "a", user, sealed[:headerLen], classCorrupt, nil)
 	add("tombstone with token", "a logout must not keep it", "a", user, change(sealed, 41, byte(tokenclient.LoggedOut)), classCorrupt, nil)
-	add("refused revived", "active without token", "a", user, change(refused.encode(), 41, byte(tokenclient.Active)), classCorrupt, nil)
+	add("refused revived", "active without token", "a", user, change(refused.Encode(), 41, byte(tokenclient.Active)), classCorrupt, nil)
 
 	flip := func(what, sealer string, b []byte, at int, class string) {
 		b = bytes.Clone(b)
@@ -423,96 +429,4 @@ func fixChecksum(b []byte) []byte {
 		binary.BigEndian.PutUint32(b[checksumAt:], crc32.Checksum(b[:checksumAt], crc32.MakeTable(crc32.Castagnoli)))
 	}
 	return b
-}
-
-func TestRecordCopies(t *testing.T) {
-	b := (&record{number: 1, state: tokenclient.Active, sealed: []byte("payload")}).encode()
-	r, err := decodeRecord(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clear(b)
-	if string(r.sealed) != "payload" {
-		t.Error("decodeRecord keeps a reference to its argument")
-	}
-	e := r.encode()
-	clear(e)
-	if string(r.sealed) != "payload" {
-		t.Error("encode returns the record's own bytes")
-	}
-}
-
-func TestRecordLeaseLength(t *testing.T) {
-	for _, c := range []struct{ in, want time.Duration }{
-		{0, 0}, {-time.Second, 0}, {time.Millisecond, time.Millisecond}, {30 * time.Second, 30 * time.Second},
-		{time.Nanosecond, time.Millisecond}, {time.Second + 1, time.Second + time.Millisecond},
-		{math.MaxInt64, math.MaxUint32 * time.Millisecond},
-	} {
-		r, err := decodeRecord((&record{state: tokenclient.Refused, leaseLen: c.in}).encode())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.leaseLen != c.want {
-			t.Errorf("lease length %v reads as %v, want %v", c.in, r.leaseLen, c.want)
-		}
-	}
-}
-
-func TestRecordErrorTexts(t *testing.T) {
-	active := (&record{number: 1, state: tokenclient.Active, sealed: []byte("x")}).encode()
-	flipped := bytes.Clone(active)
-	flipped[20] ^= 1
-	for _, c := range []struct {
-		b    []byte
-		want []string
-	}{
-		{nil, []string{"empty"}},
-		{active[:12], []string{"truncated", "12"}},
-		{flipped, []string{"checksum"}},
-		{active[:headerLen], []string{"active", "without a token"}},
-		{fixChecksum(slices.Replace(bytes.Clone(active), 41, 42, 9)), []string{"state 9"}},
-		{fixChecksum(slices.Replace(bytes.Clone(active), 41, 42, 2)), []string{"tombstone", "logged out"}},
-		{fixChecksum(slices.Replace(bytes.Clone(active), 40, 41, 0)), []string{"number 0"}},
-		{[]byte{3}, []string{"format 3", "format 1", "upgrade"}},
-	} {
-		_, err := decodeRecord(c.b)
-		if err == nil {
-			t.Fatalf("% x: no error", c.b)
-		}
-		for _, w := range c.want {
-			if !strings.Contains(err.Error(), w) {
-				t.Errorf("error %q does not say %q", err, w)
-			}
-		}
-	}
-}
-
-// Whatever decodes encodes to the same bytes, and every failure is corruption.
-func FuzzRecord(f *testing.F) {
-	for _, g := range readGoldens(f) {
-		f.Add(g.Record)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		// The second run gets past the checksum, which the fuzzer cannot guess.
-		for _, b := range [][]byte{b, fixChecksum(b)} {
-			before := bytes.Clone(b)
-			r, err := decodeRecord(b)
-			if !bytes.Equal(b, before) {
-				t.Fatal("decodeRecord changed its argument")
-			}
-			if err != nil {
-				want := classCorrupt
-				if len(b) > 0 && b[0] > recordFormat && b[0] <= maxFormat {
-					want = classNewer
-				}
-				if r != nil || class(err) != want {
-					t.Fatalf("record %v, class %s, want %s; error %v", r, class(err), want, err)
-				}
-				continue
-			}
-			if got := r.encode(); !bytes.Equal(got, b) {
-				t.Fatalf("encodes to other bytes:\n got %x\nwant %x", got, b)
-			}
-		}
-	})
 }

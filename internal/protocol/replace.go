@@ -1,0 +1,129 @@
+package protocol
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// Replace is a login or, if t is nil, a logout. It looks at no hold: people do not
+// wait for a refresh to log out, and the refresh finds another era when it saves.
+// For the same reason fn may call it.
+//
+// A write that may have been lost is repeated only while the era is the one first
+// read. Otherwise a login whose reply was lost could be repeated over a later
+// logout, and would bring the session back.
+func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	next, err := e.newEra(ctx, key, t)
+	if err != nil {
+		return now, was, err
+	}
+	over, err := e.readOver(ctx, key, entry{}, t != nil)
+	if err != nil {
+		return now, was, err
+	}
+	first, corrupt := over.era(), over.rec == nil && over.raw != nil
+	raw := next.Encode()
+	found := entry{raw, next}
+	for p := e.patience(); ; {
+		swapped, err := e.Medium.CompareAndSwap(ctx, key, over.raw, raw)
+		if swapped && err == nil {
+			break
+		}
+		if errors.Is(err, ErrNotWritten) {
+			return now, was, e.fail(ctx, "write", key, err)
+		}
+		q, err := e.readAgain(ctx, key, p, over, corrupt, err)
+		if err != nil {
+			return now, was, err
+		}
+		if q.rec != nil && q.rec.WriteID == next.WriteID {
+			break
+		}
+		if q.era() != first {
+			found = q // a later login or logout; or ours, and what came of it
+			break
+		}
+		over = q
+	}
+	e.forgetRefusal(key)
+
+	was = over.header()
+	if rec, err := e.answer(ctx, key, over); err == nil {
+		was = rec
+	}
+	if found.rec == next {
+		now = found.header()
+		now.Token = t.Clone()
+		return now, was, nil
+	}
+	if now, err = e.answer(ctx, key, found); errors.Is(err, tokenclient.ErrNoToken) {
+		err = nil
+	}
+	return now, was, err
+}
+
+// newEra returns the record that begins an era with t, or with a tombstone.
+func (e *Engine) newEra(ctx context.Context, key string, t *tokenclient.Token) (*Record, error) {
+	id := newID()
+	r := &Record{WriteID: id, Era: id, State: tokenclient.LoggedOut}
+	if t == nil {
+		return r, nil
+	}
+	if err := notEmpty(t); err != nil {
+		return nil, err
+	}
+	r.State, r.Number = tokenclient.Active, 1
+	d, err := e.Sealer.NewDataKey(ctx, key)
+	if err != nil {
+		return nil, e.fail(ctx, "seal", key, err)
+	}
+	return r, d.Seal(r, t)
+}
+
+// notEmpty guards the record against a token that is none: it would be written
+// over a good one.
+func notEmpty(t *tokenclient.Token) error {
+	if t.AccessToken == "" && t.RefreshToken == "" {
+		return errors.New("store: a token with neither access nor refresh token")
+	}
+	return nil
+}
+
+// readOver reads what Replace is about to write over. If nobody can understand it,
+// a login may have it all the same, except if a later version of this package
+// would understand it; its bytes are kept aside first, unless that was done for
+// last.
+func (e *Engine) readOver(ctx context.Context, key string, last entry, evenCorrupt bool) (entry, error) {
+	q, err := e.read(ctx, key)
+	if err == nil || !evenCorrupt || q.raw == nil || errors.Is(err, ErrNewerFormat) {
+		return q, err
+	}
+	if k, ok := e.Medium.(Keeper); ok && !bytes.Equal(q.raw, last.raw) {
+		if err := k.KeepAside(ctx, key, q.raw); err != nil {
+			return entry{}, e.fail(ctx, "keep aside", key, err)
+		}
+	}
+	return q, nil
+}
+
+// readAgain reads what is there after a write of Replace over last that failed
+// with cause, or met another record if cause is nil.
+func (e *Engine) readAgain(ctx context.Context, key string, p *patience, last entry, evenCorrupt bool, cause error) (entry, error) {
+	if cause == nil {
+		cause = errChanging
+	}
+	for p.wait(ctx) {
+		q, err := e.readOver(ctx, key, last, evenCorrupt)
+		if !errors.Is(err, tokenclient.ErrStoreUnavailable) || errors.Is(err, ErrNewerFormat) {
+			return q, err
+		}
+		cause = err
+	}
+	return entry{}, e.fail(ctx, "write", key, cause)
+}
+
+// errChanging is why a compare-and-swap was given up that never failed.
+var errChanging = errors.New("the record changes all the time")

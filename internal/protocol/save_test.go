@@ -1,0 +1,552 @@
+package protocol_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// What is stored without a presentation.
+
+// renewed is a token that the server sent by itself: it keeps the refresh token of rec.
+func renewed(rec tokenclient.Record) *tokenclient.Token {
+	return &tokenclient.Token{AccessToken: "renewed", RefreshToken: rec.Token.RefreshToken}
+}
+
+// unchanged checks that do writes nothing.
+func unchanged(t *testing.T, m *faultyMedium, do func()) {
+	t.Helper()
+	before := m.raw("k")
+	do()
+	if !bytes.Equal(m.raw("k"), before) {
+		t.Error("the record was written")
+	}
+}
+
+func TestSaveFollowsWhatWasSeen(t *testing.T) {
+	m, a, b := bed(false)
+	seen := login(t, a, "k", "a")
+	for n, token := range []*tokenclient.Token{renewed(seen), tok("b"), {AccessToken: "alone"}} {
+		rec, err := a.Save(t.Context(), "k", seen, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec.Era != seen.Era || rec.Announced != 0 {
+			t.Errorf("%+v", rec)
+		}
+		wantToken(t, rec, token.RefreshToken, uint64(n+2))
+		m.free(t, 0)
+		token.AccessToken, rec.Token.AccessToken = "spoilt", "spoilt" // neither is the store's
+		if seen, err = b.Load(t.Context(), "k"); err != nil || seen.Token.AccessToken == "spoilt" {
+			t.Fatalf("%v, %v", seen, err)
+		}
+		wantToken(t, seen, token.RefreshToken, uint64(n+2))
+	}
+}
+
+// TestSaveWaitsForNobody: a pair that came late is newer than the token that somebody
+// holds. What that one gets is dropped.
+func TestSaveWaitsForNobody(t *testing.T) {
+	m, a, b := bed(false)
+	seen := login(t, a, "k", "a")
+	for name, late := range map[string]*tokenclient.Token{"a pair": tok("late"), "an access token": {AccessToken: "late"}} {
+		seen = login(t, a, "k", "a")
+		rec, err := b.Refresh(t.Context(), "k", seen, time.Minute, during(func(ctx context.Context) {
+			// With fn's own context, too: what waits for nobody may be called.
+			rec, err := a.Save(ctx, "k", seen, late)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			wantToken(t, rec, late.RefreshToken, 2)
+			m.free(t, 0)
+		}))
+		wantErr(t, err, tokenclient.ErrOvertaken)
+		wantToken(t, rec, late.RefreshToken, 2)
+	}
+}
+
+// TestSaveUnderAnothersRefresh: a token that keeps the refresh token that somebody is
+// exchanging must not take the number of the pair that comes of it. If nobody knows
+// what came of it, the record must go on saying so.
+func TestSaveUnderAnothersRefresh(t *testing.T) {
+	for name, c := range map[string]struct {
+		fn   refreshFunc
+		want error // of a save afterwards
+	}{
+		"it gets the next":   {next, tokenclient.ErrOvertaken},
+		"it gets no answer":  {fails(errors.New("EOF")), tokenclient.ErrAnnounced},
+		"it did not present": {fails(tokenclient.ErrNotPresented), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, a, b := bed(false)
+			seen := login(t, a, "k", "a")
+			save := func(own int) (tokenclient.Record, error) {
+				seen.Announced = own
+				return a.Save(t.Context(), "k", seen, renewed(seen))
+			}
+			_, _ = b.Refresh(t.Context(), "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+				unchanged(t, m, func() {
+					rec, err := save(0)
+					wantErr(t, err, tokenclient.ErrAnnounced)
+					wantErr(t, err, tokenclient.ErrNotPresented)
+					wantToken(t, rec, "refresh-a", 1)
+					if rec.Announced != 1 {
+						t.Errorf("announced %d", rec.Announced)
+					}
+				})
+				return c.fn(ctx, cur)
+			})
+			rec, err := save(0)
+			if c.want != nil {
+				wantErr(t, err, c.want)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if c.want != tokenclient.ErrAnnounced {
+				return
+			}
+			// The caller knows of that presentation what nobody else does: it was its own.
+			if rec, err = save(1); err != nil {
+				t.Fatal(err)
+			}
+			wantToken(t, rec, "refresh-a", 2)
+			m.free(t, 0)
+		})
+	}
+}
+
+// TestSaveOverACountThatIsFull: a caller to whom nobody's presentations matter says so
+// with the highest count there is.
+func TestSaveOverACountThatIsFull(t *testing.T) {
+	m, a, _ := bed(false)
+	seen := login(t, a, "k", "a")
+	m.put("k", setAnnounced(t, m.raw("k"), 255))
+	seen.Announced = 255
+	rec, err := a.Save(t.Context(), "k", seen, renewed(seen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantToken(t, rec, "refresh-a", 2)
+}
+
+// TestSaveClaimedMeanwhile: the claim comes between the look at the record and the
+// write.
+func TestSaveClaimedMeanwhile(t *testing.T) {
+	for name, keeps := range map[string]bool{"a pair": false, "a token that keeps the refresh token": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, _ := bed(false)
+				seen := login(t, a, "k", "a")
+				token := tok("late")
+				if keeps {
+					token = renewed(seen)
+				}
+				m.onWrite = func(n int, old, _ []byte) fault {
+					if n == 2 {
+						m.put("k", setAnnounced(t, old, 1))
+					}
+					return fine
+				}
+				rec, err := a.Save(t.Context(), "k", seen, token)
+				if keeps {
+					wantErr(t, err, tokenclient.ErrAnnounced)
+					wantStored(t, a, "k", "refresh-a", 1)
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantToken(t, rec, "refresh-late", 2)
+			})
+		})
+	}
+}
+
+func TestSaveOverARefusal(t *testing.T) {
+	refused := func(t *testing.T) (a *protocol.Engine, seen, tombstone tokenclient.Record) {
+		_, a, _ = bed(false)
+		seen = login(t, a, "k", "a")
+		tombstone, err := a.Refresh(t.Context(), "k", seen, time.Second, fails(tokenclient.ErrRefused))
+		wantErr(t, err, tokenclient.ErrRefused)
+		return a, seen, tombstone
+	}
+	for name, token := range map[string]*tokenclient.Token{"a pair": tok("late"), "an access token": {AccessToken: "late"}} {
+		t.Run(name, func(t *testing.T) {
+			a, seen, _ := refused(t)
+			rec, err := a.Save(t.Context(), "k", seen, token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantToken(t, rec, token.RefreshToken, 2)
+			wantStored(t, a, "k", token.RefreshToken, 2)
+		})
+	}
+	t.Run("the refresh token that was refused", func(t *testing.T) {
+		a, seen, tombstone := refused(t)
+		rec, err := a.Save(t.Context(), "k", seen, renewed(seen))
+		wantErr(t, err, tokenclient.ErrNoToken)
+		if rec != tombstone {
+			t.Errorf("%v, want %v", rec, tombstone)
+		}
+	})
+	t.Run("of another login", func(t *testing.T) {
+		a, seen, tombstone := refused(t)
+		seen.Era[0]++
+		rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+		wantErr(t, err, tokenclient.ErrReplaced)
+		if rec != tombstone {
+			t.Errorf("%v, want %v", rec, tombstone)
+		}
+	})
+}
+
+func TestSaveThatComesTooLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		do    func(t *testing.T, b *protocol.Engine, seen tokenclient.Record)
+		want  error
+		state tokenclient.State
+	}{
+		"login": {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") }, tokenclient.ErrReplaced, tokenclient.Active},
+		"logout": {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) {
+			_, _, _ = b.Replace(t.Context(), "k", nil)
+		}, tokenclient.ErrNoToken, tokenclient.LoggedOut},
+		"refresh": {func(t *testing.T, b *protocol.Engine, seen tokenclient.Record) {
+			if _, err := b.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
+				t.Error(err)
+			}
+		}, tokenclient.ErrOvertaken, tokenclient.Active},
+		"save": {func(t *testing.T, b *protocol.Engine, seen tokenclient.Record) {
+			if _, err := b.Save(t.Context(), "k", seen, tok("b")); err != nil {
+				t.Error(err)
+			}
+		}, tokenclient.ErrOvertaken, tokenclient.Active},
+	} {
+		for _, when := range []string{"before", "between look and write"} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m, a, b := bed(false)
+					seen := login(t, a, "k", "a")
+					if when == "before" {
+						c.do(t, b, seen)
+					} else {
+						m.onWrite = func(n int, _, _ []byte) fault {
+							if n == 2 {
+								c.do(t, b, seen)
+							}
+							return fine
+						}
+					}
+					rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+					wantErr(t, err, c.want)
+					stored, _ := b.Load(t.Context(), "k")
+					if rec.State != c.state || rec.Era != stored.Era || rec.Number != stored.Number || (rec.Token == nil) != (stored.Token == nil) {
+						t.Errorf("returned %+v, stored %+v", rec, stored)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestSaveOfNothingThatWasSeen(t *testing.T) {
+	m, a, _ := bed(false)
+	for _, seen := range []tokenclient.Record{{}, {Era: [16]byte{1}, Number: 1}} {
+		rec, err := a.Save(t.Context(), "k", seen, tok("a"))
+		wantErr(t, err, tokenclient.ErrNoToken)
+		if rec.State != tokenclient.Absent || m.raw("k") != nil {
+			t.Error("a save created a record")
+		}
+	}
+	seen := login(t, a, "k", "a")
+	unchanged(t, m, func() {
+		if _, err := a.Save(t.Context(), "k", seen, &tokenclient.Token{}); err == nil {
+			t.Error("an empty token was saved")
+		}
+	})
+}
+
+// TestSaveOverAnOlderRecord: the store was rolled back, and the caller has what mends
+// it.
+func TestSaveOverAnOlderRecord(t *testing.T) {
+	m, a, b := bed(false)
+	first := login(t, a, "k", "a")
+	backup := m.raw("k")
+	seen, err := a.Refresh(t.Context(), "k", first, time.Second, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.put("k", backup)
+	seen.Token = nil
+	rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantToken(t, rec, "refresh-late", 3)
+	wantStored(t, b, "k", "refresh-late", 3)
+}
+
+// TestSaveIsDoneOnce: whatever becomes of replies.
+func TestSaveIsDoneOnce(t *testing.T) {
+	for name, list := range map[string][]fault{
+		"lost reply":              {lostReply},
+		"dropped":                 {dropped},
+		"delayed":                 {delayed},
+		"certainly not done":      {refused, refused},
+		"delayed, then lost":      {delayed, lostReply},
+		"dropped many times over": {dropped, dropped, dropped, dropped, dropped, dropped, lostReply},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, b := bed(false)
+				seen := login(t, a, "k", "a")
+				m.faults(list...)
+				rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantToken(t, rec, "refresh-late", 2)
+				m.land()
+				wantStored(t, b, "k", "refresh-late", 2)
+				m.free(t, 0)
+			})
+		})
+	}
+}
+
+// notSavedBySave makes a save of seen by a that fails.
+func notSavedBySave(t *testing.T, m *faultyMedium, a *protocol.Engine, seen tokenclient.Record, token *tokenclient.Token) *tokenclient.NotSavedError {
+	t.Helper()
+	m.mu.Lock()
+	m.onWrite = func(int, []byte, []byte) fault { return dropped }
+	m.mu.Unlock()
+	start := time.Now()
+	rec, err := a.Save(t.Context(), "k", seen, token)
+	var pending *tokenclient.NotSavedError
+	if !errors.As(err, &pending) {
+		t.Fatalf("error is %v, want a NotSavedError", err)
+	}
+	if d := time.Since(start); d < 3*time.Second || d > 6*time.Second {
+		t.Errorf("tried for %v", d)
+	}
+	wantErr(t, err, tokenclient.ErrStoreUnavailable)
+	wantErr(t, err, errDown)
+	wantToken(t, rec, token.RefreshToken, seen.Number+1)
+	if pending.Token.AccessToken != token.AccessToken {
+		t.Error("another token is to be saved")
+	}
+	return pending
+}
+
+// TestSaveIsMadeUpForLater: the pair is pending, and before that is settled nobody
+// presents its predecessor.
+func TestSaveIsMadeUpForLater(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(t *testing.T, m *faultyMedium, b *protocol.Engine, seen tokenclient.Record)
+		want error
+	}{
+		"nothing came": {func(*testing.T, *faultyMedium, *protocol.Engine, tokenclient.Record) {}, nil},
+		"login":        {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, _ tokenclient.Record) { login(t, b, "k", "b") }, tokenclient.ErrReplaced},
+		"logout": {func(t *testing.T, _ *faultyMedium, b *protocol.Engine, _ tokenclient.Record) {
+			_, _, _ = b.Replace(t.Context(), "k", nil)
+		}, tokenclient.ErrReplaced},
+		"a claim": {func(t *testing.T, m *faultyMedium, _ *protocol.Engine, _ tokenclient.Record) {
+			m.put("k", setAnnounced(t, m.raw("k"), 1))
+		}, nil},
+	} {
+		for _, by := range []string{"Save", "Refresh"} {
+			t.Run(name+", "+by, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m, a, b := bed(false)
+					seen := login(t, a, "k", "a")
+					pending := notSavedBySave(t, m, a, seen, tok("late"))
+					m.up()
+					c.do(t, m, b, seen)
+					if by == "Refresh" { // which saves what is pending before it looks
+						_, _ = a.Refresh(t.Context(), "k", seen, time.Second, fails(tokenclient.ErrNotPresented))
+					}
+					for range 2 {
+						if err := pending.Save(t.Context()); !errors.Is(err, c.want) || err != nil && c.want == nil {
+							t.Fatalf("%v, want %v", err, c.want)
+						}
+					}
+					if c.want == nil {
+						wantStored(t, b, "k", "refresh-late", 2)
+					}
+					now := login(t, b, "k", "c")
+					if _, err := a.Refresh(t.Context(), "k", now, time.Second, next); err != nil {
+						t.Errorf("the key is blocked: %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestSaveThatLeavesNothing: what keeps the refresh token, or has none, is not pending.
+// The caller goes on with what it has seen, and saves again.
+func TestSaveThatLeavesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		keeps bool
+		fault fault
+		want  error // of a save afterwards
+	}{
+		"renewed, not stored":      {true, dropped, nil},
+		"renewed, stored":          {true, lostReply, tokenclient.ErrOvertaken},
+		"access token, not stored": {false, dropped, nil},
+		"access token, stored":     {false, lostReply, tokenclient.ErrOvertaken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, b := bed(false)
+				seen := login(t, a, "k", "a")
+				token := &tokenclient.Token{AccessToken: "renewed"}
+				if c.keeps {
+					token = renewed(seen)
+				}
+				m.mu.Lock()
+				m.onWrite = func(int, []byte, []byte) fault {
+					m.mu.Lock()
+					m.onRead = func() error { return errDown }
+					m.mu.Unlock()
+					return c.fault
+				}
+				m.mu.Unlock()
+				start := time.Now()
+				rec, err := a.Save(t.Context(), "k", seen, token)
+				var pending *tokenclient.NotSavedError
+				if !errors.Is(err, tokenclient.ErrStoreUnavailable) || !errors.Is(err, errDown) || errors.As(err, &pending) || rec.Number != 0 {
+					t.Fatalf("%v, %v", rec, err)
+				}
+				if d := time.Since(start); d < 3*time.Second || d > 6*time.Second {
+					t.Errorf("tried for %v", d)
+				}
+				m.up()
+				rec, err = a.Save(t.Context(), "k", seen, token)
+				if !errors.Is(err, c.want) || err != nil && c.want == nil {
+					t.Fatalf("%v, want %v", err, c.want)
+				}
+				wantToken(t, rec, token.RefreshToken, 2)
+				if rec.Token.AccessToken != "renewed" {
+					t.Errorf("%q is stored", rec.Token.AccessToken)
+				}
+				wantStored(t, b, "k", token.RefreshToken, 2)
+			})
+		})
+	}
+}
+
+// TestSaveWhileSomethingIsNotSaved: what was not saved before is newer.
+func TestSaveWhileSomethingIsNotSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, a, _ := bed(false)
+		seen := login(t, a, "k", "a")
+		notSaved(t, m, a, seen)
+		_, err := a.Save(t.Context(), "k", seen, tok("late"))
+		wantErr(t, err, tokenclient.ErrStoreUnavailable)
+		m.up()
+		rec, err := a.Save(t.Context(), "k", seen, tok("late"))
+		wantErr(t, err, tokenclient.ErrOvertaken)
+		wantToken(t, rec, "refresh-a'", 2)
+	})
+}
+
+// TestSaveThatCannotBegin: whatever can be known before is an error at once, and
+// nothing is pending.
+func TestSaveThatCannotBegin(t *testing.T) {
+	locked := errors.New("locked")
+	for name, c := range map[string]struct {
+		announced uint8
+		change    func(m *faultyMedium, s *testSealer)
+		token     *tokenclient.Token
+		want      error
+	}{
+		"the store is down":           {0, func(m *faultyMedium, _ *testSealer) { m.down() }, tok("late"), errDown},
+		"no data key":                 {0, func(_ *faultyMedium, s *testSealer) { s.newErr = locked }, tok("late"), locked},
+		"the token is not storable":   {0, func(*faultyMedium, *testSealer) {}, &tokenclient.Token{AccessToken: "\xff"}, nil},
+		"the other cannot be opened":  {1, func(_ *faultyMedium, s *testSealer) { s.openErr = locked }, tok("late"), locked},
+		"the record is not a record":  {0, func(m *faultyMedium, _ *testSealer) { m.put("k", []byte("?")) }, tok("late"), tokenclient.ErrStoreCorrupt},
+		"the record is of the future": {0, func(m *faultyMedium, _ *testSealer) { m.put("k", []byte{2}) }, tok("late"), tokenclient.ErrStoreUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, sealer := &faultyMedium{}, &testSealer{}
+				a := newEngine(m, nil, sealer)
+				seen := login(t, a, "k", "a")
+				m.put("k", setAnnounced(t, m.raw("k"), c.announced))
+				c.change(m, sealer)
+				start := time.Now()
+				unchanged(t, m, func() {
+					_, err := a.Save(t.Context(), "k", seen, c.token)
+					var pending *tokenclient.NotSavedError
+					if err == nil || errors.As(err, &pending) || c.want != nil && !errors.Is(err, c.want) {
+						t.Errorf("%v, want %v", err, c.want)
+					}
+				})
+				if d := time.Since(start); d != 0 {
+					t.Errorf("after %v", d)
+				}
+				m.up()
+				sealer.newErr, sealer.openErr = nil, nil
+				m.put("k", nil)
+				now := login(t, a, "k", "b")
+				if _, err := a.Refresh(t.Context(), "k", now, time.Second, next); err != nil {
+					t.Errorf("the key is blocked: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestSaveOvertakenByWhatCannotBeOpened is not over yet.
+func TestSaveOvertakenByWhatCannotBeOpened(t *testing.T) {
+	m, sealer := &faultyMedium{}, &testSealer{}
+	a := newEngine(m, nil, sealer)
+	seen := login(t, a, "k", "a")
+	if _, err := a.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
+		t.Fatal(err)
+	}
+	sealer.openErr = fmt.Errorf("locked")
+	_, err := a.Save(t.Context(), "k", seen, tok("late"))
+	wantErr(t, err, sealer.openErr)
+	wantErr(t, err, tokenclient.ErrStoreUnavailable)
+	if errors.Is(err, tokenclient.ErrOvertaken) {
+		t.Error(err)
+	}
+}
+
+// TestSaveLeavesWithItsContext: the pair is its caller's, who may have no time.
+func TestSaveLeavesWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, a, b := bed(false)
+		seen := login(t, a, "k", "a")
+		m.mu.Lock()
+		m.onWrite = func(int, []byte, []byte) fault { return dropped }
+		m.mu.Unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := a.Save(ctx, "k", seen, tok("late"))
+		var pending *tokenclient.NotSavedError
+		if !errors.As(err, &pending) || time.Since(start) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		m.up()
+		if err := pending.Save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantStored(t, b, "k", "refresh-late", 2)
+		<-ctx.Done()
+		unchanged(t, m, func() {
+			_, err = a.Save(ctx, "k", seen, tok("later"))
+			wantErr(t, err, context.DeadlineExceeded)
+			wantErr(t, err, tokenclient.ErrStoreUnavailable)
+		})
+	})
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// storedToken is the form of a token before it is sealed. Token has a MarshalJSON
+// of its own, which shows nothing. Names are those of RFC 6749 where it has some.
+type storedToken struct {
+	AccessToken   string                     `json:"access_token,omitempty"`
+	RefreshToken  string                     `json:"refresh_token,omitempty"`
+	TokenType     string                     `json:"token_type,omitempty"`
+	Scope         string                     `json:"scope,omitempty"`
+	Expiry        time.Time                  `json:"expiry,omitzero"`
+	RefreshExpiry time.Time                  `json:"refresh_expiry,omitzero"`
+	Issued        time.Time                  `json:"issued,omitzero"`
+	Extra         map[string]json.RawMessage `json:"extra,omitempty"`
+}
+
+// encodeToken returns t as JSON from which decodeToken makes the same token again:
+// what JSON would change on the way is an error. Times become UTC. Errors name the
+// member at fault and show no value, since any may be a secret.
+func encodeToken(t *tokenclient.Token) ([]byte, error) {
+	if t == nil {
+		return nil, errors.New("store: seal a token that is nil")
+	}
+	for _, f := range []struct{ name, value string }{
+		{"AccessToken", t.AccessToken}, {"RefreshToken", t.RefreshToken},
+		{"TokenType", t.TokenType}, {"Scope", t.Scope},
+	} {
+		if !utf8.ValidString(f.value) {
+			return nil, fmt.Errorf("store: cannot store a token whose %s is not valid UTF-8", f.name)
+		}
+	}
+	s := storedToken{
+		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, TokenType: t.TokenType, Scope: t.Scope,
+	}
+	for _, f := range []struct {
+		name  string
+		to    *time.Time
+		value time.Time
+	}{
+		{"Expiry", &s.Expiry, t.Expiry}, {"RefreshExpiry", &s.RefreshExpiry, t.RefreshExpiry}, {"Issued", &s.Issued, t.Issued},
+	} {
+		*f.to = f.value.UTC()
+		if y := f.to.Year(); y < 0 || y > 9999 { // RFC 3339, section 1
+			return nil, fmt.Errorf("store: cannot store a token whose %s is in the year %d", f.name, y)
+		}
+	}
+	for name, v := range t.Extra {
+		raw, err := encodeExtra(v)
+		if err != nil || !utf8.ValidString(name) {
+			return nil, fmt.Errorf("store: cannot store a token whose Extra has %+q, a %T: JSON cannot hold it exactly", name, v)
+		}
+		if s.Extra == nil {
+			s.Extra = make(map[string]json.RawMessage, len(t.Extra))
+		}
+		s.Extra[name] = raw
+	}
+	b, err := json.Marshal(&s)
+	if err == nil && !json.Valid(b) { // nested deeper than package json reads
+		err = errors.New("store: cannot store a token whose Extra is nested too deeply")
+	}
+	return b, err
+}
+
+var errNotUTF8 = errors.New("not valid UTF-8")
+
+// encodeExtra is json.Marshal without its silent change of invalid UTF-8 into
+// U+FFFD. Package json writes that replacement as an escape, and a U+FFFD that was
+// there before as itself, which tells them apart at any depth and in any type.
+func encodeExtra(v any) (b []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in %T", v) // a MarshalJSON of the caller's; the pair must not be lost to it
+		}
+	}()
+	b, err = json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if !utf8.Valid(b) {
+		return nil, errNotUTF8
+	}
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(b[i:], []byte(`\ufffd`)) {
+			return nil, errNotUTF8
+		}
+		i++ // the character after a backslash begins no escape
+	}
+	return b, nil
+}
+
+// decodeToken reads what encodeToken wrote. Numbers in Extra become json.Number.
+// Its errors are tokenclient.ErrStoreCorrupt and show nothing of b, which holds
+// secrets.
+func decodeToken(b []byte) (*tokenclient.Token, error) {
+	defer clear(b)
+	var s storedToken
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, protocol.Corruptf("the token is not in a form that this program reads")
+	}
+	t := &tokenclient.Token{
+		AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, TokenType: s.TokenType, Scope: s.Scope,
+		Expiry: s.Expiry.UTC(), RefreshExpiry: s.RefreshExpiry.UTC(), Issued: s.Issued.UTC(),
+	}
+	for name, raw := range s.Extra {
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		var v any
+		if err := d.Decode(&v); err != nil {
+			return nil, protocol.Corruptf("the token is not in a form that this program reads")
+		}
+		if t.Extra == nil {
+			t.Extra = make(map[string]any, len(s.Extra))
+		}
+		t.Extra[name] = v
+	}
+	return t, nil
+}
