@@ -39,6 +39,14 @@ type Config struct {
 	// are those that a redirect led to if any step of it was elsewhere.
 	Origins []string
 
+	// Hosts lists further values of the Host header with which requests to Origins
+	// may carry the token, each like "api.example.com" or "api.example.com:8443".
+	// Any other must name the same host as the request's URL: the server chooses by
+	// it whom the token is shown to, so that a Request.Host that is not listed is an
+	// error. Needed for a server that is reached by its address, for example.
+	// AnyOrigin does not change this.
+	Hosts []string
+
 	// AnyOrigin lets the token go wherever the program sends a request, and
 	// Origins must be empty then. Even so it does not follow a redirect to
 	// another origin.

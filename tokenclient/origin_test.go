@@ -158,27 +158,6 @@ func TestOriginHeaderGone(t *testing.T) {
 	}
 }
 
-// TestOriginUnknownChain: a redirect whose history cannot be seen is one from
-// outside, and an endless chain is too.
-func TestOriginUnknownChain(t *testing.T) {
-	s := contractSession(t, nil)
-	loop := new(http.Request)
-	loop.URL, _ = url.Parse(contractURL)
-	loop.Response = &http.Response{Request: loop}
-	for name, first := range map[string]*http.Response{
-		"no request": {},
-		"no URL":     {Request: new(http.Request)},
-		"a loop":     {Request: loop},
-	} {
-		base := &contractBase{answers: []contractAnswer{{status: 200}}}
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, contractURL, nil)
-		req.Response = first
-		if _, err := s.Transport(base).RoundTrip(req); err != nil || base.sent[0].auth != nil {
-			t.Errorf("%s: error %v, sent %q", name, err, base.sent[0].auth)
-		}
-	}
-}
-
 // TestOriginOwnEndpoint: what goes to the session's own token endpoint is part of
 // a refresh and goes bare; what only looks like it does not.
 func TestOriginOwnEndpoint(t *testing.T) {
