@@ -112,7 +112,7 @@ func (tc *toldTest) request(t *testing.T) *http.Request {
 }
 
 // TestTold: a server that is told another host than the URL's gets no token, and the
-// program an error. Until this was so each of the errors here was a token sent.
+// program an error. Until this was so, what is an error here was sent with the token.
 func TestTold(t *testing.T) {
 	for _, tc := range toldTests {
 		for _, any := range []bool{false, true} {
