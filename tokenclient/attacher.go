@@ -14,7 +14,7 @@ import (
 // An Attacher is safe for concurrent use.
 type Attacher interface {
 	// HeaderName is the header that Attach sets. A request on which the caller
-	// set it already is sent untouched. "": Attach sets none.
+	// set it already, in whatever spelling, is sent untouched. "": Attach sets none.
 	HeaderName() string
 
 	// Attach changes req, a copy that belongs to it: the URL, the headers and the form

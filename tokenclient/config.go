@@ -37,7 +37,19 @@ type Config struct {
 	// or "http://localhost:8080": scheme, host and port must match, and there
 	// are no wildcards. Requests to other origins are sent without a token, as
 	// are those that a redirect led to if any step of it was elsewhere.
+	//
+	// ASCII letters of a host match in either case. A host that is not ASCII
+	// matches in its own spelling only; better write it as it is dialed, "xn--…".
 	Origins []string
+
+	// Hosts lists further values of the Host header with which requests to Origins
+	// may carry the token, each like "api.example.com" or "api.example.com:8443",
+	// without wildcards. By the Host header a server chooses which of its virtual
+	// hosts sees the request, token and all. So a request to an allowed origin is an
+	// error, and is not sent, if its Host is neither that of its URL nor listed here.
+	// AnyOrigin does not lift that. List the name of a server that is reached by its
+	// address, for example. See "Where tokens may go" in the package documentation.
+	Hosts []string
 
 	// AnyOrigin lets the token go wherever the program sends a request, and
 	// Origins must be empty then. Even so it does not follow a redirect to
@@ -46,7 +58,8 @@ type Config struct {
 
 	// InsecureHTTP allows plain http beyond this machine, where everybody on
 	// the way can read the token. Refreshers and logins have a field of their
-	// own for it.
+	// own for it. Without it a request over plain http to this machine is an error
+	// if Transport.Base is an [http.Transport] whose Proxy is elsewhere.
 	InsecureHTTP bool
 
 	// RefreshBefore is how long before expiry a token is refreshed in the

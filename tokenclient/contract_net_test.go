@@ -169,7 +169,9 @@ func TestReplayIsTheSameRequest(t *testing.T) {
 					}
 				}))
 				defer srv.Close()
-				s := contractSession(t, func(c *tokenclient.Config) { c.Origins = []string{srv.URL} })
+				s := contractSession(t, func(c *tokenclient.Config) {
+					c.Origins, c.Hosts = []string{srv.URL}, []string{"virtual.example.com"}
+				})
 				base := srv.Client().Transport.(*http.Transport)
 				base.ExpectContinueTimeout = 10 * time.Second
 				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPatch, srv.URL+"/a%2Fb?c=d&e", strings.NewReader(payload))

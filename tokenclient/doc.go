@@ -49,12 +49,24 @@
 // keeps an idle session alive; see JSONRefresher.Attacher for endpoints that take
 // the access token itself. Without one the server's 401 is final.
 //
-// # Where tokens go
+// # Where tokens may go
 //
 // Only to the origins in the Config, over https or within this machine, and not
-// to where a redirect leads. A request on which the caller set the header already
-// is left alone. Nothing in this package prints a token: not its types with any
-// verb of package fmt, nor its errors, nor its log lines.
+// to where a redirect leads. A request on which the caller set the header already, in
+// whatever spelling, is left alone.
+//
+// Behind one address there may be many hosts, of which only one is to see the token.
+// So the server must be told the host of the request's URL, or one of Config.Hosts: by
+// Request.Host, and by the request line, which net/http makes of URL.Opaque and
+// URL.Path. A request to an allowed origin that tells it another is an error, and is not
+// sent. Mostly it comes from a gateway: httputil.NewSingleHostReverseProxy, and
+// ReverseProxy.Director in general, pass the Host header of whoever sent the request on
+// to the API. Use ReverseProxy.Rewrite with ProxyRequest.SetURL in their place, as the
+// example of [Pool.Transport] does; or clear Request.Host; or, if the API is to be told
+// these names, list them.
+//
+// Nothing in this package prints a token: not its types with any verb of package fmt,
+// nor its errors, nor its log lines.
 //
 // # Watching it
 //

@@ -35,8 +35,8 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		if err != nil {
 			return nil, fmt.Errorf("tokenclient: gRPC target is not a URL")
 		}
-		if o := origin.Of(u); !c.s.allowed(o) || !o.Secure() && !c.s.insecureHTTP {
-			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", o)
+		if !c.s.rules.Allows(u) {
+			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", origin.Of(u))
 		}
 	}
 	h, err := c.s.current(ctx)
@@ -59,4 +59,4 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 
 // RequireTransportSecurity reports whether gRPC must refuse connections without
 // TLS: unless Config.InsecureHTTP is set.
-func (c *PerRPCCredentials) RequireTransportSecurity() bool { return !c.s.insecureHTTP }
+func (c *PerRPCCredentials) RequireTransportSecurity() bool { return !c.s.rules.InsecureHTTP() }

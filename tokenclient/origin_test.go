@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/wire"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -158,27 +159,6 @@ func TestOriginHeaderGone(t *testing.T) {
 	}
 }
 
-// TestOriginUnknownChain: a redirect whose history cannot be seen is one from
-// outside, and an endless chain is too.
-func TestOriginUnknownChain(t *testing.T) {
-	s := contractSession(t, nil)
-	loop := new(http.Request)
-	loop.URL, _ = url.Parse(contractURL)
-	loop.Response = &http.Response{Request: loop}
-	for name, first := range map[string]*http.Response{
-		"no request": {},
-		"no URL":     {Request: new(http.Request)},
-		"a loop":     {Request: loop},
-	} {
-		base := &contractBase{answers: []contractAnswer{{status: 200}}}
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, contractURL, nil)
-		req.Response = first
-		if _, err := s.Transport(base).RoundTrip(req); err != nil || base.sent[0].auth != nil {
-			t.Errorf("%s: error %v, sent %q", name, err, base.sent[0].auth)
-		}
-	}
-}
-
 // TestOriginOwnEndpoint: what goes to the session's own token endpoint is part of
 // a refresh and goes bare; what only looks like it does not.
 func TestOriginOwnEndpoint(t *testing.T) {
@@ -201,5 +181,39 @@ func TestOriginOwnEndpoint(t *testing.T) {
 		if _, err := s.Transport(base).RoundTrip(req); err != nil || (base.sent[0].auth == nil) != bare {
 			t.Errorf("%s: error %v, sent %q", target, err, base.sent[0].auth)
 		}
+	}
+}
+
+// TestOriginProxy: plain http to this machine is safe, unless a proxy elsewhere is asked
+// to go there. Before, the proxy got the token.
+func TestOriginProxy(t *testing.T) {
+	for _, insecure := range []bool{false, true} {
+		s := contractSession(t, func(c *tokenclient.Config) {
+			c.Origins, c.InsecureHTTP = []string{"http://localhost:8080"}, insecure
+		})
+		w := new(wire.Wire)
+		base := w.Transport()
+		base.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
+		body := newContractBody("x")
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost:8080/", body)
+		resp, err := s.Transport(base).RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		sent := w.Sent()
+		switch {
+		case !insecure && (err == nil || len(sent) > 0 || body.closed.Load() != 1):
+			t.Errorf("sent %+v, error %v", sent, err)
+		case !insecure && (!strings.Contains(err.Error(), "http://proxy.example:3128") || !strings.Contains(err.Error(), "Config.InsecureHTTP")):
+			t.Errorf("error %q does not say what to do", err)
+		case insecure && (err != nil || sent[0].Addr != "proxy.example:3128" || !strings.Contains(sent[0].Head, originToken)):
+			t.Errorf("InsecureHTTP: sent %+v, error %v", sent, err)
+		}
+		bare, _ := http.NewRequestWithContext(tokenclient.WithoutToken(t.Context()), http.MethodGet, "http://localhost:8080/", nil)
+		resp, err = s.Transport(base).RoundTrip(bare)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
 	}
 }

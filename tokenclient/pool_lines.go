@@ -34,12 +34,7 @@ type lines struct {
 }
 
 // endpoint is where s refreshes, as far as is known.
-func (s *Session) endpoint() origin.Origin {
-	if len(s.endpoints) == 0 {
-		return origin.Origin{}
-	}
-	return s.endpoints[0].Origin()
-}
+func (s *Session) endpoint() origin.Origin { return s.rules.Endpoint() }
 
 // A line is that of one token endpoint. It is forgotten when nothing is in it.
 //

@@ -19,17 +19,14 @@ type settings struct {
 	refresher     Refresher // nil: only the server renews
 	attacher      Attacher
 	header        string // the header that attacher sets, canonical; "": none
-	origins       []origin.Entry
-	endpoints     []origin.Endpoint // where refresher posts to
+	rules         origin.Rules
 	refreshBefore time.Duration
 	timeout       time.Duration
 	heartbeat     time.Duration
 	refused       func(*http.Response) bool           // nil: the status is 401
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         *observers                          // never nil
-	anyOrigin     bool
-	insecureHTTP  bool
-	pool          *Pool // whose sessions have the settings; nil: nobody's
+	pool          *Pool                               // whose sessions have the settings; nil: nobody's
 }
 
 // observers are whom a session tells what happens.
@@ -43,27 +40,20 @@ var noObservers observers
 
 // newSettings does not look at c's Store and Key.
 func newSettings(c *Config) (*settings, error) {
+	rules, err := newRules(c)
+	if err != nil {
+		return nil, err
+	}
 	s := &settings{
 		refresher:     c.Refresher,
 		attacher:      c.Attacher,
-		endpoints:     endpointsOf(c.Refresher),
+		rules:         rules,
 		refreshBefore: c.RefreshBefore,
 		timeout:       c.RefreshTimeout,
 		heartbeat:     c.Heartbeat,
 		refused:       c.Rejected,
 		findRenewed:   c.Renewed,
 		hooks:         &noObservers,
-		anyOrigin:     c.AnyOrigin,
-		insecureHTTP:  c.InsecureHTTP,
-	}
-	if len(c.Origins) > 0 {
-		s.origins = make([]origin.Entry, len(c.Origins))
-	}
-	for i, entry := range c.Origins {
-		var err error
-		if s.origins[i], err = origin.ParseEntry(entry, c.InsecureHTTP); err != nil {
-			return nil, err
-		}
 	}
 	if s.timeout == 0 {
 		s.timeout = defaultRefreshTimeout
@@ -88,7 +78,8 @@ func newSettings(c *Config) (*settings, error) {
 // functions cannot be compared. Store and Key do not matter.
 func (c *Config) alike(d *Config) bool {
 	return identical(c.Refresher, d.Refresher) && identical(c.Attacher, d.Attacher) &&
-		slices.Equal(c.Origins, d.Origins) && c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP &&
+		slices.Equal(c.Origins, d.Origins) && slices.Equal(c.Hosts, d.Hosts) &&
+		c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP &&
 		c.RefreshBefore == d.RefreshBefore && c.RefreshTimeout == d.RefreshTimeout && c.Heartbeat == d.Heartbeat &&
 		c.Rejected == nil && d.Rejected == nil && c.Renewed == nil && d.Renewed == nil &&
 		c.Hooks == d.Hooks && c.Logger == d.Logger

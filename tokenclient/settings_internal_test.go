@@ -22,6 +22,7 @@ func TestConfigsAlike(t *testing.T) {
 		"Refresher":      func(c *Config) { c.Refresher = other },
 		"Attacher":       func(c *Config) { c.Attacher = HeaderAttacher("X-Other") },
 		"Origins":        func(c *Config) { c.Origins = []string{"https://b"} },
+		"Hosts":          func(c *Config) { c.Hosts = []string{"a"} },
 		"AnyOrigin":      func(c *Config) { c.AnyOrigin = true },
 		"InsecureHTTP":   func(c *Config) { c.InsecureHTTP = false },
 		"RefreshBefore":  func(c *Config) { c.RefreshBefore = 0 },

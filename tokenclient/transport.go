@@ -110,7 +110,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	s, err := t.session(req.Context())
 	attach := s != nil
 	if attach {
-		attach, err = s.mayAttach(req)
+		attach, err = t.mayAttach(s, req)
 	}
 	if err != nil {
 		return nil, refuse(req, err)

@@ -1,0 +1,111 @@
+package origin
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// An entry is one of Config.Origins: the scheme, "://", and the host and port as the
+// entry has them.
+type entry string
+
+// parseEntry reads one of Config.Origins.
+func parseEntry(s string, insecureHTTP bool) (entry, error) {
+	bad := func(why string) (entry, error) {
+		return "", fmt.Errorf("Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
+	}
+	if strings.Contains(s, "@") { // a password, perhaps: not to be repeated
+		return "", errors.New("Config.Origins: an entry has user information in it")
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return bad("is not a URL")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return bad("does not begin with https:// or http://")
+	case u.Hostname() == "" || u.Opaque != "":
+		return bad("has no host")
+	case strings.Contains(u.Host, "*"):
+		return bad("has a wildcard")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return bad("has more than scheme, host and port")
+	}
+	if !Of(u).Secure() && !insecureHTTP {
+		return bad("is plain http beyond this machine, where everybody on the way can read the token (Config.InsecureHTTP allows it)")
+	}
+	return entry(within(u.Scheme+"://"+u.Host, s)), nil
+}
+
+// is reports whether e is u's origin in so many words, which it mostly is.
+func (e entry) is(u *url.URL) bool {
+	const sep = len("://")
+	n := len(u.Scheme)
+	return len(e) == n+sep+len(u.Host) && string(e[n+sep:]) == u.Host && string(e[:n]) == u.Scheme
+}
+
+func (e entry) origin() Origin {
+	scheme, host, _ := strings.Cut(string(e), "://")
+	return at(scheme, host)
+}
+
+// checkHost reports what is wrong with one of Config.Hosts.
+func checkHost(s string) error {
+	bad := func(why string) error {
+		return fmt.Errorf("Config.Hosts: %q %s; write it like \"api.example.com\" or \"api.example.com:8443\"", s, why)
+	}
+	switch {
+	case strings.Contains(s, "@"):
+		return errors.New("Config.Hosts: an entry has user information in it")
+	case strings.Contains(s, "://"):
+		return bad("has a scheme")
+	case !isASCII(s):
+		return bad("is not ASCII (an internationalized name begins with xn--)")
+	case strings.Contains(s, "*"):
+		return bad("has a wildcard")
+	}
+	u, err := url.Parse("https://" + s)
+	if err != nil || u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.ContainsAny(s, "%<>\"") {
+		return bad("is not a host")
+	}
+	return nil
+}
+
+// An endpoint is what a request to a token endpoint is known by: the scheme, "://",
+// the host and port, and the path.
+type endpoint string
+
+// parseEndpoint reads the URL of a token endpoint, and reports whether it is one.
+func parseEndpoint(s string) (endpoint, bool) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return "", false
+	}
+	return endpoint(within(u.Scheme+"://"+u.Host+u.Path, s)), true
+}
+
+func (e endpoint) isAt(u *url.URL) bool {
+	if !strings.HasSuffix(string(e), u.Path) { // so it is for most
+		return false
+	}
+	o, path := e.split()
+	return path == u.Path && o.Equal(Of(u))
+}
+
+func (e endpoint) split() (o Origin, path string) {
+	scheme, rest, _ := strings.Cut(string(e), "://")
+	end := strings.IndexByte(rest, '/')
+	if end < 0 {
+		end = len(rest)
+	}
+	return at(scheme, rest[:end]), rest[end:]
+}
+
+// within returns s in the memory of in, of which it mostly is the beginning.
+func within(s, in string) string {
+	if strings.HasPrefix(in, s) {
+		return in[:len(s)]
+	}
+	return s
+}

@@ -1,0 +1,112 @@
+package origin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// told returns an error unless the server of req, whose origin is allowed, is told the
+// URL's own host, or one of Config.Hosts, and no other.
+func (r *Rules) told(req *http.Request) error {
+	u := req.URL
+	if req.Host != "" && req.Host != u.Host && !sameHost(u.Scheme, req.Host, u.Host) && !r.listed(u.Scheme, req.Host) {
+		return refusal(req, fmt.Sprintf("the Host header would be %s, and the token is for %s; clear Request.Host "+
+			"(in an httputil.ReverseProxy: Rewrite with ProxyRequest.SetURL does, NewSingleHostReverseProxy and Director do not), "+
+			"or list it in Config.Hosts", shown(req.Host), shown(u.Host)))
+	}
+	if u.Opaque == "" && (u.Path == "" || u.Path[0] == '/') { // so it is for most
+		return nil
+	}
+	if err := checkTarget(req); err != nil {
+		return refusal(req, err.Error())
+	}
+	return nil
+}
+
+// checkTarget reports what is wrong with the target in req's request line, which
+// net/http makes of URL.Opaque, or of URL.Path as it is.
+func checkTarget(req *http.Request) error {
+	u := req.URL
+	target, connect := u.Opaque, req.Method == http.MethodConnect
+	if target == "" {
+		target = u.Path
+	}
+	whole := strings.HasPrefix(u.Opaque, "//") // of a path, // is nothing special
+	var host string                            // in the target
+	switch {
+	case target == "":
+		return nil
+	case connect && u.Path == "": // then net/http writes Opaque and nothing else
+		host = u.Opaque
+	case whole && !connect: // whose target is no URL
+		host = u.Opaque[len("//"):]
+		if end := strings.IndexAny(host, "/?#"); end >= 0 {
+			host = host[:end]
+		}
+	case target[0] == '/' && !whole, target == "*" && !connect:
+		return nil
+	case u.Opaque == "":
+		return errors.New("URL.Path does not begin with a slash, so that a server may take its beginning for a host")
+	default:
+		return fmt.Errorf("URL.Opaque, the target in the request line, begins neither with a slash nor with // and the host %s", shown(hostOf(req)))
+	}
+	if host == "" || strings.Trim(host, plainHost) != "" || !sameHost(u.Scheme, host, hostOf(req)) {
+		return fmt.Errorf("URL.Opaque names the host %s, and the Host header is %s", shown(host), shown(hostOf(req)))
+	}
+	return nil
+}
+
+// plainHost has the characters of hosts that mean the same in a request line and in a
+// Host header. net/http makes the latter ASCII, leaves out the zone of an address, and
+// leaves it empty rather than write what may not be in it; the former it writes as it is.
+const plainHost = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]"
+
+// hostOf returns what net/http makes the Host header of.
+func hostOf(req *http.Request) string {
+	if req.Host != "" {
+		return req.Host
+	}
+	return req.URL.Host
+}
+
+// listed reports whether host is one of Config.Hosts.
+func (r *Rules) listed(scheme, host string) bool {
+	for _, h := range r.allowed[r.origins:] {
+		if sameHost(scheme, string(h), host) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameHost reports whether a and b, each a host with or without a port, are the same
+// for a request of that scheme.
+func sameHost(scheme, a, b string) bool { return at(scheme, a).Equal(at(scheme, b)) }
+
+// scan looks for keys of h that say the same as others in another spelling, in which
+// net/http sends them too: own is true if the caller set the header of that name, and
+// stray if there is a second Host. net/http ignores the key "Host" only.
+func scan(h http.Header, name string) (own, stray bool) {
+	for key := range h {
+		if len(key) == len(name) && name != "" && equalFold(key, name) {
+			own = true
+		}
+		if len(key) == len("Host") && key != "Host" && equalFold(key, "Host") {
+			stray = true
+		}
+	}
+	return own, stray
+}
+
+// shown returns host as it may be in an error: it may be a stranger's, or have a
+// password in it.
+func shown(host string) string {
+	const most = 100
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	if len(host) > most {
+		host = host[:most]
+	}
+	return fmt.Sprintf("%q", host)
+}
