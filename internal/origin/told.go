@@ -40,7 +40,7 @@ func checkTarget(req *http.Request) error {
 		return nil
 	case connect && u.Path == "": // then net/http writes Opaque and nothing else
 		host = u.Opaque
-	case whole && !connect: // whose target is no URL
+	case whole && !connect: // the target of CONNECT is no URL
 		host = u.Opaque[len("//"):]
 		if end := strings.IndexAny(host, "/?#"); end >= 0 {
 			host = host[:end]
