@@ -271,7 +271,7 @@ func (t *tool) askPassword(ctx context.Context) (string, error) {
 		if password != "" {
 			return password, nil // the last line may lack its end
 		}
-		if a.err != nil && a.err != io.EOF {
+		if a.err != nil && !errors.Is(a.err, io.EOF) {
 			return "", a.err
 		}
 		return "", errors.New("no password given")

@@ -125,13 +125,16 @@ func (s *story) serve() (stop func(), err error) {
 		return nil, err
 	}
 	base := &http.Transport{MaxIdleConnsPerHost: parallel}
-	server := &http.Server{Handler: newGateway(to, s.pool, base, func(r *http.Request) string {
-		cookie, err := r.Cookie("user")
-		if err != nil {
-			return ""
-		}
-		return cookie.Value
-	})}
+	server := &http.Server{
+		Handler: newGateway(to, s.pool, base, func(r *http.Request) string {
+			cookie, err := r.Cookie("user")
+			if err != nil {
+				return ""
+			}
+			return cookie.Value
+		}),
+		ReadHeaderTimeout: 10 * time.Second, // of clients that never finish a request
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err

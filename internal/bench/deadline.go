@@ -57,7 +57,7 @@ func deadlineOnce(c contender, refresh time.Duration, late *series) (never strin
 	if err != nil || opened.never != "" {
 		return opened.never, err
 	}
-	defer opened.close()
+	defer func() { _ = opened.close() }()
 	i.valid.Store(nil)
 	i.lifetime.Store(int64(time.Hour))
 	i.latency.Store(int64(refresh))

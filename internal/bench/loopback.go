@@ -108,7 +108,7 @@ func loopbackOver(version string, protocols *http.Protocols, all []contender, s 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
-		defer opened.close()
+		defer func() { _ = opened.close() }()
 		call := func() error {
 			status, err := opened.get(context.Background(), at+"/things")
 			if err == nil && status != http.StatusOK {

@@ -53,7 +53,7 @@ func scalingWay(s settings, compared []contender, timed func(int, func() error) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
-		defer opened.close()
+		defer func() { _ = opened.close() }()
 		var each []func() error
 		for range 2 {
 			req, err := http.NewRequestWithContext(withAnswer(), http.MethodGet, origin+"/things?q=1", nil)

@@ -59,7 +59,7 @@ func stampedeOnce(c contender, callers int, expired bool, seen *stampedeSeen) er
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
-	defer opened.close()
+	defer func() { _ = opened.close() }()
 	i.valid.Store(nil)
 	i.lifetime.Store(int64(time.Hour))
 	i.latency.Store(int64(stampedeTokenLatency))
