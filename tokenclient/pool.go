@@ -106,7 +106,7 @@ type Pool struct {
 	lifetime context.Context
 	end      context.CancelFunc
 
-	entries *table        // written with mu held
+	entries sync.Map      // of *entry by key; written with mu held
 	tick    atomic.Uint32 // odd; goes up by two every period
 
 	loaded, evicted atomic.Uint64
@@ -142,7 +142,6 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		config:  c.Config,
 		maxIdle: defaultMaxIdle,
 		period:  defaultIdleFor / idleTicks,
-		entries: newTable(),
 		loads:   make(map[string]*load),
 	}
 	p.lines = &lines{pool: p, max: defaultMaxRefreshes, lines: make(map[origin]*line)}
@@ -207,10 +206,17 @@ func (p *Pool) sessionFor(ctx context.Context) (*Session, error) {
 
 // find returns the session of key if it is loaded.
 func (p *Pool) find(key string) *Session {
-	if e := p.entries.load(key); e != nil {
+	if e := p.entry(key); e != nil {
 		return p.use(e)
 	}
 	return nil
+}
+
+// entry returns what is known of key, nil if that is nothing.
+func (p *Pool) entry(key string) *entry {
+	e, _ := p.entries.Load(key)
+	known, _ := e.(*entry)
+	return known
 }
 
 // Transport returns a RoundTripper whose requests carry the token of the user whose
@@ -253,7 +259,7 @@ func (p *Pool) Logout(ctx context.Context, key string) error {
 // be missing.
 func (p *Pool) Sessions() iter.Seq2[string, *Session] {
 	return func(yield func(string, *Session) bool) {
-		for _, e := range p.all() {
+		for e := range p.all() {
 			if s := e.session.Load(); s != nil && s.held.Load().usable() && !yield(e.key, s) {
 				return
 			}
@@ -261,10 +267,11 @@ func (p *Pool) Sessions() iter.Seq2[string, *Session] {
 	}
 }
 
-func (p *Pool) all() []*entry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.entries.all()
+// all iterates over what is known, without a lock.
+func (p *Pool) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		p.entries.Range(func(_, e any) bool { return yield(e.(*entry)) })
+	}
 }
 
 // PoolStats are counts of a [Pool] at one moment.
@@ -325,7 +332,7 @@ func (p *Pool) Close(ctx context.Context) error {
 		free    = make(chan struct{}, closers)
 		mu      sync.Mutex // guards errs from here on
 	)
-	for _, e := range p.all() {
+	for e := range p.all() {
 		s := p.leave(e)
 		if s == nil {
 			continue

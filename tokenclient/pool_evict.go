@@ -22,8 +22,6 @@ const (
 // leads to it; when nobody does, the garbage collector removes both.
 type entry struct {
 	key     string
-	hash    uint64                  // of key; written by table, as chain is
-	chain   atomic.Pointer[entry]   // the next in the same slot
 	used    atomic.Uint32           // Pool.tick at the last use; less one if the hand has come by since
 	empty   atomic.Bool             // ring is Pool.empty; written with Pool.mu held, as session is
 	session atomic.Pointer[Session] // nil: evicted
@@ -62,7 +60,7 @@ func (p *Pool) loggedIn(e *entry) {
 
 // sessionLoggedIn is loggedIn for SetToken, whether or not it succeeded.
 func (p *Pool) sessionLoggedIn(s *Session) {
-	if e := p.entries.load(s.key); e != nil && e.session.Load() == s {
+	if e := p.entry(s.key); e != nil && e.session.Load() == s {
 		p.loggedIn(e)
 	}
 }
@@ -167,7 +165,7 @@ func (p *Pool) evictLocked(e *entry) {
 	e.ring.remove(e)
 	s := e.session.Load()
 	if s == nil {
-		p.entries.remove(e)
+		p.removeLocked(e)
 		return
 	}
 	e.held = weak.Make(s)
@@ -176,11 +174,14 @@ func (p *Pool) evictLocked(e *entry) {
 	p.evicted.Add(1)
 }
 
+// removeLocked removes e, unless another one has its place.
+func (p *Pool) removeLocked(e *entry) { p.entries.CompareAndDelete(e.key, e) }
+
 // forgotten removes what is left of e, whose evicted session nobody holds any more.
 func (p *Pool) forgotten(e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.entries.remove(e)
+	p.removeLocked(e)
 }
 
 // sweep evicts what was not used for idleTicks, and what is too much. It runs every period while there is
@@ -253,7 +254,7 @@ func (p *Pool) dropLocked(e *entry) {
 	if e.ring != nil {
 		e.ring.remove(e)
 	}
-	p.entries.remove(e)
+	p.removeLocked(e)
 }
 
 // sessionClosed lets go of a session that somebody closed, so that who comes next
@@ -261,7 +262,7 @@ func (p *Pool) dropLocked(e *entry) {
 func (p *Pool) sessionClosed(s *Session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.entries.load(s.key)
+	e := p.entry(s.key)
 	if e != nil && !p.closed && (e.session.Load() == s || e.held.Value() == s) {
 		p.dropLocked(e)
 	}
@@ -271,7 +272,7 @@ func (p *Pool) sessionClosed(s *Session) {
 func (p *Pool) keep(s *Session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.entries.load(s.key)
+	e := p.entry(s.key)
 	if !p.closed && e != nil && e.session.Load() == nil && e.held.Value() == s {
 		p.takeBackLocked(e, s)
 	}

@@ -64,7 +64,7 @@ type dueRefresh struct {
 func (p *Pool) comingDue(now time.Time, recent time.Duration) (list []dueRefresh, step time.Duration) {
 	step = keepFreshStep
 	tick, ticks := p.tick.Load(), uint32(min((recent+p.period-1)/p.period, idleTicks))
-	for _, e := range p.all() {
+	for e := range p.all() {
 		s := e.session.Load()
 		if s == nil || s.refresher == nil || ticks > 0 && tick-e.used.Load() > 2*ticks+1 {
 			continue

@@ -165,7 +165,7 @@ func containConfig(f func() error) error {
 // rememberedLocked returns what is known of a key that find did not find: a session
 // that somebody else still holds, or why there is none.
 func (p *Pool) rememberedLocked(key string) (*Session, error) {
-	e := p.entries.load(key)
+	e := p.entry(key)
 	if e == nil {
 		return nil, nil
 	}
@@ -198,8 +198,9 @@ func (p *Pool) rememberLocked(key string, s *Session, err error) {
 	if s != nil {
 		e.session.Store(s)
 	}
-	if old := p.entries.store(e); old != nil && old.ring != nil {
+	if old := p.entry(key); old != nil && old.ring != nil {
 		old.ring.remove(old)
 	}
+	p.entries.Store(key, e)
 	p.keepLocked(e)
 }

@@ -79,7 +79,7 @@ func (f *forecast) rate(waiting int, wait time.Duration) float64 {
 // forecast counts what will be due, by token endpoint.
 func (p *Pool) forecast(now time.Time) map[origin]*forecast {
 	all := make(map[origin]*forecast)
-	for _, e := range p.all() {
+	for e := range p.all() {
 		s := e.session.Load()
 		if s == nil || s.refresher == nil {
 			continue
