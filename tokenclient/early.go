@@ -4,32 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
-// refreshEarly starts a refresh that nobody waits for: h is good for a while yet.
+// refreshEarly starts a refresh that nobody waits for, when there is room for it: h is
+// good for a while yet.
 func (s *Session) refreshEarly(h *held, cause Cause) {
 	if !s.early.CompareAndSwap(false, true) {
 		return
 	}
-	if s.pool != nil {
-		s.pool.lines.refreshEarly(s, h, cause)
-		return
-	}
-	s.startEarly(h, cause)
-}
-
-// startEarly goes on with refreshEarly when it is the session's turn.
-func (s *Session) startEarly(h *held, cause Cause) {
 	s.mu.Lock()
 	waits := s.earlyWaitsLocked(h)
+	s.mu.Unlock()
+	if waits {
+		s.early.Store(false)
+		return
+	}
+	left := time.Duration(math.MaxInt64)
+	if h.expires() {
+		left = time.Until(h.before(h.hard))
+	}
+	s.host.whenRoom(s, left, func() bool { return s.startEarly(h, cause) })
+}
+
+// startEarly goes on with refreshEarly, and reports whether it does: a request that could
+// not wait may have come first.
+func (s *Session) startEarly(h *held, cause Cause) bool {
+	s.mu.Lock()
+	waits := s.held.Load().generation != h.generation || s.earlyWaitsLocked(h)
 	if !waits {
 		s.beginLocked()
 	}
 	s.mu.Unlock()
 	if waits {
 		s.early.Store(false)
-		return
+		return false
 	}
 	go func() {
 		defer s.finish()
@@ -43,6 +53,7 @@ func (s *Session) startEarly(h *held, cause Cause) {
 			<-s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, cause) })
 		}
 	}()
+	return true
 }
 
 // earlyWaitsLocked reports whether there is to be no early refresh of h now.

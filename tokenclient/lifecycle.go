@@ -52,9 +52,7 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	if err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
-	if s.pool != nil {
-		defer s.pool.sessionLoggedIn(s)
-	}
+	defer s.host.changed(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -94,9 +92,7 @@ func (s *Session) Logout(ctx context.Context) error {
 	epoch, mine := s.epoch, s.held.Load().record
 	s.endLocked(ErrLoggedOut, true)
 	s.mu.Unlock()
-	if s.pool != nil {
-		s.pool.keep(s) // it alone knows, until the store does
-	}
+	s.host.changed(s) // s alone knows, until the store does
 
 	was, err := s.storeLogout(ctx, epoch)
 	if err != nil {
@@ -273,9 +269,7 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 	w := s.work
 	s.mu.Unlock()
-	if s.pool != nil {
-		s.pool.sessionClosed(s)
-	}
+	s.host.changed(s)
 	err := w.await(ctx)
 	return errors.Join(append(s.saveAll(ctx), err)...)
 }

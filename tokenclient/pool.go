@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/turns"
 )
 
 // PoolConfig is what [NewPool] makes a [Pool] from. Store and Config are required.
@@ -100,7 +102,7 @@ type Pool struct {
 	config  func(context.Context, string) (Config, error)
 	maxIdle int
 	period  time.Duration // of tick
-	lines   *lines
+	lines   *turns.Lines[origin, *Session]
 
 	// lifetime is the context of what the pool does by itself.
 	lifetime context.Context
@@ -144,7 +146,7 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		period:  defaultIdleFor / idleTicks,
 		loads:   make(map[string]*load),
 	}
-	p.lines = &lines{pool: p, max: defaultMaxRefreshes, lines: make(map[origin]*line)}
+	most := defaultMaxRefreshes
 	if c.MaxIdle > 0 {
 		p.maxIdle = c.MaxIdle
 	}
@@ -152,8 +154,9 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		p.period = max(c.IdleFor/idleTicks, time.Millisecond)
 	}
 	if c.MaxRefreshes > 0 {
-		p.lines.max = c.MaxRefreshes
+		most = c.MaxRefreshes
 	}
+	p.lines = turns.New[origin, *Session](most)
 	p.tick.Store(1)
 	p.lifetime, p.end = context.WithCancel(context.WithValue(context.Background(), insidePool{p}, true))
 	return p, nil
@@ -287,7 +290,7 @@ type PoolStats struct {
 // Stats returns the counts of this moment. It is cheap.
 func (p *Pool) Stats() PoolStats {
 	s := PoolStats{Loads: p.loaded.Load(), Evicted: p.evicted.Load()}
-	s.Refreshing, s.Waiting = p.lines.count()
+	s.Refreshing, s.Waiting = p.lines.Count()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.Live, s.Empty = p.live.len, p.empty.len
@@ -317,7 +320,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 	p.end()
-	p.lines.close()
+	p.lines.Close()
 
 	var errs []error
 	for _, l := range loads {

@@ -42,26 +42,30 @@ func (p *Pool) use(e *entry) *Session {
 	if tick := p.tick.Load(); s != nil && e.used.Load() != tick {
 		e.used.Store(tick)
 		if e.empty.Load() && s.held.Load().usable() {
-			p.loggedIn(e)
+			p.changed(s)
 		}
 	}
 	return s
 }
 
-// loggedIn moves e, whose session has got a token, to those that have one.
-func (p *Pool) loggedIn(e *entry) {
+// changed is that of a [host]. Who has got a token moves to those that have one. A session
+// that was evicted, and that somebody holds, is taken back: after a logout it alone may
+// know of that. And who comes after the end of a session gets one that works; but Close
+// still needs those that it could not close.
+func (p *Pool) changed(s *Session) {
+	open := s.isOpen()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.ring == &p.empty {
+	e := p.entry(s.key)
+	switch {
+	case p.closed, e == nil, e.session.Load() != s && e.held.Value() != s:
+	case !open:
+		p.dropLocked(e)
+	case e.session.Load() == nil:
+		p.takeBackLocked(e, s)
+	case e.ring == &p.empty && s.held.Load().usable():
 		p.empty.remove(e)
 		p.keepLocked(e)
-	}
-}
-
-// sessionLoggedIn is loggedIn for SetToken, whether or not it succeeded.
-func (p *Pool) sessionLoggedIn(s *Session) {
-	if e := p.entry(s.key); e != nil && e.session.Load() == s {
-		p.loggedIn(e)
 	}
 }
 
@@ -257,41 +261,9 @@ func (p *Pool) dropLocked(e *entry) {
 	p.removeLocked(e)
 }
 
-// sessionClosed lets go of a session that somebody closed, so that who comes next
-// gets one that works. Close itself still needs those that it could not close.
-func (p *Pool) sessionClosed(s *Session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.entry(s.key)
-	if e != nil && !p.closed && (e.session.Load() == s || e.held.Value() == s) {
-		p.dropLocked(e)
-	}
-}
-
-// keep takes s back if it was evicted and somebody still held it.
-func (p *Pool) keep(s *Session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.entry(s.key)
-	if !p.closed && e != nil && e.session.Load() == nil && e.held.Value() == s {
-		p.takeBackLocked(e, s)
-	}
-}
-
 // takeBackLocked keeps e's session again, which was evicted.
 func (p *Pool) takeBackLocked(e *entry, s *Session) {
 	e.forget.Stop()
 	e.session.Store(s)
 	p.keepLocked(e)
-}
-
-// busy reports whether s has something to do, or knows something that would be lost
-// with it: the token endpoint, too, is not to be asked earlier for that.
-func (s *Session) busy() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now, trouble := time.Now().Round(0), s.trouble.now()
-	return s.running > 0 || s.waiting.Load() > 0 || s.early.Load() || s.control != nil ||
-		len(s.unsaved) > 0 || s.renewals != nil && s.renewals.due || trouble.left.unstored ||
-		trouble.backoff.pending(now) != nil || s.storm != nil && s.storm.shut && now.Before(s.storm.next())
 }

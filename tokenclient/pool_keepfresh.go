@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// dueStep is the shortest time between two looks at who is due.
+const dueStep = 10 * time.Millisecond
+
 // KeepFresh refreshes the tokens of sessions that are loaded in time, before
 // requests have to ask for it, as [Session.KeepFresh] does for one: spread out, and
 // after those refreshes that requests wait for. With recent more than 0 it leaves out
@@ -41,7 +44,7 @@ func (p *Pool) KeepFresh(ctx context.Context, recent time.Duration) error {
 				break
 			}
 			if len(list) > 0 {
-				wait = max(min(wait, list[0].at.Sub(now)), paceStep)
+				wait = max(min(wait, list[0].at.Sub(now)), dueStep)
 			}
 			if err := p.sleep(ctx, wait); ctx.Err() != nil {
 				return nil

@@ -135,7 +135,7 @@ func (p *Pool) settingsOf(c *Config) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	set.pool = p
+	set.host = p
 	last := &alikeSettings{*c, set}
 	last.config.Key, last.config.Origins = "", slices.Clone(c.Origins) // the latter is the program's
 	p.settings.Store(last)

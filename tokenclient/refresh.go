@@ -51,7 +51,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (*held, e
 	defer s.waiting.Add(-1)
 	s.watch()
 	defer s.unwatch()
-	defer s.hurry(ctx)()
+	defer s.host.hurry(ctx, s)()
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -189,8 +189,15 @@ func (s *Session) refresh(h *held, cause Cause) (*held, error) {
 	return s.settle(f, seen, r, err, made)
 }
 
+// exchangeInTurn is exchange when it is s's turn; again: for the second try of a refresh.
+func (s *Session) exchangeInTurn(lifetime context.Context, seen Record, again bool, fn presentFunc) (Record, error) {
+	return s.host.inTurn(lifetime, s, again, fn, func(fn presentFunc) (Record, error) {
+		return s.exchange(lifetime, seen, s.timeout, fn)
+	})
+}
+
 // exchange is Store.Refresh, whatever the Store does.
-func (s *Session) exchange(ctx context.Context, seen Record, timeout time.Duration, fn func(context.Context, Record) (*Token, error)) (Record, error) {
+func (s *Session) exchange(ctx context.Context, seen Record, timeout time.Duration, fn presentFunc) (Record, error) {
 	var r Record
 	err := s.contain("Store.Refresh", func() (err error) {
 		r, err = s.store.Refresh(ctx, s.key, seen, timeout, fn)

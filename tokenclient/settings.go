@@ -27,7 +27,7 @@ type settings struct {
 	hooks         *observers                          // never nil
 	anyOrigin     bool
 	insecureHTTP  bool
-	pool          *Pool // whose sessions have the settings; nil: nobody's
+	host          host // never nil
 }
 
 // observers are whom a session tells what happens.
@@ -53,6 +53,7 @@ func newSettings(c *Config) (*settings, error) {
 		hooks:         &noObservers,
 		anyOrigin:     c.AnyOrigin,
 		insecureHTTP:  c.InsecureHTTP,
+		host:          alone{},
 	}
 	if len(c.Origins) > 0 {
 		s.origins = make([]allowedOrigin, len(c.Origins))

@@ -2,13 +2,11 @@ package tokenclient_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,52 +81,6 @@ func TestPoolLine(t *testing.T) {
 		}
 		if !slices.IsSorted(order) {
 			t.Errorf("not in the order in which they came: %v", order)
-		}
-	})
-}
-
-// TestPoolTooMany: a token endpoint that answers 429 is left alone by all users, none
-// of whom fails but the one who got it.
-func TestPoolTooMany(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		open := began.Add(20 * time.Second) // for so long the endpoint refuses all
-		var mu sync.Mutex
-		var at []time.Duration
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: expired}},
-			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				at = append(at, time.Since(began))
-				if wait := time.Until(open); wait > 0 {
-					return nil, &tokenclient.TokenError{StatusCode: 429, RetryAfter: wait}
-				}
-				return fresh(old), nil
-			})
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-		err := ask(t.Context(), client, "first")
-		wantTransient(t, "the first", err)
-		var wg sync.WaitGroup
-		failed := 0
-		for i := range 100 {
-			wg.Go(func() {
-				if err := ask(t.Context(), client, poolUser(i)); err != nil {
-					wantTransient(t, "another", err)
-					mu.Lock()
-					failed++
-					mu.Unlock()
-				}
-			})
-		}
-		wg.Wait()
-		// After 5 s somebody tries, then after 10 s more, and then after 20 s.
-		if failed != 2 {
-			t.Errorf("%d of 100 others failed, want the two who tried for all", failed)
-		}
-		for i, want := range []time.Duration{0, 5 * time.Second, 15 * time.Second, 20 * time.Second} {
-			if at[i] != want {
-				t.Errorf("presentation %d after %v, want %v", i, at[i], want)
-			}
 		}
 	})
 }
@@ -331,99 +283,6 @@ func (s *stuckStore) Refresh(ctx context.Context, key string, seen tokenclient.R
 	return s.Store.Refresh(ctx, key, seen, timeout, fn)
 }
 
-// TestPoolKeepFresh: idle users are left out if that is asked for, a token that cannot
-// be refreshed is tried again, and a heartbeat is kept.
-func TestPoolKeepFresh(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		times := map[string]int{}
-		refresh := tokenclient.RefresherFunc(func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			times[userOf(old)]++
-			if userOf(old) == "unlucky" && times["unlucky"] == 1 {
-				return nil, &tokenclient.TokenError{StatusCode: 503, Err: errors.New("busy")}
-			}
-			return fresh(old), nil
-		})
-		p := newPool(t, tokenclient.PoolConfig{
-			Store: &poolStore{known: everybody}, IdleFor: 24 * time.Hour,
-			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
-				c := tokenclient.Config{Refresher: refresh, Origins: []string{fakeAPI}}
-				switch key {
-				case "alive":
-					c.Heartbeat = 10 * time.Minute
-				case "sliding":
-					c.Refresher, c.Renewed = nil, tokenclient.RenewedHeader("X-Token")
-				}
-				return c, nil
-			},
-		}, nil)
-		for _, key := range []string{"idle", "unlucky", "alive", "sliding"} {
-			get(t, p, key)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- p.KeepFresh(ctx, 0) }()
-		time.Sleep(59 * time.Minute)
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		synctest.Wait()
-		if times["idle"] != 1 || times["unlucky"] < 2 || times["alive"] != 5 || times["sliding"] != 0 {
-			t.Errorf("refreshes: %v", times)
-		}
-
-		clear(times)
-		ctx, cancel = context.WithTimeout(t.Context(), 9*time.Hour)
-		defer cancel()
-		go func() {
-			for range 9 {
-				get(t, p, "unlucky")
-				time.Sleep(time.Hour)
-			}
-		}()
-		time.Sleep(6 * time.Hour)
-		go func() { done <- p.KeepFresh(ctx, 3*time.Hour) }()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		synctest.Wait()
-		if times["idle"] != 0 || times["unlucky"] < 2 {
-			t.Errorf("refreshes of those used lately: %v", times)
-		}
-		if err := p.KeepFresh(t.Context(), -1); err == nil {
-			t.Error("a negative time is no error")
-		}
-	})
-}
-
-// TestPoolKeepFreshShort: tokens that live for seconds are kept fresh as well.
-func TestPoolKeepFreshShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		short := func(key string) *tokenclient.Token { return pair("access", "refresh-"+key, 20*time.Second) }
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: short}},
-			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-				return short(userOf(old)), nil
-			})
-		s := get(t, p, "alice")
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- p.KeepFresh(ctx, 0) }()
-		for range 300 {
-			time.Sleep(time.Second)
-			if token, err := s.Peek(t.Context()); err != nil || time.Until(token.Expiry) <= 0 {
-				t.Fatalf("%v, error %v", token, err)
-			}
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 // TestPoolLostAnswerFirst: the second try after a lost answer comes at once, however
 // long the line is: servers take the old token again for some seconds only.
 func TestPoolLostAnswerFirst(t *testing.T) {
@@ -466,95 +325,4 @@ func TestPoolLostAnswerFirst(t *testing.T) {
 			t.Errorf("the second try, which is to come at once, came %v after the first", gap)
 		}
 	})
-}
-
-// TestPoolOutage: the more refreshes a token endpoint fails, the fewer it gets at a
-// time; when it is back all get through.
-func TestPoolOutage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const users, outage = 500, 10 * time.Second
-		back := time.Now().Add(outage)
-		var failed atomic.Int32
-		p := newPool(t, tokenclient.PoolConfig{Store: new(store.Memory)},
-			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-				time.Sleep(20 * time.Millisecond)
-				if time.Now().Before(back) {
-					failed.Add(1)
-					return nil, &tokenclient.TokenError{StatusCode: 503, Err: errors.New("down")}
-				}
-				return fresh(old), nil
-			})
-		for i := range users {
-			if err := get(t, p, poolUser(i)).SetToken(t.Context(), expired(poolUser(i))); err != nil {
-				t.Fatal(err)
-			}
-		}
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-		var wg sync.WaitGroup
-		for i := range users {
-			wg.Go(func() {
-				for ask(t.Context(), client, poolUser(i)) != nil {
-					time.Sleep(time.Second)
-				}
-			})
-		}
-		wg.Wait()
-		if n, most := failed.Load(), int32(2*outage/(20*time.Millisecond)); n > most {
-			t.Errorf("%d calls failed in %v, want at most %d: one at a time after the first", n, outage, most)
-		}
-		if took := time.Since(back); took > 30*time.Second {
-			t.Errorf("it took %v to serve all after the outage", took)
-		}
-	})
-}
-
-// slowStore takes a while to write an announcement.
-type slowStore struct {
-	tokenclient.Store
-	takes time.Duration
-}
-
-func (s *slowStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	return s.Store.Refresh(ctx, key, seen, timeout, func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error) {
-		time.Sleep(s.takes)
-		return fn(ctx, current)
-	})
-}
-
-// TestPoolSlowStore: a store that takes longer than a turn has patience for makes
-// refreshes slow, and does not stop them.
-func TestPoolSlowStore(t *testing.T) {
-	for _, takes := range []time.Duration{900 * time.Millisecond, 1100 * time.Millisecond, 5 * time.Second} {
-		t.Run(takes.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				const users = 300
-				p := newPool(t, tokenclient.PoolConfig{Store: &slowStore{new(store.Memory), takes}},
-					func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-						time.Sleep(50 * time.Millisecond)
-						return fresh(old), nil
-					})
-				for i := range users {
-					if err := get(t, p, poolUser(i)).SetToken(t.Context(), expired(poolUser(i))); err != nil {
-						t.Fatal(err)
-					}
-				}
-				client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-				began := time.Now()
-				var wg sync.WaitGroup
-				for i := range users {
-					wg.Go(func() {
-						if err := ask(t.Context(), client, poolUser(i)); err != nil {
-							t.Error(err)
-						}
-					})
-				}
-				wg.Wait()
-				// 32 at a time, each after a turn or two that were lost.
-				if took, most := time.Since(began), 4*time.Duration(users/32+1)*(takes+time.Second); took > most {
-					t.Errorf("it took %v, want at most %v", took, most)
-				}
-			})
-		})
-	}
 }
