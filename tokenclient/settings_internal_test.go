@@ -54,7 +54,11 @@ func TestConfigsAlike(t *testing.T) {
 		}
 	}
 	f := RefresherFunc(func(context.Context, *Token) (*Token, error) { return nil, nil })
-	for _, c := range []Config{{Refresher: f}, {Attacher: TimestampAttacher{Value: time.Time.String}}} {
+	wraps := struct {
+		Attacher
+		now func() time.Time
+	}{Bearer{}, time.Now}
+	for _, c := range []Config{{Refresher: f}, {Attacher: wraps}} {
 		if c.alike(&c) {
 			t.Error("what cannot be compared is taken to be the same")
 		}
