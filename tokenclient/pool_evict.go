@@ -237,30 +237,6 @@ func (p *Pool) sweepSome(r *ring, left int, tick uint32) int {
 	return left
 }
 
-// leave returns e's session for Close, nil if there is none any more.
-func (p *Pool) leave(e *entry) *Session {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s := e.session.Load(); s != nil {
-		return s
-	}
-	return e.held.Value()
-}
-
-// drop removes e, whose session is closed.
-func (p *Pool) drop(e *entry) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.dropLocked(e)
-}
-
-func (p *Pool) dropLocked(e *entry) {
-	if e.ring != nil {
-		e.ring.remove(e)
-	}
-	p.removeLocked(e)
-}
-
 // takeBackLocked keeps e's session again, which was evicted.
 func (p *Pool) takeBackLocked(e *entry, s *Session) {
 	e.forget.Stop()
