@@ -117,16 +117,17 @@ func TestPoolPace(t *testing.T) {
 // that none fails or waits.
 func requests(t *testing.T, p *tokenclient.Pool, n int, every, long time.Duration) {
 	t.Helper()
-	now := make([][]int, every/time.Second) // users by the second in which they send
+	const tick = 100 * time.Millisecond
+	now := make([][]int, every/tick) // users by the tick in which they send
 	for i := range n {
 		s := rand.IntN(len(now))
 		now[s] = append(now[s], i)
 	}
 	rt := p.Transport(roundTrip(ownAPI))
 	began := time.Now()
-	for tick := 0; time.Since(began) < long; tick++ {
+	for n := 0; time.Since(began) < long; n++ {
 		sent := time.Now()
-		for _, i := range now[tick%len(now)] {
+		for _, i := range now[n%len(now)] {
 			req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), poolUser(i)), http.MethodGet, fakeAPI, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -138,6 +139,6 @@ func requests(t *testing.T, p *tokenclient.Pool, n int, every, long time.Duratio
 		if waited := time.Since(sent); waited > 0 {
 			t.Fatalf("a request waited %v", waited)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(tick)
 	}
 }

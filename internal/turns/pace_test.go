@@ -122,6 +122,14 @@ func TestPace(t *testing.T) {
 		{"five minutes, at the same instant", func() wave { return expiring(n, 5*time.Minute, 0) }},
 		{"few", func() wave { return expiring(n/5, time.Hour, time.Minute) }},
 		{"many", func() wave { return expiring(10*n, time.Hour, time.Minute) }},
+		{"asked in bursts", func() wave {
+			w := expiring(4*n, time.Hour, time.Minute).asked(30 * time.Second)
+			for i, c := range w {
+				next := c.at.Truncate(time.Second) + time.Second
+				w[i] = coming{next, c.left - (next - c.at)}
+			}
+			return w
+		}},
 		{"asked by requests", func() wave { return expiring(n, time.Hour, time.Minute).asked(30 * time.Second) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
