@@ -115,6 +115,8 @@
 //     the hold is enough for the whole call and a reserve, and claims anew otherwise.
 //   - A claim that was only found by reading has no age. It is written again, but not
 //     announced again: its lease id tells that the announcement is in the record.
+//   - No hold is believed to be longer than two hours, which is the longest call and the
+//     longest margin: who can write to the store has no key, and could forge one of weeks.
 //   - A hold is as long as the call and a margin. So nobody renews one, a call that
 //     hangs cannot keep the key for ever, and the request of a holder that died is over
 //     before the next one presents.
