@@ -98,45 +98,44 @@ func (r *lateRefresher) Revoke(_ context.Context, t *tokenclient.Token) error {
 
 // What a pair that comes late finds in the store decides what becomes of it.
 func TestRefresherLateFinds(t *testing.T) {
-	down := func(fail func() error) func(*callingStore, tokenclient.Record) {
-		return func(st *callingStore, _ tokenclient.Record) {
-			n := 0
-			st.save = func(context.Context) error {
-				if n++; n <= 3 {
-					return fail()
-				}
-				return nil
-			}
-		}
-	}
 	for name, tc := range map[string]struct {
 		brings    *tokenclient.Token
-		meanwhile func(st *callingStore, seen tokenclient.Record)
-		want      string // the access token of the session; "": none
+		meanwhile func(st tokenclient.Store, seen tokenclient.Record)
+		save      func() error // the first three times
+		want      string       // the access token of the session; "": none
 		revoked   bool
 	}{
-		"a store that is down": {pair("A2", "R2", time.Hour), down(func() error { return tokenclient.ErrStoreUnavailable }), "A2", false},
-		"a store that panics":  {pair("A2", "R2", time.Hour), down(func() error { panic("planted") }), "A2", false},
-		"another login": {pair("A2", "R2", time.Hour), func(st *callingStore, _ tokenclient.Record) {
-			_, _, _ = st.Store.Replace(t.Context(), "alice", pair("A9", "R9", time.Hour))
-		}, "A9", true},
-		"a logout": {pair("A2", "R2", time.Hour), func(st *callingStore, _ tokenclient.Record) {
-			_, _, _ = st.Store.Replace(t.Context(), "alice", nil)
-		}, "", true},
-		"another refresh": {pair("A2", "R2", time.Hour), func(st *callingStore, seen tokenclient.Record) {
-			_, _ = st.Store.Refresh(t.Context(), "alice", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+		"a store that is down": {pair("A2", "R2", time.Hour), nil, func() error { return tokenclient.ErrStoreUnavailable }, "A2", false},
+		"a store that panics":  {pair("A2", "R2", time.Hour), nil, func() error { panic("planted") }, "A2", false},
+		"another login": {pair("A2", "R2", time.Hour), func(st tokenclient.Store, _ tokenclient.Record) {
+			_, _, _ = st.Replace(t.Context(), "alice", pair("A9", "R9", time.Hour))
+		}, nil, "A9", true},
+		"a logout": {pair("A2", "R2", time.Hour), func(st tokenclient.Store, _ tokenclient.Record) {
+			_, _, _ = st.Replace(t.Context(), "alice", nil)
+		}, nil, "", true},
+		"another refresh": {pair("A2", "R2", time.Hour), func(st tokenclient.Store, seen tokenclient.Record) {
+			_, _ = st.Refresh(t.Context(), "alice", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
 				return pair("A9", "R9", time.Hour), nil
 			})
-		}, "A9", false},
-		"a claim of the refresh token that it keeps": {pair("A2", "", time.Hour), func(st *callingStore, seen tokenclient.Record) {
-			_, _ = st.Store.Refresh(t.Context(), "alice", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+		}, nil, "A9", false},
+		"a claim of the refresh token that it keeps": {pair("A2", "", time.Hour), func(st tokenclient.Store, seen tokenclient.Record) {
+			_, _ = st.Refresh(t.Context(), "alice", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
 				return nil, errors.New("EOF")
 			})
-		}, "A1", false},
+		}, nil, "A1", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				st, late := &callingStore{Store: new(store.Memory)}, &lateRefresher{brings: tc.brings}
+				if tc.save != nil {
+					n := 0
+					st.save = func(context.Context) error {
+						if n++; n <= 3 {
+							return tc.save()
+						}
+						return nil
+					}
+				}
 				s, err := tokenclient.New(tokenclient.Config{
 					Store: st, Key: "alice", AnyOrigin: true, Refresher: late, RefreshTimeout: refreshTimeout,
 				})
@@ -154,8 +153,11 @@ func TestRefresherLateFinds(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				tc.meanwhile(st, seen)
+				if tc.meanwhile != nil {
+					tc.meanwhile(st.Store, seen)
+				}
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				now, err := s.Peek(t.Context())
 				if tc.want == "" {
 					wantErr(t, "Peek", err, tokenclient.ErrLoginRequired)
