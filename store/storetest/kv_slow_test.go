@@ -52,9 +52,14 @@ func (s *slowKV) CompareAndSwap(ctx context.Context, key string, old, new []byte
 
 // checkOf returns a check of kv whose failures are what the test wants.
 func checkOf(t *testing.T, kv store.KV) (*kvCheck, *witness) {
-	w := &witness{TB: t}
+	w := &witness{TB: quiet{t}}
 	return &kvCheck{check: &check{t: w}, openKV: func(testing.TB, string) store.KV { return kv }, kv: kv, thorough: true}, w
 }
+
+// quiet is a testing.TB for what fails, or is late, all the time.
+type quiet struct{ testing.TB }
+
+func (quiet) Logf(string, ...any) {}
 
 // ended runs do, and returns when it or Fatalf has ended it.
 func ended(do func()) {
