@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// An Attacher puts a token on a request. The default is [Bearer].
+// An Attacher puts a token on a request. The default is [Bearer]. One that wraps another can
+// add what it likes, such as a time stamp or a signature.
 //
 // An Attacher is safe for concurrent use.
 type Attacher interface {
@@ -81,15 +82,8 @@ func checkAttacher(field string, a Attacher) error {
 	if isNil(a) {
 		return fmt.Errorf("tokenclient: %s holds a nil pointer", field)
 	}
-	switch a := a.(type) {
-	case HeaderAttacher:
-		if a == "" {
-			return fmt.Errorf("tokenclient: %s: HeaderAttacher(%q) names no header", field, string(a))
-		}
-	case TimestampAttacher:
-		return a.check(field)
-	case *TimestampAttacher:
-		return a.check(field)
+	if h, ok := a.(HeaderAttacher); ok && h == "" {
+		return fmt.Errorf("tokenclient: %s: HeaderAttacher(%q) names no header", field, string(h))
 	}
 	if name := a.HeaderName(); name != "" && !isHeaderName(name) {
 		return fmt.Errorf("tokenclient: %s: %q is not a header name", field, name)

@@ -97,9 +97,7 @@ func TestJSONRefresherAttacher(t *testing.T) {
 		"access token alone":  {pair("A", "", 0), nil, `{}`, "A"},
 		"twice":               {pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.SendAccessToken = true }, `{"access_token":"A"}`, "A"},
 		"refresh token alone": {pair("", "R", 0), nil, `{"refresh_token":"R"}`, ""},
-		"timestamp": {pair("A", "", 0), func(r *tokenclient.JSONRefresher) {
-			r.Attacher = tokenclient.TimestampAttacher{Next: r.Attacher, Header: "X-Time"}
-		}, `{}`, "A"},
+		"timestamp":           {pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.Attacher = stamped{r.Attacher} }, `{}`, "A"},
 	} {
 		var header http.Header
 		r, body := jsonBody(t, func(w http.ResponseWriter, req *http.Request) {
@@ -118,7 +116,7 @@ func TestJSONRefresherAttacher(t *testing.T) {
 		if *body != tc.body || header.Get("X-Auth-Token") != tc.header {
 			t.Errorf("%s: sent %s and %q", name, *body, header.Get("X-Auth-Token"))
 		}
-		if (name == "timestamp") != (header.Get("X-Time") != "") || header.Get("Content-Type") != "application/json" {
+		if (name == "timestamp") != (header.Get("X-Timestamp") != "") || header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %v", name, header)
 		}
 	}

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// dueStep is the shortest time between two looks at who is due.
+const dueStep = 10 * time.Millisecond
+
 // KeepFresh refreshes the tokens of sessions that are loaded in time, before
 // requests have to ask for it, as [Session.KeepFresh] does for one: spread out, and
 // after those refreshes that requests wait for. With recent more than 0 it leaves out
@@ -41,7 +44,7 @@ func (p *Pool) KeepFresh(ctx context.Context, recent time.Duration) error {
 				break
 			}
 			if len(list) > 0 {
-				wait = max(min(wait, list[0].at.Sub(now)), paceStep)
+				wait = max(min(wait, list[0].at.Sub(now)), dueStep)
 			}
 			if err := p.sleep(ctx, wait); ctx.Err() != nil {
 				return nil
@@ -64,12 +67,12 @@ type dueRefresh struct {
 func (p *Pool) comingDue(now time.Time, recent time.Duration) (list []dueRefresh, step time.Duration) {
 	step = keepFreshStep
 	tick, ticks := p.tick.Load(), uint32(min((recent+p.period-1)/p.period, idleTicks))
-	for _, e := range p.all() {
+	for e := range p.all() {
 		s := e.session.Load()
 		if s == nil || s.refresher == nil || ticks > 0 && tick-e.used.Load() > 2*ticks+1 {
 			continue
 		}
-		h := s.held.Load()
+		h := s.holds()
 		if !h.usable() || !h.expires() && s.heartbeat == 0 {
 			continue
 		}

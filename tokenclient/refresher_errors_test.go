@@ -119,17 +119,15 @@ func TestRefresherTimeout(t *testing.T) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		for name, c := range map[string]struct {
-			ctx    context.Context
-			client *http.Client
-		}{
-			"context":             {ctx, &http.Client{Transport: hang}},
-			"http.Client.Timeout": {t.Context(), &http.Client{Transport: hang, Timeout: time.Minute}},
+		for name, c := range map[string]struct{ context, client time.Duration }{
+			"context":             {time.Minute, 0},
+			"http.Client.Timeout": {time.Hour, time.Minute},
 		} {
-			r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh", HTTPClient: c.client}
-			_, err := r.Refresh(c.ctx, plantedToken)
+			ctx, cancel := context.WithTimeout(t.Context(), c.context)
+			defer cancel()
+			client := &http.Client{Transport: hang, Timeout: c.client}
+			r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh", HTTPClient: client}
+			_, err := r.Refresh(ctx, plantedToken)
 			e := tokenError(t, err)
 			if !e.Timeout() || !e.Temporary() || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tokenclient.ErrNotPresented) {
 				t.Errorf("%s: wrong kind of error: %v", name, err)

@@ -23,10 +23,10 @@ type settings struct {
 	refreshBefore time.Duration
 	timeout       time.Duration
 	heartbeat     time.Duration
-	refused       func(*http.Response) bool           // nil: the status is 401
+	isRefusal     func(*http.Response) bool           // nil: the status is 401
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         *observers                          // never nil
-	pool          *Pool                               // whose sessions have the settings; nil: nobody's
+	host          host                                // never nil
 }
 
 // observers are whom a session tells what happens.
@@ -51,8 +51,9 @@ func newSettings(c *Config) (*settings, error) {
 		refreshBefore: c.RefreshBefore,
 		timeout:       c.RefreshTimeout,
 		heartbeat:     c.Heartbeat,
-		refused:       c.Rejected,
+		isRefusal:     c.Rejected,
 		findRenewed:   c.Renewed,
+		host:          alone{},
 		hooks:         &noObservers,
 	}
 	if s.timeout == 0 {
@@ -93,10 +94,10 @@ func identical(a, b any) bool {
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
-// rejected reports whether resp says that the server refused the token.
-func (s *settings) rejected(resp *http.Response) bool {
-	if s.refused != nil {
-		return s.refused(resp)
+// refusedBy reports whether resp says that the server refused the token.
+func (s *settings) refusedBy(resp *http.Response) bool {
+	if s.isRefusal != nil {
+		return s.isRefusal(resp)
 	}
 	return resp.StatusCode == http.StatusUnauthorized
 }

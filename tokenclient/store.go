@@ -48,7 +48,7 @@ type Store interface {
 	// most once, with the record that it has just written: its Token is the one
 	// to present, its Announced counts this presentation too.
 	//
-	// timeout is the longest that fn may run. fn's context ends after timeout,
+	// timeout is the longest that fn may run, at most an hour. fn's context ends after timeout,
 	// not with ctx, and not when the hold is lost, because an answer must not be
 	// thrown away; it carries ctx's values. fn makes one presentation; for a
 	// second one, call Refresh again. fn must not call the store for the same

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
 )
@@ -118,15 +116,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !attach {
 		return t.base().RoundTrip(req)
 	}
-	h := s.held.Load()
-	if s.calmAbout(h) == nil {
-		if h, err = s.current(req.Context()); err != nil {
-			return nil, refuse(req, err)
-		}
+	h, err := s.current(req.Context())
+	if err != nil {
+		return nil, refuse(req, err)
 	}
 	body, sent := replay.New(req, t.replayOptions()), s.sendTime()
 	resp, err := t.send(req, s, h, body)
-	if err != nil || !s.rejected(resp) {
+	if err != nil || !s.refusedBy(resp) {
 		body.HandOver()
 		s.renewedBy(resp, h, sent)
 		return resp, err
@@ -154,7 +150,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 		body.HandOver()
 		return resp, nil
 	}
-	if _, ok := s.mayRenew(h, req.URL); !ok {
+	if !s.refused(h, req.URL).again {
 		body.HandOver()
 		return resp, nil
 	}
@@ -174,7 +170,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	} else {
 		discard(resp.Body)
 	}
-	h, err := s.renewed(req.Context(), h)
+	h, err := s.insteadOf(req.Context(), h)
 	if err != nil {
 		again.Close()
 		return nil, err
@@ -183,8 +179,8 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	sent := s.sendTime()
 	resp, err = t.send(req, s, h, again)
 	if err == nil {
-		refused := s.rejected(resp)
-		s.judge(h, refused)
+		refused := s.refusedBy(resp)
+		s.replayed(h, refused)
 		if refused {
 			s.tellRejected(req, h)
 		} else {
@@ -201,7 +197,7 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Bod
 	ctx := body.Context(req.Context())
 	if ready := h.value[0] != ""; ready {
 		r = req.WithContext(ctx)
-		r.Header = s.headerWith(req.Header, h)
+		r.Header = withHeader(req.Header, s.header, h.value[:])
 		body.Attach(r)
 	} else if r, err = s.attached(ctx, req, h, body); err != nil {
 		return nil, refuse(r, err)
@@ -295,28 +291,4 @@ func discard(body io.ReadCloser) {
 	defer stop.Stop()
 	_, _ = io.CopyN(io.Discard, body, discardBytes)
 	_ = body.Close()
-}
-
-// tellRejected tells that an answer to req, which was sent with h, refused it.
-func (s *Session) tellRejected(req *http.Request, h *held) {
-	if s.hooks.log == nil && s.hooks.Rejected == nil {
-		return // thousands may be refused at once
-	}
-	method, to := req.Method, origin.Of(req.URL).String()
-	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", to)
-	if s.hooks.Rejected != nil {
-		s.events.Post(func() { s.hooks.Rejected(method, to) })
-	}
-}
-
-// tellReplayed tells that req is sent again.
-func (s *Session) tellReplayed(req *http.Request) {
-	if s.hooks.log == nil && s.hooks.Replayed == nil {
-		return
-	}
-	method, to := req.Method, origin.Of(req.URL).String()
-	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", to)
-	if s.hooks.Replayed != nil {
-		s.events.Post(func() { s.hooks.Replayed(method, to) })
-	}
 }
