@@ -16,8 +16,10 @@ const closers = 32
 // saved. Refreshes in line are not begun any more. Requests and calls fail with
 // ErrClosed from then on.
 //
-// The error joins those of the sessions, and is ctx's too if that ends first. Close
-// may be called again, and does again what is left to do.
+// When ctx ends it still waits for refresh tokens that a server may have already, as
+// [Session.Close] does, and for as long. The error joins those of the sessions, and is
+// ctx's too if something was not waited for. Close may be called again, and does again what
+// is left to do.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true

@@ -184,7 +184,11 @@ func (s *Session) refresh(h *held, cause Cause) (next *held, err error) {
 	if next != nil || err != nil {
 		return next, err
 	}
-	return s.land(f, s.exchangeOnce(f))
+	res, presented := s.exchangeOnce(f)
+	if presented {
+		defer s.work.presented()
+	}
+	return s.land(f, res)
 }
 
 // land ends f with what it came to.
@@ -203,12 +207,18 @@ func (s *Session) land(f flight, res result) (*held, error) {
 	return e.held, e.err
 }
 
+// errLeft is the result of a refresh that Close came before.
+var errLeft = fmt.Errorf("%w: %w", ErrNotPresented, ErrClosed)
+
 // exchangeOnce has the store let this session exchange the refresh token, and once more if the
-// answer was lost.
-func (s *Session) exchangeOnce(f flight) (res result) {
+// answer was lost. presented says whether the server may have it: Close waits then.
+func (s *Session) exchangeOnce(f flight) (res result, presented bool) {
 	tries := 0
 	present := func(ctx context.Context, stored Record) (*Token, error) {
 		current := f.current(stored)
+		if presented = presented || s.work.present(); !presented {
+			return nil, asTokenError(errLeft, current.Token)
+		}
 		if tries = current.Announced; tries > 1 && s.waiting.Load() == 0 {
 			return nil, asTokenError(ErrAnnounced, current.Token)
 		}
@@ -226,7 +236,7 @@ func (s *Session) exchangeOnce(f flight) (res result) {
 		res.record, res.err = s.exchangeInTurn(lifetime, f.seen, true, present)
 	}
 	res.record.Announced = max(res.record.Announced, tries)
-	return res
+	return res, presented
 }
 
 // exchangeInTurn is exchange when it is s's turn; again: for the second try of a refresh.

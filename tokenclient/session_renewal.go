@@ -56,8 +56,8 @@ func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
 		s.note(slog.LevelDebug, "token in an answer ignored", "err", err)
 		return
 	}
-	_, alone := s.store.(*ownStore) // to store it there would be one memory for another
-	s.change(func(st *state, now time.Time) effects { return st.renewedBy(h, t, !alone, now) })
+	keep := !s.storeless() // it would be one memory for another
+	s.change(func(st *state, now time.Time) effects { return st.renewedBy(h, t, keep, now) })
 	s.storeSoon()
 }
 

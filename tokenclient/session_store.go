@@ -38,6 +38,12 @@ func errHangs(name string) error {
 	return fmt.Errorf("%w: %s did not return when its context ended: %w", errBroken, name, context.DeadlineExceeded)
 }
 
+// storeless reports whether the token lives in memory only.
+func (s *Session) storeless() bool {
+	_, own := s.store.(*ownStore)
+	return own
+}
+
 // load is Store.Load, whatever the Store does.
 func (s *Session) load(ctx context.Context) (r Record, err error) {
 	err = s.contain("Store.Load", func() (err error) {
@@ -173,6 +179,8 @@ func (s *Session) saveAll(ctx context.Context) (errs []error) {
 		s.saveFailed(err)
 		errs = append(errs, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	for _, e := range s.unsaved.all() {
 		if s.saveAgain(ctx, e) != nil {
 			errs = append(errs, e)

@@ -26,6 +26,10 @@ type work struct {
 	closed  bool
 	running int
 	now     *atWork // nil: nothing runs
+
+	presenting int           // refresh tokens that the server may have, and whose successors are not stored yet
+	landed     chan struct{} // closed when presenting is 0; nil: nobody waits for it
+	left       bool          // Close has ended without waiting: nothing is presented any more
 }
 
 // atWork is what there is while something runs. It does not change.
@@ -100,6 +104,38 @@ func (w *work) close() *atWork {
 	return w.now
 }
 
+// present reports whether a refresh token may be presented. presented follows, when its
+// successor is stored or it is known that there is none.
+func (w *work) present() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.left {
+		w.presenting++
+	}
+	return !w.left
+}
+
+func (w *work) presented() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.presenting--; w.presenting == 0 && w.landed != nil {
+		close(w.landed)
+		w.landed = nil
+	}
+}
+
+// leave is for a Close that does not wait any longer: from then on nothing is presented. If
+// something is, it returns a channel that is closed when that is over.
+func (w *work) leave() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = true
+	if w.presenting > 0 && w.landed == nil {
+		w.landed = make(chan struct{})
+	}
+	return w.landed
+}
+
 // lifetime is the context of what s does by itself. It is for what runs between begin and
 // finish.
 func (s *Session) lifetime() context.Context { return s.work.current().lifetime }
@@ -114,13 +150,18 @@ func (s *Session) pause(retry *limit.Retry) {
 	}
 }
 
-// closePatience is how long Close waits for a refresh that has not got hold of the
-// stored token yet. It is long enough for one that has just begun, and ends the
-// wait for another process.
-const closePatience = time.Second
+const (
+	// closePatience is how long Close waits for a refresh that has not got hold of the
+	// stored token yet. It is long enough for one that has just begun, and ends the
+	// wait for another process.
+	closePatience = time.Second
 
-// await waits until w, the work of a session that is closed, is done. w may be nil.
-func (w *atWork) await(ctx context.Context) error {
+	// closeStoreTime is how long Close gives the Store when its context has ended.
+	closeStoreTime = 10 * time.Second
+)
+
+// await waits until w, the work of s, which is closed, is done. w may be nil.
+func (s *Session) await(ctx context.Context, w *atWork) error {
 	if w == nil {
 		return nil
 	}
@@ -131,8 +172,31 @@ func (w *atWork) await(ctx context.Context) error {
 	case <-w.idle:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
 	}
+	if s.storeless() {
+		return errCloseLeft(ctx)
+	}
+	w.end()
+	if landed := s.work.leave(); landed != nil {
+		longest := time.NewTimer(s.timeout + closeStoreTime)
+		defer longest.Stop()
+		select {
+		case <-landed:
+		case <-longest.C:
+		}
+	}
+	grace := time.NewTimer(calleeGrace) // what has ended takes a moment to say so
+	defer grace.Stop()
+	select {
+	case <-w.idle:
+		return nil
+	case <-grace.C:
+		return errCloseLeft(ctx)
+	}
+}
+
+func errCloseLeft(ctx context.Context) error {
+	return fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
 }
 
 // Close ends the session: it waits for a refresh that is under way and for its
@@ -140,16 +204,24 @@ func (w *atWork) await(ctx context.Context) error {
 // and calls fail with ErrClosed from then on. Close does not log out: the stored
 // token stays.
 //
-// If a refreshed or renewed token could not be stored Close tries a last time, and
-// its error is a [*NotSavedError] if that fails: without that token the next process
-// has to log in. If ctx ends first the error is ctx's too. Close may be called again, and
-// does again what is left to do.
+// When ctx ends Close does not begin to wait for anything any more, and nothing is
+// presented to the server from then on. But it still waits for a refresh token that the
+// server may have already, for Config.RefreshTimeout and 10 seconds at most: a process that
+// ended now would leave a spent token in the Store, and with it the next process would have
+// to log in. So Close may be given a context that has ended, such as that of
+// [signal.NotifyContext] after a signal. (A session without a Store has nothing to leave,
+// and does not wait.)
+//
+// If a refreshed or renewed token could not be stored Close tries a last time, for
+// Config.RefreshTimeout at most whatever became of ctx, and its error is a [*NotSavedError] if that fails: without that token the next
+// process has to log in. If ctx ended and something was not waited for the error is ctx's
+// too. Close may be called again, and does again what is left to do.
 func (s *Session) Close(ctx context.Context) error {
 	s.change(func(st *state, _ time.Time) effects { return st.close() })
 	w := s.work.close()
 	s.host.changed(s)
-	err := w.await(ctx)
-	return errors.Join(append(s.saveAll(ctx), err)...)
+	err := s.await(ctx, w)
+	return errors.Join(append(s.saveAll(context.WithoutCancel(ctx)), err)...)
 }
 
 // abandon ends a session that nobody has seen.
