@@ -149,6 +149,7 @@ func TestHooksCauseOfJoined(t *testing.T) {
 		r.login(t)
 		time.Sleep(14 * time.Minute)
 		r.wantGet(t, 200) // begins a refresh
+		synctest.Wait()
 		r.srv.RevokeAccess("alice")
 		r.wantGet(t, 200)
 		if _, err := r.session.Refresh(t.Context()); err != nil { // a second one

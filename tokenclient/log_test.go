@@ -169,6 +169,9 @@ func TestLogLines(t *testing.T) {
 		refresh()
 		_, _ = other.session.Refresh(t.Context()) // adopts
 
+		elsewhere, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://elsewhere.example.com/", nil)
+		_, _ = r.client.Do(elsewhere)
+
 		renewed = "planted renewed"
 		r.wantGet(t, 200)
 		renewed = "planted\x00renewed"

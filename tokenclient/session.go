@@ -41,6 +41,7 @@ type Session struct {
 	control control // the login or logout that writes to the store
 	work    work
 	unsaved unsaved
+	outside outside
 }
 
 // newSession makes a session with nothing in it. store nil: the token lives in memory

@@ -302,8 +302,11 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (bool, error) {
 		return false, nil
 	}
 	attach, err := s.rules.Judge(req, s.header)
-	if attach {
+	switch {
+	case attach:
 		err = s.rules.JudgeProxy(req, t.base())
+	case err == nil:
+		s.tellOutside(req.URL)
 	}
 	if err != nil {
 		return false, fmt.Errorf("tokenclient: %w", err)
