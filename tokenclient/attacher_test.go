@@ -216,7 +216,7 @@ func TestAttacherBadToken(t *testing.T) {
 		{AccessToken: "a", TokenType: "Bearer x\r\nX-Evil: 1"},
 		{AccessToken: "a", TokenType: "two words"},
 		{AccessToken: "a", RefreshToken: "b\n"},
-		{RefreshToken: "only"},
+		{TokenType: "Bearer"},
 	} {
 		s := contractSession(t, nil)
 		err := s.SetToken(t.Context(), bad)
