@@ -148,7 +148,7 @@ func TestRenewedNotSaved(t *testing.T) {
 		r.wantGet(t, 200)
 		synctest.Wait()
 		var unsaved *tokenclient.NotSavedError
-		if err := r.session.Close(t.Context()); !errors.As(err, &unsaved) || !errors.Is(err, errHard01Disk) {
+		if err := r.session.Close(t.Context()); !errors.As(err, &unsaved) || !errors.Is(err, errNoSpace) {
 			t.Errorf("Close: %v", err)
 		}
 		kept.set(0)

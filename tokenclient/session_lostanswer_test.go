@@ -12,12 +12,12 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// Hard problem 1: the server rotated, and the client lost the answer. What a
-// killed process loses is tested with package store.
+// The server rotated, and the client lost the answer. What a killed process loses is
+// tested with package store.
 
-// TestHard01CallerCancelsBeforeCommit: the only caller leaves while the server
+// TestLostAnswerCallerLeavesBeforeCommit: the only caller leaves while the server
 // works. The refresh goes on without it.
-func TestHard01CallerCancelsBeforeCommit(t *testing.T) {
+func TestLostAnswerCallerLeavesBeforeCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true, Latency: 2 * time.Second}, nil)
 		r.login(t)
@@ -32,9 +32,9 @@ func TestHard01CallerCancelsBeforeCommit(t *testing.T) {
 	})
 }
 
-// TestHard01CallerCancelsAfterCommit: the only caller leaves when the server has
+// TestLostAnswerCallerLeavesAfterCommit: the only caller leaves when the server has
 // rotated and the answer is on its way.
-func TestHard01CallerCancelsAfterCommit(t *testing.T) {
+func TestLostAnswerCallerLeavesAfterCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
@@ -62,10 +62,10 @@ func TestHard01CallerCancelsAfterCommit(t *testing.T) {
 	})
 }
 
-// TestHard01AnswerLost: the server rotates and the connection breaks. One more
+// TestLostAnswer: the server rotates and the connection breaks. One more
 // presentation, at once, saves the session where the server has a grace period; a
 // strict server ends it. Nothing is presented again and again. On loopback.
-func TestHard01AnswerLost(t *testing.T) {
+func TestLostAnswer(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		grace     time.Duration
@@ -109,9 +109,9 @@ func TestHard01AnswerLost(t *testing.T) {
 	}
 }
 
-// TestHard01NeverALoop: an endpoint that rotates and never answers is not asked
+// TestLostAnswerNeverALoop: an endpoint that rotates and never answers is not asked
 // more and more, however many requests need it.
-func TestHard01NeverALoop(t *testing.T) {
+func TestLostAnswerNeverALoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true, ReuseGrace: time.Hour}, nil)
 		r.login(t)
@@ -140,9 +140,9 @@ func TestHard01NeverALoop(t *testing.T) {
 	})
 }
 
-// TestHard01Timeout: after a timeout the first presentation may still be on its
+// TestLostAnswerTimeout: after a timeout the first presentation may still be on its
 // way, so there is no second at once.
-func TestHard01Timeout(t *testing.T) {
+func TestLostAnswerTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true, Latency: time.Hour}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.RefreshTimeout = 3 * time.Second
@@ -166,9 +166,9 @@ func TestHard01Timeout(t *testing.T) {
 	})
 }
 
-// TestHard01AnswerUnusable: the server rotated, and what came is not a token. The
+// TestLostAnswerUnusable: the server rotated, and what came is not a token. The
 // pair is lost like that of a cut connection.
-func TestHard01AnswerUnusable(t *testing.T) {
+func TestLostAnswerUnusable(t *testing.T) {
 	for _, body := range []string{"", "<html>", `{"access_token":""}`, `{"access_token":"a` + "\x01" + `"}`} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, &tokentest.Options{InMemory: true, ReuseGrace: time.Minute}, nil)

@@ -11,9 +11,9 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// TestHard09KeptBytes: what is kept of a body without GetBody, to the byte. Base
+// TestReplayKeptBytes: what is kept of a body without GetBody, to the byte. Base
 // reads so much of it and answers 401 then.
-func TestHard09KeptBytes(t *testing.T) {
+func TestReplayKeptBytes(t *testing.T) {
 	const mib = 1 << 20
 	for _, tc := range []struct {
 		name             string
@@ -96,9 +96,9 @@ func (b *lastBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestHard09Empties: readers that return no byte and no error, and their last
+// TestReplayOddReaders: readers that return no byte and no error, and their last
 // bytes with the end, are kept whole.
-func TestHard09Empties(t *testing.T) {
+func TestReplayOddReaders(t *testing.T) {
 	for name, body := range map[string]io.Reader{
 		"EOF with the last bytes": &lastBody{t: t, text: contractPayload},
 		"Reads of nothing":        io.MultiReader(&stutter{r: strings.NewReader(contractPayload)}),
@@ -125,9 +125,9 @@ func (s *stutter) Read(p []byte) (int, error) {
 	return s.r.Read(p[:min(3, len(p))])
 }
 
-// TestHard09BrokenBodyRefused: the body broke, and the server refused what it had
+// TestReplayBrokenBodyRefused: the body broke, and the server refused what it had
 // got so far. What is kept is not the body, so it is not sent.
-func TestHard09BrokenBodyRefused(t *testing.T) {
+func TestReplayBrokenBodyRefused(t *testing.T) {
 	var sent int
 	transport := contractSession(t, nil).Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
 		sent++
@@ -146,9 +146,9 @@ func TestHard09BrokenBodyRefused(t *testing.T) {
 	}
 }
 
-// TestHard09NoReplay: the caller gets the 401 whole, and the next request a token
+// TestNoReplay: the caller gets the 401 whole, and the next request a token
 // that works.
-func TestHard09NoReplay(t *testing.T) {
+func TestNoReplay(t *testing.T) {
 	srv := newReplayServer(t, false)
 	s := srv.session(t, nil)
 	transport := s.Transport(srv.Client().Transport)
@@ -177,9 +177,9 @@ func TestHard09NoReplay(t *testing.T) {
 	}
 }
 
-// TestHard09CancelMidBody: the caller leaves while its body is on its way. It is
+// TestReplayCancelMidBody: the caller leaves while its body is on its way. It is
 // free when its body's Read ends, gets its context's error, and the body is closed.
-func TestHard09CancelMidBody(t *testing.T) {
+func TestReplayCancelMidBody(t *testing.T) {
 	srv := newReplayServer(t, false)
 	s := srv.session(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -217,9 +217,9 @@ func (c *cancelAfter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestHard09CancelWhileWaiting: the caller leaves during the refresh. Its body is
+// TestReplayCancelWhileWaiting: the caller leaves during the refresh. Its body is
 // closed, the second sending does not happen, and the refresh completes.
-func TestHard09CancelWhileWaiting(t *testing.T) {
+func TestReplayCancelWhileWaiting(t *testing.T) {
 	for _, kind := range []string{"GetBody", "stream"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		proceed, done := make(chan struct{}), make(chan struct{})

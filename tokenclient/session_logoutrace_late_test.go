@@ -15,7 +15,7 @@ import (
 
 // A Refresher that does not keep to its context may bring a pair long after a
 // logout. That is as dead as any other.
-func TestHard06LogoutRaceWithLateRefresher(t *testing.T) {
+func TestLogoutRaceWithLateRefresher(t *testing.T) {
 	bob := &tokenclient.Token{AccessToken: "bob's", RefreshToken: "bob's"}
 	for _, tc := range []struct {
 		name   string
@@ -97,7 +97,7 @@ func TestHard06LogoutRaceWithLateRefresher(t *testing.T) {
 
 // Logout forgets in memory whatever the store does, says so, and another process's
 // copy of the old login does not come back.
-func TestHard06LogoutRaceWithBrokenStore(t *testing.T) {
+func TestLogoutRaceWithBrokenStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &stepStore{Store: new(store.Memory)}
 		r := newRig(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = st, "alice" })
@@ -128,7 +128,7 @@ func TestHard06LogoutRaceWithBrokenStore(t *testing.T) {
 
 // A request that began as alice's must not be sent again as bob's: her transfer
 // would be made from his account.
-func TestHard06LogoutRaceDoesNotMixUsers(t *testing.T) {
+func TestLogoutRaceDoesNotMixUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true}, nil)
 		release := make(chan struct{})
@@ -151,7 +151,7 @@ func TestHard06LogoutRaceDoesNotMixUsers(t *testing.T) {
 }
 
 // A logout with a context that has ended already still forgets.
-func TestHard06LogoutRaceWithEndedContext(t *testing.T) {
+func TestLogoutRaceWithEndedContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.Store, c.Key = new(store.Memory), "alice"

@@ -40,9 +40,9 @@ func (b *endlessBody) Close() error {
 	return nil
 }
 
-// TestHard09Drain: the refused answer is read to its end so that its connection
+// TestDrain: the refused answer is read to its end so that its connection
 // can be used again, but not if that is much or takes long.
-func TestHard09Drain(t *testing.T) {
+func TestDrain(t *testing.T) {
 	for name, stall := range map[string]bool{"much": false, "long": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -77,9 +77,9 @@ func TestHard09Drain(t *testing.T) {
 	}
 }
 
-// TestHard09DrainOnTheWire: the same with real connections, and with compressed
+// TestDrainOnTheWire: the same with real connections, and with compressed
 // answers, which net/http unpacks while they are read.
-func TestHard09DrainOnTheWire(t *testing.T) {
+func TestDrainOnTheWire(t *testing.T) {
 	answers := map[string]func(http.ResponseWriter, *http.Request){
 		"10 MiB": func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.CopyN(w, &replayPattern{left: 10 << 20}, 10<<20)
@@ -127,9 +127,9 @@ func TestHard09DrainOnTheWire(t *testing.T) {
 	}
 }
 
-// TestHard09ConnectionLimit: with one connection per host, the refused answer must
+// TestDrainConnectionLimit: with one connection per host, the refused answer must
 // be out of the way before the refresh needs the connection.
-func TestHard09ConnectionLimit(t *testing.T) {
+func TestDrainConnectionLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var base *http.Transport
 		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {

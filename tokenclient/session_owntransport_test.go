@@ -19,7 +19,7 @@ import (
 
 // The refreshers of this package may be given the session's own client: what goes
 // to their own endpoint goes out bare, and a 401 there is not refreshed.
-func TestHard05OwnTransport(t *testing.T) {
+func TestOwnTransport(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		own  func(*tokentest.Server, *http.Client) tokenclient.Refresher
@@ -76,7 +76,7 @@ func TestHard05OwnTransport(t *testing.T) {
 }
 
 // Hooks may call whatever they like.
-func TestHard05OwnTransportInHooks(t *testing.T) {
+func TestOwnTransportInHooks(t *testing.T) {
 	calls := map[string]func(*rig, context.Context) error{
 		"Token":   func(r *rig, ctx context.Context) error { _, err := r.session.Token(ctx); return err },
 		"request": func(r *rig, ctx context.Context) error { _, err := r.get(ctx); return err },
@@ -135,7 +135,7 @@ func (h callingHandler) Handle(ctx context.Context, _ slog.Record) error {
 	return nil
 }
 
-func TestHard05OwnTransportInLogger(t *testing.T) {
+func TestOwnTransportInLogger(t *testing.T) {
 	var s *tokenclient.Session
 	logged := make(chan struct{}, 100)
 	logger := slog.New(callingHandler{slog.DiscardHandler, func(ctx context.Context) {
@@ -170,7 +170,7 @@ func TestHard05OwnTransportInLogger(t *testing.T) {
 }
 
 // The refresh needs the one connection that the 401 came by.
-func TestHard05OwnTransportWithOneConnection(t *testing.T) {
+func TestOwnTransportWithOneConnection(t *testing.T) {
 	srv := tokentest.NewServer(t, nil)
 	base := srv.Client().Transport.(*http.Transport).Clone()
 	base.MaxConnsPerHost = 1
@@ -208,7 +208,7 @@ func TestHard05OwnTransportWithOneConnection(t *testing.T) {
 
 // A 401 whose body never ends is not read to its end, and does not hold the
 // connection that the refresh needs.
-func TestHard05OwnTransportBehindEndlessRejection(t *testing.T) {
+func TestOwnTransportBehindEndlessRejection(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		more func(http.ResponseWriter)

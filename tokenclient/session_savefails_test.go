@@ -13,7 +13,7 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-var errHard01Disk = errors.New("no space left on device")
+var errNoSpace = errors.New("no space left on device")
 
 // unsavedStore keeps a record in store.Memory, but fails to write what a refresh or
 // an answer brought as often as it is told.
@@ -58,7 +58,7 @@ func (s *unsavedStore) Refresh(ctx context.Context, key string, seen tokenclient
 	var stored tokenclient.Record
 	again := func(ctx context.Context) (err error) {
 		if s.failing() {
-			return errHard01Disk
+			return errNoSpace
 		}
 		stored, err = s.Memory.Refresh(ctx, key, seen, timeout, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
 			return t, nil
@@ -80,14 +80,14 @@ func (s *unsavedStore) Refresh(ctx context.Context, key string, seen tokenclient
 func (s *unsavedStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (r tokenclient.Record, err error) {
 	again := func(ctx context.Context) (err error) {
 		if s.failing() {
-			return errHard01Disk
+			return errNoSpace
 		}
 		if r, err = s.Memory.Save(ctx, key, seen, t); errors.Is(err, tokenclient.ErrNoToken) {
 			err = tokenclient.ErrReplaced // by a logout
 		}
 		return err
 	}
-	if err = again(ctx); errors.Is(err, errHard01Disk) && t.RefreshToken != seen.Token.RefreshToken {
+	if err = again(ctx); errors.Is(err, errNoSpace) && t.RefreshToken != seen.Token.RefreshToken {
 		err = tokenclient.NewNotSavedError(key, t, err, again)
 	}
 	return r, err
@@ -125,10 +125,10 @@ func (r *saveRig) stored(t *testing.T) string {
 	return rec.Token.RefreshToken
 }
 
-// TestHard01SaveFails: the new pair cannot be stored. It is used all the same, the
+// TestSaveFails: the new pair cannot be stored. It is used all the same, the
 // program is told, and the save is tried again, less and less often, until it
 // works.
-func TestHard01SaveFails(t *testing.T) {
+func TestSaveFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaveRig(t)
 		const fails = 6
@@ -150,7 +150,7 @@ func TestHard01SaveFails(t *testing.T) {
 		}
 		for _, err := range r.failed {
 			var unsaved *tokenclient.NotSavedError
-			if !errors.As(err, &unsaved) || !errors.Is(err, errHard01Disk) || unsaved.Token.RefreshToken != now.RefreshToken {
+			if !errors.As(err, &unsaved) || !errors.Is(err, errNoSpace) || unsaved.Token.RefreshToken != now.RefreshToken {
 				t.Errorf("SaveFailed with %v", err)
 			}
 		}
@@ -167,10 +167,10 @@ func TestHard01SaveFails(t *testing.T) {
 	})
 }
 
-// TestHard01NeverTheOldPair: while nothing can be stored, further refreshes
+// TestSaveFailsNeverTheOldPair: while nothing can be stored, further refreshes
 // present what was issued last, and when the disk has room again, that is what
 // the store gets.
-func TestHard01NeverTheOldPair(t *testing.T) {
+func TestSaveFailsNeverTheOldPair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaveRig(t)
 		r.store.set(1 << 30)
@@ -190,9 +190,9 @@ func TestHard01NeverTheOldPair(t *testing.T) {
 	})
 }
 
-// TestHard01CloseReports: Close makes the last attempt, says what is lost if that
+// TestSaveFailsCloseReports: Close makes the last attempt, says what is lost if that
 // fails, and can be called again.
-func TestHard01CloseReports(t *testing.T) {
+func TestSaveFailsCloseReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaveRig(t)
 		r.store.set(1 << 30)
@@ -205,7 +205,7 @@ func TestHard01CloseReports(t *testing.T) {
 		began := time.Now()
 		err = r.session.Close(t.Context())
 		var unsaved *tokenclient.NotSavedError
-		if !errors.As(err, &unsaved) || unsaved.Token.RefreshToken != now.RefreshToken || unsaved.Key != "alice" || !errors.Is(err, errHard01Disk) {
+		if !errors.As(err, &unsaved) || unsaved.Token.RefreshToken != now.RefreshToken || unsaved.Key != "alice" || !errors.Is(err, errNoSpace) {
 			t.Fatalf("Close: %v, want a *NotSavedError with the new token", err)
 		}
 		if took := time.Since(began); took != 0 {
@@ -224,9 +224,9 @@ func TestHard01CloseReports(t *testing.T) {
 	})
 }
 
-// TestHard01LogoutWhileUnsaved: a logout ends the attempts, so that no save brings
+// TestSaveFailsLogout: a logout ends the attempts, so that no save brings
 // the session back, and nothing is left for Close to report.
-func TestHard01LogoutWhileUnsaved(t *testing.T) {
+func TestSaveFailsLogout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaveRig(t)
 		r.store.set(3)

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// Hard problem 9: a replay sends an empty, truncated or hanging body, returns the
-// wrong response, or leaks the first one.
+// What is to be kept from happening: a replay sends an empty, truncated or hanging body,
+// returns the wrong response, or leaks the first one.
 
 var errReplayBody = errors.New("the disk is gone")
 
@@ -21,8 +21,8 @@ const (
 	replayHuge  = 100 << 20
 )
 
-// hard09Bodies are the kinds of bodies that programs send.
-var hard09Bodies = []struct {
+// replayBodies are the kinds of bodies that programs send.
+var replayBodies = []struct {
 	name  string
 	huge  bool
 	make  func(size int64) io.Reader
@@ -63,9 +63,9 @@ type oneByteReader struct{ r io.Reader }
 
 func (r oneByteReader) Read(p []byte) (int, error) { return r.r.Read(p[:min(1, len(p))]) }
 
-// TestHard09BodyRead: the server reads the whole body and refuses then.
-func TestHard09BodyRead(t *testing.T) {
-	for _, tc := range hard09Bodies {
+// TestReplayBodyRead: the server reads the whole body and refuses then.
+func TestReplayBodyRead(t *testing.T) {
+	for _, tc := range replayBodies {
 		t.Run(tc.name, func(t *testing.T) {
 			size := int64(replaySmall)
 			if tc.huge {
@@ -101,11 +101,11 @@ func TestHard09BodyRead(t *testing.T) {
 	}
 }
 
-// TestHard09BodyUnread: the server refuses at once, and closes the connection
+// TestReplayBodyUnread: the server refuses at once, and closes the connection
 // while the body is on its way. Whatever comes of it, no server ever accepts a
 // body that is not whole, and the next request works.
-func TestHard09BodyUnread(t *testing.T) {
-	for _, tc := range hard09Bodies {
+func TestReplayBodyUnread(t *testing.T) {
+	for _, tc := range replayBodies {
 		t.Run(tc.name, func(t *testing.T) {
 			size := int64(replaySmall)
 			if tc.huge {
@@ -154,8 +154,8 @@ func TestHard09BodyUnread(t *testing.T) {
 	}
 }
 
-// TestHard09BodyFails: a body whose Read fails fails the request, with its error.
-func TestHard09BodyFails(t *testing.T) {
+// TestReplayBodyFails: a body whose Read fails fails the request, with its error.
+func TestReplayBodyFails(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		srv := newReplayServer(t, early)
 		s := srv.session(t, nil)

@@ -49,10 +49,10 @@ func (b *ownedBody) Close() error {
 	return nil
 }
 
-// TestHard09FirstSendingEnds: the transport may go on reading the first body when
+// TestReplayFirstSendingEnds: the transport may go on reading the first body when
 // its answer has been closed; net/http does. No byte that it takes then may be
 // missing from the second sending.
-func TestHard09FirstSendingEnds(t *testing.T) {
+func TestReplayFirstSendingEnds(t *testing.T) {
 	const size = 100_000
 	for i := range 50 {
 		var n int
@@ -144,10 +144,10 @@ type closeBoth struct {
 
 func (b *closeBoth) Close() error { return b.also.Close() }
 
-// TestHard09BlockedBody: a Read of the body does not end. It is handed on to the second
+// TestReplayBlockedBody: a Read of the body does not end. It is handed on to the second
 // sending, which the server refuses too; that 401 is handed back, and the body closed
 // once, which is what ends the Read.
-func TestHard09BlockedBody(t *testing.T) {
+func TestReplayBlockedBody(t *testing.T) {
 	for _, closeAtOnce := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			s := contractSession(t, nil)
@@ -175,10 +175,10 @@ func TestHard09BlockedBody(t *testing.T) {
 	}
 }
 
-// TestHard09BlockedBodyCancelled: a body with a GetBody is not asked for another while a
+// TestReplayBlockedBodyCancelled: a body with a GetBody is not asked for another while a
 // Read of it is at work, and the caller need not wait for that longer than its context
 // lasts.
-func TestHard09BlockedBodyCancelled(t *testing.T) {
+func TestReplayBlockedBodyCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := contractSession(t, nil)
 		base, reader := blockedBase(t, false)
@@ -205,10 +205,10 @@ func TestHard09BlockedBodyCancelled(t *testing.T) {
 	})
 }
 
-// TestHard09PipeOnTheWire: the same with a server that answers before the writer
+// TestReplayPipeOnTheWire: the same with a server that answers before the writer
 // of a pipe has written anything. If net/http has not begun to read, the body is
 // as good as new and is sent again; else the 401 comes back.
-func TestHard09PipeOnTheWire(t *testing.T) {
+func TestReplayPipeOnTheWire(t *testing.T) {
 	srv := newReplayServer(t, true)
 	srv.close = true
 	s := srv.session(t, nil)

@@ -20,7 +20,7 @@ func (r *rig) withConnections(t *testing.T, n int) {
 }
 
 // That no goroutine is left is what the bubble checks when it ends.
-func TestHard07StormOfRevokedToken(t *testing.T) {
+func TestStormOfRevokedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := many(10_000)
 		r := newRig(t, slow(), nil)
@@ -45,7 +45,7 @@ func TestHard07StormOfRevokedToken(t *testing.T) {
 	})
 }
 
-func TestHard07StormOfRejections(t *testing.T) {
+func TestStormOfRejections(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		accepted bool
@@ -84,7 +84,7 @@ func TestHard07StormOfRejections(t *testing.T) {
 // An endpoint that always answers 401 must not cost a refresh each time, however
 // slowly it is asked. What is allowed is one for each hour, the longest interval,
 // after the first few.
-func TestHard07StormSlowerThanTheWindow(t *testing.T) {
+func TestStormSlowerThanTheWindow(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		every time.Duration
@@ -122,7 +122,7 @@ func TestHard07StormSlowerThanTheWindow(t *testing.T) {
 
 // Tokens that are really revoked, and good after a refresh, are refreshed each
 // time: the guard is for those that are not.
-func TestHard07StormGuardLetsHonestRevocationsPass(t *testing.T) {
+func TestStormGuardLetsHonestRevocationsPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
 		r.login(t)
@@ -137,7 +137,7 @@ func TestHard07StormGuardLetsHonestRevocationsPass(t *testing.T) {
 
 // After a storm the session heals by itself, within the longest interval, and is
 // then as it was before.
-func TestHard07StormEnds(t *testing.T) {
+func TestStormEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
 		r.login(t)
@@ -165,7 +165,7 @@ func TestHard07StormEnds(t *testing.T) {
 }
 
 // A new token that is inside the window at once is not refreshed per request.
-func TestHard07StormOfShortTokens(t *testing.T) {
+func TestStormOfShortTokens(t *testing.T) {
 	for _, tc := range []struct {
 		name             string
 		lifetime, before time.Duration

@@ -28,7 +28,7 @@ func newInternal(t *testing.T, refresh RefresherFunc) *Session {
 // A flight that was begun for an older generation has nothing to do, and may end
 // at once with the very token that somebody who joined it was just refused. The
 // test holds the flight open at that moment.
-func TestHard03JoinerIsNotHandedTheRejectedToken(t *testing.T) {
+func TestJoinerIsNotHandedTheRejectedToken(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		again func(*Session, context.Context, *held) (*held, error)

@@ -26,7 +26,7 @@ func holdRejections(base http.RoundTripper, release <-chan struct{}) roundTrip {
 	}
 }
 
-func TestHard03LateRejections(t *testing.T) {
+func TestLateRejections(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		o    tokentest.Options
@@ -75,7 +75,7 @@ func TestHard03LateRejections(t *testing.T) {
 
 // A server may issue the same text again: only generations tell which token was
 // refused.
-func TestHard03LateRejectionOfTheSameText(t *testing.T) {
+func TestLateRejectionsOfTheSameText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 50
 		var refreshes atomic.Int32
@@ -113,7 +113,7 @@ func TestHard03LateRejectionOfTheSameText(t *testing.T) {
 
 // Whoever joins a flight that ends in the very token that was refused gets the
 // 401, and does not go round again.
-func TestHard03FlightEndsInTheSameToken(t *testing.T) {
+func TestLateRejectionsEndInTheSameToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 10
 		var refreshes, sent atomic.Int32
@@ -138,7 +138,7 @@ func TestHard03FlightEndsInTheSameToken(t *testing.T) {
 	})
 }
 
-func TestHard03LateRefreshRejected(t *testing.T) {
+func TestLateRejectionsWithoutTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refreshes atomic.Int32
 		refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
@@ -171,7 +171,7 @@ func TestHard03LateRefreshRejected(t *testing.T) {
 }
 
 // A rejection that comes when the session is over does not revive it.
-func TestHard03LateRejectionAfterLogout(t *testing.T) {
+func TestLateRejectionsAfterLogout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true}, nil)
 		release := make(chan struct{})

@@ -20,7 +20,7 @@ func slow() *tokentest.Options {
 }
 
 // Whoever leaves is free at once, and nobody else notices.
-func TestHard04FlightOutlivesThoseWhoLeave(t *testing.T) {
+func TestWaitersLeave(t *testing.T) {
 	const n = 10
 	for _, tc := range []struct {
 		name   string
@@ -73,7 +73,7 @@ func TestHard04FlightOutlivesThoseWhoLeave(t *testing.T) {
 }
 
 // The flight's place is not free because its first waiter left.
-func TestHard04FlightIsJoinedAfterItsLeaderLeft(t *testing.T) {
+func TestWaitersJoinAfterTheFirstLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, slow(), nil)
 		r.login(t)
@@ -89,7 +89,7 @@ func TestHard04FlightIsJoinedAfterItsLeaderLeft(t *testing.T) {
 	})
 }
 
-func TestHard04FlightDoesNotHoldUpShortDeadline(t *testing.T) {
+func TestWaitersShortDeadline(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		call func(*rig, context.Context) error
@@ -128,7 +128,7 @@ func TestHard04FlightDoesNotHoldUpShortDeadline(t *testing.T) {
 	}
 }
 
-func TestHard04FlightEndsAtItsOwnDeadline(t *testing.T) {
+func TestWaitersRefreshTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true, Latency: time.Hour}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.RefreshTimeout = 5 * time.Second
@@ -152,7 +152,7 @@ func TestHard04FlightEndsAtItsOwnDeadline(t *testing.T) {
 }
 
 // What a caller put into its context is no business of everybody's refresh.
-func TestHard04FlightHasNothingOfTheCallersContext(t *testing.T) {
+func TestWaitersKeepTheirContext(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
 		var hosts atomic.Int32
@@ -185,7 +185,7 @@ func TestHard04FlightHasNothingOfTheCallersContext(t *testing.T) {
 
 // With a valid token a request needs none of the session's locks. Real sockets: a
 // mutex that is waited for hangs a bubble.
-func TestHard04ValidTokenNeedsNoLock(t *testing.T) {
+func TestSessionValidTokenNeedsNoLock(t *testing.T) {
 	r := newRig(t, nil, nil)
 	r.login(t)
 	unlock := tokenclient.LockSession(r.session)

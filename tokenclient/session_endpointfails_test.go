@@ -18,11 +18,11 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// Hard problem 8: a transient failure is treated as a logout, or a resource's 401
-// destroys a good refresh token.
+// What is to be kept from happening: a transient failure is treated as a logout, or a
+// resource's 401 destroys a good refresh token.
 
-// hard08Failure is what the token endpoint does from some moment on.
-type hard08Failure struct {
+// endpointFailure is what the token endpoint does from some moment on.
+type endpointFailure struct {
 	name  string
 	json  bool // the endpoint is not OAuth's
 	fault *tokentest.Fault
@@ -38,76 +38,76 @@ type hard08Failure struct {
 	retryAfter time.Duration
 }
 
-func hard08Fault(status int, body string) *tokentest.Fault {
+func answerFault(status int, body string) *tokentest.Fault {
 	return &tokentest.Fault{Status: status, Body: body}
 }
 
-const hard08HTML = "<!DOCTYPE html><html><body><h1>Bad Gateway</h1></body></html>"
+const proxyHTML = "<!DOCTYPE html><html><body><h1>Bad Gateway</h1></body></html>"
 
-var hard08Failures = []hard08Failure{
+var endpointFailures = []endpointFailure{
 	{name: "timeout", late: true, temporary: true, timeout: true, presented: 1},
 	{name: "DNS", unset: true, err: &net.DNSError{Err: "no such host", Name: "auth.example.com", IsNotFound: true}, temporary: true},
 	{name: "connection refused", unset: true, err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}, temporary: true},
 	{name: "connection reset", err: &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, temporary: true, presented: 2},
 	{name: "connection cut", fault: &tokentest.Fault{Cut: true}, temporary: true, presented: 2},
 	{name: "answer cut", fault: &tokentest.Fault{Status: 200, Cut: true, Body: `{"access_token":"x`, Header: http.Header{"Content-Length": {"1000"}}}, temporary: true, presented: 2},
-	{name: "408", fault: hard08Fault(408, ""), temporary: true, status: 408, presented: 1},
-	{name: "425", fault: hard08Fault(425, ""), temporary: true, status: 425, presented: 1},
+	{name: "408", fault: answerFault(408, ""), temporary: true, status: 408, presented: 1},
+	{name: "425", fault: answerFault(425, ""), temporary: true, status: 425, presented: 1},
 	{name: "429", fault: &tokentest.Fault{Status: 429, Header: http.Header{"Retry-After": {"90"}}}, temporary: true, status: 429, presented: 1, retryAfter: 90 * time.Second},
-	{name: "500", fault: hard08Fault(500, ""), temporary: true, status: 500, presented: 2},
-	{name: "502 HTML", fault: hard08Fault(502, hard08HTML), temporary: true, status: 502, presented: 2},
+	{name: "500", fault: answerFault(500, ""), temporary: true, status: 500, presented: 2},
+	{name: "502 HTML", fault: answerFault(502, proxyHTML), temporary: true, status: 502, presented: 2},
 	{name: "503", fault: &tokentest.Fault{Status: 503, Header: http.Header{"Retry-After": {"120"}}}, temporary: true, status: 503, presented: 1, retryAfter: 2 * time.Minute},
-	{name: "503 invalid_grant", fault: hard08Fault(503, `{"error":"invalid_grant"}`), temporary: true, status: 503, presented: 2},
-	{name: "200 not JSON", fault: hard08Fault(200, "welcome"), temporary: true, status: 200, presented: 2},
-	{name: "200 HTML", fault: hard08Fault(200, hard08HTML), temporary: true, status: 200, presented: 2},
-	{name: "200 empty", fault: hard08Fault(200, ""), temporary: true, status: 200, presented: 2},
-	{name: "200 empty token", fault: hard08Fault(200, `{"access_token":"","refresh_token":"r"}`), temporary: true, status: 200, presented: 2},
-	{name: "200 truncated", fault: hard08Fault(200, `{"access_token":"a","refresh_token":"b`), temporary: true, status: 200, presented: 2},
-	{name: "200 line break in token", fault: hard08Fault(200, `{"access_token":"a\nb","refresh_token":"b"}`), temporary: true, status: 200, presented: 2},
-	{name: "10 MiB", fault: hard08Fault(200, `{"access_token":"`+strings.Repeat("x", 10<<20)+`"}`), temporary: true, status: 200, presented: 2},
-	{name: "400 invalid_grant", fault: hard08Fault(400, `{"error":"invalid_grant"}`), terminal: true, status: 400, presented: 1},
-	{name: "400 invalid_client", fault: hard08Fault(400, `{"error":"invalid_client"}`), status: 400, presented: 1},
-	{name: "400 empty", fault: hard08Fault(400, ""), status: 400, presented: 1},
-	{name: "400 temporarily_unavailable", fault: hard08Fault(400, `{"error":"temporarily_unavailable"}`), status: 400, presented: 1},
-	{name: "401 invalid_client", fault: hard08Fault(401, `{"error":"invalid_client"}`), status: 401, presented: 1},
-	{name: "401 without code", fault: hard08Fault(401, ""), status: 401, presented: 1},
-	{name: "401 without code, JSON endpoint", json: true, fault: hard08Fault(401, ""), terminal: true, status: 401, presented: 1},
-	{name: "401 invalid_client, JSON endpoint", json: true, fault: hard08Fault(401, `{"error":"invalid_client"}`), status: 401, presented: 1},
-	{name: "401 HTML, JSON endpoint", json: true, fault: hard08Fault(401, hard08HTML), status: 401, presented: 1},
-	{name: "400 invalid_grant, JSON endpoint", json: true, fault: hard08Fault(400, `{"error":"invalid_grant"}`), terminal: true, status: 400, presented: 1},
-	{name: "403", fault: hard08Fault(403, "forbidden"), status: 403, presented: 1},
-	{name: "403 HTML, JSON endpoint", json: true, fault: hard08Fault(403, hard08HTML), status: 403, presented: 1},
-	{name: "404", fault: hard08Fault(404, ""), status: 404, presented: 1},
+	{name: "503 invalid_grant", fault: answerFault(503, `{"error":"invalid_grant"}`), temporary: true, status: 503, presented: 2},
+	{name: "200 not JSON", fault: answerFault(200, "welcome"), temporary: true, status: 200, presented: 2},
+	{name: "200 HTML", fault: answerFault(200, proxyHTML), temporary: true, status: 200, presented: 2},
+	{name: "200 empty", fault: answerFault(200, ""), temporary: true, status: 200, presented: 2},
+	{name: "200 empty token", fault: answerFault(200, `{"access_token":"","refresh_token":"r"}`), temporary: true, status: 200, presented: 2},
+	{name: "200 truncated", fault: answerFault(200, `{"access_token":"a","refresh_token":"b`), temporary: true, status: 200, presented: 2},
+	{name: "200 line break in token", fault: answerFault(200, `{"access_token":"a\nb","refresh_token":"b"}`), temporary: true, status: 200, presented: 2},
+	{name: "10 MiB", fault: answerFault(200, `{"access_token":"`+strings.Repeat("x", 10<<20)+`"}`), temporary: true, status: 200, presented: 2},
+	{name: "400 invalid_grant", fault: answerFault(400, `{"error":"invalid_grant"}`), terminal: true, status: 400, presented: 1},
+	{name: "400 invalid_client", fault: answerFault(400, `{"error":"invalid_client"}`), status: 400, presented: 1},
+	{name: "400 empty", fault: answerFault(400, ""), status: 400, presented: 1},
+	{name: "400 temporarily_unavailable", fault: answerFault(400, `{"error":"temporarily_unavailable"}`), status: 400, presented: 1},
+	{name: "401 invalid_client", fault: answerFault(401, `{"error":"invalid_client"}`), status: 401, presented: 1},
+	{name: "401 without code", fault: answerFault(401, ""), status: 401, presented: 1},
+	{name: "401 without code, JSON endpoint", json: true, fault: answerFault(401, ""), terminal: true, status: 401, presented: 1},
+	{name: "401 invalid_client, JSON endpoint", json: true, fault: answerFault(401, `{"error":"invalid_client"}`), status: 401, presented: 1},
+	{name: "401 HTML, JSON endpoint", json: true, fault: answerFault(401, proxyHTML), status: 401, presented: 1},
+	{name: "400 invalid_grant, JSON endpoint", json: true, fault: answerFault(400, `{"error":"invalid_grant"}`), terminal: true, status: 400, presented: 1},
+	{name: "403", fault: answerFault(403, "forbidden"), status: 403, presented: 1},
+	{name: "403 HTML, JSON endpoint", json: true, fault: answerFault(403, proxyHTML), status: 403, presented: 1},
+	{name: "404", fault: answerFault(404, ""), status: 404, presented: 1},
 	{name: "307", fault: &tokentest.Fault{Status: 307, Header: http.Header{"Location": {"http://other.example.com/token"}}}, status: 307, presented: 1},
 }
 
-// hard08Moment is when the endpoint fails, and what a request gets then if the
+// failureMoment is when the endpoint fails, and what a request gets then if the
 // failure is not terminal.
-type hard08Moment struct {
+type failureMoment struct {
 	name    string
 	prepare func(*rig)
 	served  bool // the old token does
 	after   bool // a terminal failure shows with the request after this one
 }
 
-var hard08Moments = []hard08Moment{
+var failureMoments = []failureMoment{
 	{"access token valid", func(*rig) { time.Sleep(14 * time.Minute) }, true, true},
 	{"hard window", func(*rig) { time.Sleep(15*time.Minute - 8*time.Second) }, true, false},
 	{"expired", func(*rig) { time.Sleep(16 * time.Minute) }, false, false},
 	{"rejected", func(r *rig) { r.srv.RevokeAccess("alice") }, false, false},
 }
 
-const hard08Timeout = 5 * time.Second
+const failureTimeout = 5 * time.Second
 
-// hard08Network is the way of the Refresher to its server.
-type hard08Network struct {
+// endpointNetwork is the way of the Refresher to its server.
+type endpointNetwork struct {
 	base http.RoundTripper
-	fail atomic.Pointer[hard08Failure] // nil: all is well
+	fail atomic.Pointer[endpointFailure] // nil: all is well
 
 	presented atomic.Int32 // requests that were sent
 }
 
-func (n *hard08Network) RoundTrip(req *http.Request) (*http.Response, error) {
+func (n *endpointNetwork) RoundTrip(req *http.Request) (*http.Response, error) {
 	f := n.fail.Load()
 	if f != nil && f.unset {
 		_ = req.Body.Close()
@@ -122,11 +122,11 @@ func (n *hard08Network) RoundTrip(req *http.Request) (*http.Response, error) {
 	return n.base.RoundTrip(req)
 }
 
-func newHard08Rig(t *testing.T, f *hard08Failure) (*rig, *hard08Network) {
-	n := new(hard08Network)
+func newFailureRig(t *testing.T, f *endpointFailure) (*rig, *endpointNetwork) {
+	n := new(endpointNetwork)
 	r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
 		n.base = srv.Client().Transport
-		c.RefreshTimeout = hard08Timeout
+		c.RefreshTimeout = failureTimeout
 		oauth, json := srv.OAuth2Refresher(), srv.JSONRefresher()
 		oauth.HTTPClient = &http.Client{Transport: n}
 		json.HTTPClient = oauth.HTTPClient
@@ -139,7 +139,7 @@ func newHard08Rig(t *testing.T, f *hard08Failure) (*rig, *hard08Network) {
 }
 
 // set has the endpoint fail from now on, or work again.
-func (n *hard08Network) set(r *rig, f *hard08Failure) {
+func (n *endpointNetwork) set(r *rig, f *endpointFailure) {
 	n.fail.Store(f)
 	late := f != nil && f.late
 	r.srv.Set(func(o *tokentest.Options) {
@@ -153,20 +153,20 @@ func (n *hard08Network) set(r *rig, f *hard08Failure) {
 	}
 }
 
-// TestHard08 has the token endpoint fail in every way at every moment. The tokens
+// TestEndpointFails has the token endpoint fail in every way at every moment. The tokens
 // are given up for a terminal answer and nothing else.
-func TestHard08(t *testing.T) {
-	for _, f := range hard08Failures {
-		for _, m := range hard08Moments {
+func TestEndpointFails(t *testing.T) {
+	for _, f := range endpointFailures {
+		for _, m := range failureMoments {
 			t.Run(f.name+"/"+m.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { testHard08(t, &f, m) })
+				synctest.Test(t, func(t *testing.T) { testEndpointFails(t, &f, m) })
 			})
 		}
 	}
 }
 
-func testHard08(t *testing.T, f *hard08Failure, m hard08Moment) {
-	r, network := newHard08Rig(t, f)
+func testEndpointFails(t *testing.T, f *endpointFailure, m failureMoment) {
+	r, network := newFailureRig(t, f)
 	old := r.login(t)
 	r.wantGet(t, 200)
 	m.prepare(r)
@@ -181,7 +181,7 @@ func testHard08(t *testing.T, f *hard08Failure, m hard08Moment) {
 	default:
 		f.wantError(t, err)
 	}
-	time.Sleep(2 * hard08Timeout) // a refresh in the background ends
+	time.Sleep(2 * failureTimeout) // a refresh in the background ends
 	if n := network.presented.Load(); n != f.presented {
 		t.Errorf("the refresh token was presented %d times, want %d", n, f.presented)
 	}
@@ -211,7 +211,7 @@ func testHard08(t *testing.T, f *hard08Failure, m hard08Moment) {
 }
 
 // wantError checks what a request gets that needs the refresh that failed.
-func (f *hard08Failure) wantError(t *testing.T, err error) {
+func (f *endpointFailure) wantError(t *testing.T, err error) {
 	t.Helper()
 	var te *tokenclient.TokenError
 	var ue *url.Error

@@ -111,7 +111,7 @@ func eachRacePoint(t *testing.T, f func(t *testing.T, r *raceRig, issued bool)) 
 	}
 }
 
-func TestHard06LogoutRace(t *testing.T) {
+func TestLogoutRace(t *testing.T) {
 	eachRacePoint(t, func(t *testing.T, r *raceRig, issued bool) {
 		const n = 5
 		errs := r.wait(t, n)
@@ -147,7 +147,7 @@ func TestHard06LogoutRace(t *testing.T) {
 	})
 }
 
-func TestHard06LogoutRaceWithNextLogin(t *testing.T) {
+func TestLogoutRaceWithNextLogin(t *testing.T) {
 	eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
 		errs := r.wait(t, 1)
 		if err := r.session.Logout(t.Context()); err != nil {
@@ -182,7 +182,7 @@ func TestHard06LogoutRaceWithNextLogin(t *testing.T) {
 }
 
 // A login without a logout before it replaces the session under a refresh.
-func TestHard06LogoutRaceWithLoginAlone(t *testing.T) {
+func TestLogoutRaceWithLoginAlone(t *testing.T) {
 	eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
 		errs := r.wait(t, 1)
 		bob := r.srv.Issue("bob")

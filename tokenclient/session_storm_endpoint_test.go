@@ -14,7 +14,7 @@ import (
 )
 
 // With the token endpoint down every request is answered, and few of them ask it.
-func TestHard07StormOnBrokenEndpoint(t *testing.T) {
+func TestStormOnBrokenEndpoint(t *testing.T) {
 	for _, f := range []struct {
 		name string
 		tokentest.Fault
@@ -61,7 +61,7 @@ func TestHard07StormOnBrokenEndpoint(t *testing.T) {
 }
 
 // A refresh token that is dead is presented once, and then never again.
-func TestHard07StormOnDeadRefreshToken(t *testing.T) {
+func TestStormOnDeadRefreshToken(t *testing.T) {
 	for name, memory := range map[string]bool{"no store": false, "memory": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestHard07StormOnDeadRefreshToken(t *testing.T) {
 }
 
 // A server that says when to come back is not asked before.
-func TestHard07StormObeysRetryAfter(t *testing.T) {
+func TestStormObeysRetryAfter(t *testing.T) {
 	for _, tc := range []struct{ says, waits time.Duration }{
 		{5 * time.Minute, 5 * time.Minute},
 		{24 * time.Hour, 10 * time.Minute}, // nobody waits as long as that
@@ -129,7 +129,7 @@ func TestHard07StormObeysRetryAfter(t *testing.T) {
 
 // Protocols without a Transport have no replay to judge by, and get one refresh for
 // each half minute.
-func TestHard07StormOfRefreshRejected(t *testing.T) {
+func TestStormOfRefreshRejected(t *testing.T) {
 	for _, every := range []time.Duration{20 * time.Second, 31 * time.Second, 2 * time.Minute} {
 		t.Run(every.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -37,7 +37,7 @@ var timeOptions = []struct {
 
 // Half a day of requests, each two minutes: all succeed, no token costs more than one
 // rejection, and none more than one refresh.
-func TestHard10TimeOfServers(t *testing.T) {
+func TestTimeOfServers(t *testing.T) {
 	for _, tc := range timeOptions {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestHard10TimeOfServers(t *testing.T) {
 
 // The clock of the server is set while it runs: that costs one rejection or one
 // refresh, not one for each request.
-func TestHard10TimeJumps(t *testing.T) {
+func TestTimeJumps(t *testing.T) {
 	for _, tc := range timeOptions {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestHard10TimeJumps(t *testing.T) {
 
 // A 401 is believed over the clock: a token that should be good for hours yet is
 // refreshed.
-func TestHard10TimeOfRejectionCounts(t *testing.T) {
+func TestTimeRejectionCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: time.Hour}, nil)
 		token := r.srv.Issue("alice")
@@ -122,7 +122,7 @@ func expiring(v string, refreshes *atomic.Int64) tokenclient.RefresherFunc {
 	}
 }
 
-func TestHard10TimeOfOddLifetimes(t *testing.T) {
+func TestTimeOfOddLifetimes(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for _, tc := range []struct {
 		expiresIn   string
@@ -185,7 +185,7 @@ func TestHard10TimeOfOddLifetimes(t *testing.T) {
 
 // A token that has expired when it comes is not expired: the server has just made
 // it. Something is wrong with a clock, and only a rejection tells.
-func TestHard10TimeOfDeadOnArrival(t *testing.T) {
+func TestTimeDeadOnArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refreshes int
 		r := newFakeRig(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
@@ -205,7 +205,7 @@ func TestHard10TimeOfDeadOnArrival(t *testing.T) {
 }
 
 // What the login says is odd: the session works, and learns from the rejection.
-func TestHard10TimeOfOddLogins(t *testing.T) {
+func TestTimeOfOddLogins(t *testing.T) {
 	for name, change := range map[string]func(*tokenclient.Token){
 		"expired when it came":   func(t *tokenclient.Token) { t.Expiry = time.Now().Add(-time.Hour) },
 		"expiry before issued":   func(t *tokenclient.Token) { t.Issued, t.Expiry = t.Expiry, t.Issued },
@@ -238,7 +238,7 @@ func TestHard10TimeOfOddLogins(t *testing.T) {
 }
 
 // The stored expiry survives a restart, however long the machine was off.
-func TestHard10TimeOverRestart(t *testing.T) {
+func TestTimeOverRestart(t *testing.T) {
 	for _, off := range []time.Duration{0, time.Minute, 14 * time.Minute, time.Hour, 29 * 24 * time.Hour} {
 		for _, kind := range []string{"memory", "file"} {
 			t.Run(fmt.Sprintf("%s, off for %v", kind, off), func(t *testing.T) {
