@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -27,7 +28,7 @@ func allocsRequest(tb testing.TB, method string, headers int) *http.Request {
 	if method == http.MethodPost {
 		body = strings.NewReader("body") // has a GetBody
 	}
-	req, err := http.NewRequestWithContext(context.Background(), method, contractURL, body)
+	req, err := http.NewRequestWithContext(context.Background(), method, sessiontest.URL, body)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func allocsRequest(tb testing.TB, method string, headers int) *http.Request {
 // its header map, and nothing else: 3 allocations up to 7 headers of the caller's,
 // 5 up to 28.
 func TestAllocs(t *testing.T) {
-	if raceEnabled {
+	if sessiontest.Race {
 		t.Skip("the race detector allocates by itself")
 	}
 	for kind, change := range map[string]func(*tokenclient.Config){
@@ -56,7 +57,7 @@ func TestAllocs(t *testing.T) {
 		},
 		"any origin": func(c *tokenclient.Config) { c.Origins, c.AnyOrigin = nil, true },
 	} {
-		transport := contractSession(t, change).Transport(newAllocsBase())
+		transport := sessiontest.LoggedIn(t, change).Transport(newAllocsBase())
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			for headers := range 29 {
 				req := allocsRequest(t, method, headers)
@@ -79,10 +80,10 @@ func TestAllocs(t *testing.T) {
 
 // TestAllocsUntouched: a request that gets no token costs nothing.
 func TestAllocsUntouched(t *testing.T) {
-	if raceEnabled {
+	if sessiontest.Race {
 		t.Skip("the race detector allocates by itself")
 	}
-	transport := contractSession(t, func(c *tokenclient.Config) { c.Origins = []string{"https://other.example.com"} }).Transport(newAllocsBase())
+	transport := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Origins = []string{"https://other.example.com"} }).Transport(newAllocsBase())
 	req := allocsRequest(t, http.MethodGet, 5)
 	if got := testing.AllocsPerRun(200, func() { _, _ = transport.RoundTrip(req) }); got != 0 {
 		t.Errorf("%v allocations, want none", got)
@@ -91,10 +92,10 @@ func TestAllocsUntouched(t *testing.T) {
 
 // TestAllocsHTTP: nor does a request over plain http cost more than others.
 func TestAllocsHTTP(t *testing.T) {
-	if raceEnabled {
+	if sessiontest.Race {
 		t.Skip("the race detector allocates by itself")
 	}
-	transport := contractSession(t, func(c *tokenclient.Config) {
+	transport := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 		c.Origins, c.InsecureHTTP = []string{"http://api.example.com"}, true
 	}).Transport(newAllocsBase())
 	req := allocsRequest(t, http.MethodGet, 0)
@@ -128,7 +129,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			transport http.RoundTripper
 		}{
 			{"floor", &floorTransport{newAllocsBase(), []string{originToken}}},
-			{"ours", contractSession(b, nil).Transport(newAllocsBase())},
+			{"ours", sessiontest.LoggedIn(b, nil).Transport(newAllocsBase())},
 		} {
 			b.Run(fmt.Sprintf("%s/headers=%d", bm.name, headers), func(b *testing.B) {
 				b.ReportAllocs()
@@ -144,7 +145,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 
 // BenchmarkRoundTripParallel has all processors send with one session.
 func BenchmarkRoundTripParallel(b *testing.B) {
-	transport := contractSession(b, nil).Transport(newAllocsBase())
+	transport := sessiontest.LoggedIn(b, nil).Transport(newAllocsBase())
 	req := allocsRequest(b, http.MethodGet, 5)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -47,16 +48,16 @@ func (queryAttacher) Attach(req *http.Request, t *tokenclient.Token) error {
 // URL was the caller's, and all that made something of that showed the token.
 func TestAttacherOwnsItsRequest(t *testing.T) {
 	var sent []*http.Request
-	s := contractSession(t, func(c *tokenclient.Config) { c.Attacher = queryAttacher{} })
-	transport := s.Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = queryAttacher{} })
+	transport := s.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		sent = append(sent, req)
 		status := 200
 		if len(sent) == 1 {
 			status = 401
 		}
-		return reply(req, status), nil
+		return sessiontest.Reply(req, status), nil
 	}))
-	u, err := url.Parse(contractURL + "?a=b")
+	u, err := url.Parse(sessiontest.URL + "?a=b")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +74,7 @@ func TestAttacherOwnsItsRequest(t *testing.T) {
 		t.Errorf("the caller's request is %s, and was %s", after, before)
 	}
 	for i, r := range sent {
-		if got, want := r.URL.Query()["token"], contractAccess(i); len(got) != 1 || got[0] != want {
+		if got, want := r.URL.Query()["token"], sessiontest.Access(i); len(got) != 1 || got[0] != want {
 			t.Errorf("sending %d has the tokens %q, want %q alone", i+1, got, want)
 		}
 		r.Trailer.Set("X-Trailer", "checksum")
@@ -104,8 +105,8 @@ func TestAttacherInTheURL(t *testing.T) {
 		}
 	}))
 	defer api.Close()
-	s := contractSession(t, func(c *tokenclient.Config) { c.Attacher, c.Origins = queryAttacher{}, []string{api.URL} })
-	if err := s.SetToken(t.Context(), pair(secret, "r", 0)); err != nil {
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher, c.Origins = queryAttacher{}, []string{api.URL} })
+	if err := s.SetToken(t.Context(), sessiontest.Pair(secret, "r", 0)); err != nil {
 		t.Fatal(err)
 	}
 	client := s.Wrap(api.Client())
@@ -172,12 +173,12 @@ func TestAttacherInErrors(t *testing.T) {
 		{"raw", func(r *http.Request) error { return fmt.Errorf("GET %s failed", r.URL.Query()) }, nil},
 		{"harmless", func(*http.Request) error { return gone }, gone},
 	} {
-		s := contractSession(t, func(c *tokenclient.Config) { c.Attacher = queryAttacher{} })
-		if err := s.SetToken(t.Context(), pair(secret, "r", 0)); err != nil {
+		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = queryAttacher{} })
+		if err := s.SetToken(t.Context(), sessiontest.Pair(secret, "r", 0)); err != nil {
 			t.Fatal(err)
 		}
-		client := s.Wrap(&http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) { return nil, tc.err(r) })})
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, contractURL+"?a=b", nil)
+		client := s.Wrap(&http.Client{Transport: sessiontest.RoundTrip(func(r *http.Request) (*http.Response, error) { return nil, tc.err(r) })})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.URL+"?a=b", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

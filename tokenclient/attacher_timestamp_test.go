@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -27,28 +28,28 @@ func TestTimestampAttacher(t *testing.T) {
 			}, "X-Auth-Token", "T0", rfc},
 		} {
 			var sent http.Header
-			r := newFakeRig(t, nil, func(req *http.Request) (*http.Response, error) {
+			r := sessiontest.NewFake(t, nil, func(req *http.Request) (*http.Response, error) {
 				sent = req.Header
-				return reply(req, 200), nil
+				return sessiontest.Reply(req, 200), nil
 			}, func(c *tokenclient.Config) {
 				c.Attacher = tc.attacher
 				c.Refresher, c.Renewed = nil, tokenclient.RenewedHeader("X")
 			})
-			r.give(t, pair("T0", "", 0))
+			r.Give(t, sessiontest.Pair("T0", "", 0))
 			for range 2 {
-				r.wantGet(t, 200)
+				r.WantGet(t, 200)
 				if got, want := sent.Get("X-Time"), tc.time(time.Now()); got != want || sent.Get(tc.header) != tc.token {
 					t.Errorf("%s: time %q, want %q; token in %v", name, got, want, sent)
 				}
 				time.Sleep(1234 * time.Millisecond)
 			}
 			// A request that has a token of its own goes out untouched.
-			req, err := http.NewRequestWithContext(t.Context(), "GET", fakeAPI, nil)
+			req, err := http.NewRequestWithContext(t.Context(), "GET", sessiontest.FakeAPI, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			req.Header.Set(tc.header, "mine")
-			if resp, err := r.client.Do(req); err != nil || sent.Get("X-Time") != "" {
+			if resp, err := r.Client.Do(req); err != nil || sent.Get("X-Time") != "" {
 				t.Errorf("%s: error %v, sent %v", name, err, sent)
 			} else {
 				resp.Body.Close()
@@ -78,7 +79,7 @@ func TestTimestampAttacherErrors(t *testing.T) {
 		"bad Next":       {tokenclient.TimestampAttacher{Header: "X", Next: tokenclient.HeaderAttacher("")}, "Next: HeaderAttacher"},
 	} {
 		_, err := tokenclient.New(tokenclient.Config{
-			Refresher: contractRefresher(), Origins: []string{"https://api.example.com"}, Attacher: tc.attacher,
+			Refresher: sessiontest.Refresher(), Origins: []string{"https://api.example.com"}, Attacher: tc.attacher,
 		})
 		if err == nil || !strings.Contains(err.Error(), "Config.Attacher") || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v", name, err)
@@ -88,9 +89,9 @@ func TestTimestampAttacherErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if new(tokenclient.TimestampAttacher).Attach(req, pair("T0", "", 0)) == nil {
+	if new(tokenclient.TimestampAttacher).Attach(req, sessiontest.Pair("T0", "", 0)) == nil {
 		t.Error("Attach without a header is no error")
 	}
 	a := tokenclient.TimestampAttacher{Next: failingAttacher{}, Header: "X-Time"}
-	wantErr(t, "Attach", a.Attach(req, pair("T0", "", 0)), errAttach)
+	sessiontest.WantErr(t, "Attach", a.Attach(req, sessiontest.Pair("T0", "", 0)), errAttach)
 }

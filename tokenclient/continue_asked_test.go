@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -43,7 +44,7 @@ func TestExpectContinueAsked(t *testing.T) {
 		{"not wanted", stream(10, -1), func(t *tokenclient.Transport) { t.ExpectContinue = false }, ""},
 		{"no timeout", stream(10, -1), func(t *tokenclient.Transport) { t.Base.(*http.Transport).ExpectContinueTimeout = 0 }, ""},
 		{"another kind of Base", stream(10, -1), func(t *tokenclient.Transport) {
-			t.Base = roundTrip(t.Base.RoundTrip)
+			t.Base = sessiontest.RoundTrip(t.Base.RoundTrip)
 		}, ""},
 		{"http.DefaultTransport", stream(10, -1), func(t *tokenclient.Transport) { t.Base = nil }, "100-continue"},
 		{"the caller's Expect", func(r *http.Request) {
@@ -55,9 +56,9 @@ func TestExpectContinueAsked(t *testing.T) {
 			r.Header["Expect"] = nil
 		}, nil, ""},
 		{"an Attacher of the caller's", stream(10, -1), func(tr *tokenclient.Transport) {
-			tr.Session = contractSession(t, func(c *tokenclient.Config) {
-				c.Origins = []string{fakeAPI}
-				c.Attacher = attacherFunc(func(req *http.Request, _ *tokenclient.Token) error {
+			tr.Session = sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
+				c.Origins = []string{sessiontest.FakeAPI}
+				c.Attacher = sessiontest.AttacherFunc(func(req *http.Request, _ *tokenclient.Token) error {
 					req.Header.Set("Signed", "Expect="+req.Header.Get("Expect"))
 					return nil
 				})
@@ -76,18 +77,18 @@ func TestExpectContinueAsked(t *testing.T) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					_ = r.Body.Close()
 				}
-				return reply(r, 200), nil
+				return sessiontest.Reply(r, 200), nil
 			})
 			was := http.DefaultTransport
 			http.DefaultTransport = base
 			defer func() { http.DefaultTransport = was }()
-			session := contractSession(t, func(c *tokenclient.Config) { c.Origins = []string{fakeAPI} })
+			session := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Origins = []string{sessiontest.FakeAPI} })
 			transport := session.Transport(base)
 			transport.ExpectContinue = true
 			if tc.change != nil {
 				tc.change(transport)
 			}
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fakeAPI, nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.FakeAPI, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

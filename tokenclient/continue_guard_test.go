@@ -14,12 +14,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
 // continueBase is an http.Transport without a network: send takes the place of its
 // connections, and calls the hooks.
-func continueBase(timeout time.Duration, send roundTrip) *http.Transport {
+func continueBase(timeout time.Duration, send sessiontest.RoundTrip) *http.Transport {
 	t := &http.Transport{ExpectContinueTimeout: timeout}
 	t.RegisterProtocol("http", send)
 	return t
@@ -28,11 +29,11 @@ func continueBase(timeout time.Duration, send roundTrip) *http.Transport {
 // continueSend sends a stream of size bytes through base.
 func continueSend(t *testing.T, ctx context.Context, base http.RoundTripper, size int64) (*uploadBody, *http.Response, error) {
 	t.Helper()
-	s := contractSession(t, func(c *tokenclient.Config) { c.Origins = []string{fakeAPI} })
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Origins = []string{sessiontest.FakeAPI} })
 	transport := s.Transport(base)
 	transport.ExpectContinue, transport.MaxReplayBody = true, -1
 	body := newUpload(size)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, fakeAPI, body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, sessiontest.FakeAPI, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestExpectContinueAnswerFirst(t *testing.T) {
 				if err != nil || string(got) != string(replayBytes(10)) {
 					t.Errorf("%q, error %v", got, err)
 				}
-				return reply(r, 200), nil
+				return sessiontest.Reply(r, 200), nil
 			}
 			trace.GotFirstResponseByte()
 			trace.Wait100Continue()
@@ -147,7 +148,7 @@ func TestExpectContinueAnswerFirst(t *testing.T) {
 				_ = r.Body.Close()
 			})
 			synctest.Wait()
-			return reply(r, 401), nil
+			return sessiontest.Reply(r, 401), nil
 		})
 		body, resp, err := continueSend(t, t.Context(), base, 10)
 		if err != nil || resp.StatusCode != 200 || body.closed.Load() != 1 {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -73,7 +74,7 @@ func (s *continueServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.early {
 		w.WriteHeader(http.StatusEarlyHints)
 	}
-	if r.Header.Get("Authorization") == "Bearer "+contractAccess(0) {
+	if r.Header.Get("Authorization") == "Bearer "+sessiontest.Access(0) {
 		n := s.take(r.Body)
 		w.WriteHeader(401)
 		_, _ = io.WriteString(w, s.refusal())
@@ -130,7 +131,7 @@ func startKeptServer(t *testing.T) *continueServer {
 		if s.early {
 			_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
 		}
-		refused := r.Header.Get("Authorization") == "Bearer "+contractAccess(0)
+		refused := r.Header.Get("Authorization") == "Bearer "+sessiontest.Access(0)
 		if (!refused || s.read != 0) && r.Header.Get("Expect") != "" {
 			_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
 		}
@@ -192,7 +193,7 @@ func startRawServer(t *testing.T, answer func(*continueServer, io.Writer, *http.
 // refreshed.
 func (s *continueServer) session(t *testing.T) (session *tokenclient.Session, refreshed <-chan struct{}) {
 	done := make(chan struct{}, 10)
-	return contractSession(t, func(c *tokenclient.Config) {
+	return sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 		c.Origins = []string{s.url}
 		c.Hooks = &tokenclient.Hooks{Refreshed: func(tokenclient.RefreshInfo) { done <- struct{}{} }}
 	}), done

@@ -7,17 +7,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
 // TestRoundTripperBase: a nil Base is the default transport, one without
 // CloseIdleConnections is no harm, and one with it is asked.
 func TestRoundTripperBase(t *testing.T) {
-	r := newRig(t, nil, nil)
-	r.login(t)
-	client := r.session.Client()
+	r := sessiontest.New(t, nil, nil)
+	r.Login(t)
+	client := r.Session.Client()
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	resp, err := client.Get(r.srv.URL + "/api/")
+	resp, err := client.Get(r.Server.URL + "/api/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,18 +28,18 @@ func TestRoundTripperBase(t *testing.T) {
 	}
 	client.CloseIdleConnections()
 
-	base := &contractBase{}
-	r.session.Wrap(&http.Client{Transport: base}).CloseIdleConnections()
-	if base.idle != 1 {
-		t.Errorf("CloseIdleConnections reached Base %d times", base.idle)
+	base := &sessiontest.Base{}
+	r.Session.Wrap(&http.Client{Transport: base}).CloseIdleConnections()
+	if base.Idle != 1 {
+		t.Errorf("CloseIdleConnections reached Base %d times", base.Idle)
 	}
-	(&tokenclient.Transport{Base: roundTripper(nil)}).CloseIdleConnections()
+	(&tokenclient.Transport{Base: sessiontest.RoundTrip(nil)}).CloseIdleConnections()
 }
 
 func TestWrapKeepsTheClient(t *testing.T) {
-	s := contractSession(t, nil)
+	s := sessiontest.LoggedIn(t, nil)
 	jar, _ := cookiejar.New(nil)
-	base := &contractBase{}
+	base := &sessiontest.Base{}
 	stop := errors.New("stop")
 	given := &http.Client{Jar: jar, Timeout: time.Minute, Transport: base,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return stop }}

@@ -16,24 +16,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
 // TestRoundTripperConcurrent: one Transport, one request value each, and a token
 // that is refused in between. Run it with -race.
 func TestRoundTripperConcurrent(t *testing.T) {
-	r := newRig(t, nil, nil)
-	r.login(t)
-	transport := r.session.Transport(r.srv.Client().Transport)
+	r := sessiontest.New(t, nil, nil)
+	r.Login(t)
+	transport := r.Session.Transport(r.Server.Client().Transport)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			for j := range 20 {
 				if i == 0 && j%5 == 4 {
-					r.srv.RevokeAccess("alice")
+					r.Server.RevokeAccess("alice")
 				}
 				payload := fmt.Sprintf("payload %d/%d", i, j)
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, r.srv.URL+"/api/?echo=1", strings.NewReader(payload))
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, r.Server.URL+"/api/?echo=1", strings.NewReader(payload))
 				req.Header.Add("X-Shared", "a")
 				resp, err := transport.RoundTrip(req)
 				if err != nil {
@@ -58,9 +59,9 @@ func TestRoundTripperConcurrent(t *testing.T) {
 // TestRoundTripperSharesNoHeader: what Base does to the header map that it got
 // does not show in the caller's, and the caller may use the request again.
 func TestRoundTripperSharesNoHeader(t *testing.T) {
-	s := contractSession(t, nil)
-	answers := &contractBase{answers: []contractAnswer{{status: 200}, {status: 401}, {status: 200}, {status: 200}}}
-	transport := s.Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+	s := sessiontest.LoggedIn(t, nil)
+	answers := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}, {Status: 401}, {Status: 200}, {Status: 200}}}
+	transport := s.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		if req.Header["X-Trace"] != nil {
 			t.Error("the first sending's header is in the second's")
 		}
@@ -71,7 +72,7 @@ func TestRoundTripperSharesNoHeader(t *testing.T) {
 		return answers.RoundTrip(req)
 	}))
 	for _, header := range []http.Header{nil, {}, {"Accept": {"text/plain"}, "X-Twice": append(make([]string, 0, 4), "one", "two")}} {
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, contractURL, nil)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.URL, nil)
 		req.Header = header
 		want := header.Clone()
 		for range 3 {
@@ -85,9 +86,9 @@ func TestRoundTripperSharesNoHeader(t *testing.T) {
 			}
 		}
 	}
-	for i, s := range answers.sent {
-		if len(s.auth) != 2 || !strings.HasPrefix(s.auth[0], "Bearer access-") || s.auth[1] != "more" {
-			t.Errorf("request %d has Authorization %q", i+1, s.auth)
+	for i, s := range answers.Sent {
+		if len(s.Auth) != 2 || !strings.HasPrefix(s.Auth[0], "Bearer access-") || s.Auth[1] != "more" {
+			t.Errorf("request %d has Authorization %q", i+1, s.Auth)
 		}
 	}
 }
@@ -95,20 +96,20 @@ func TestRoundTripperSharesNoHeader(t *testing.T) {
 // TestRoundTripperBadRequests: what http.NewRequest would not make is an error,
 // with the body closed, and never a panic.
 func TestRoundTripperBadRequests(t *testing.T) {
-	s := contractSession(t, nil)
+	s := sessiontest.LoggedIn(t, nil)
 	for name, change := range map[string]func(*http.Request){
 		"nil URL":       func(r *http.Request) { r.URL = nil },
 		"nil Header":    func(r *http.Request) { r.Header, r.URL = nil, &url.URL{Scheme: "https"} },
 		"no host":       func(r *http.Request) { r.URL = &url.URL{Scheme: "https"} },
 		"unknown chain": func(r *http.Request) { r.Response, r.URL = new(http.Response), &url.URL{} },
 	} {
-		body := newContractBody("x")
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, contractURL, body)
+		body := sessiontest.NewBody("x")
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.URL, body)
 		change(req)
 		if _, err := s.Transport(new(http.Transport)).RoundTrip(req); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		if body.closed.Load() == 0 {
+		if body.Closed.Load() == 0 {
 			t.Errorf("%s: the body was not closed", name)
 		}
 	}
@@ -169,7 +170,7 @@ func TestReplayIsTheSameRequest(t *testing.T) {
 					}
 				}))
 				defer srv.Close()
-				s := contractSession(t, func(c *tokenclient.Config) {
+				s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 					c.Origins, c.Hosts = []string{srv.URL}, []string{"virtual.example.com"}
 				})
 				base := srv.Client().Transport.(*http.Transport)
@@ -222,7 +223,7 @@ func TestResponseIsTheServers(t *testing.T) {
 		_ = rw.Flush()
 	}))
 	defer srv.Close()
-	s := contractSession(t, func(c *tokenclient.Config) { c.Origins = []string{srv.URL} })
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Origins = []string{srv.URL} })
 	wrapped := s.Wrap(srv.Client())
 
 	var informed int

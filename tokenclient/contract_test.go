@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -19,7 +20,7 @@ type contractPath struct {
 	url     string // "": contractURL
 	header  http.Header
 	prepare func(t *testing.T, p *contractRun)
-	answers []contractAnswer
+	answers []sessiontest.Answer
 
 	sends  int   // requests that Base gets
 	bare   bool  // the caller's own request goes to Base
@@ -43,12 +44,12 @@ func contractConfig(change func(*tokenclient.Config)) func(*testing.T, *contract
 }
 
 var contractPaths = []contractPath{
-	{name: "other origin", url: "https://other.example.com/", answers: []contractAnswer{{status: 401}}, sends: 1, bare: true, status: 401},
+	{name: "other origin", url: "https://other.example.com/", answers: []sessiontest.Answer{{Status: 401}}, sends: 1, bare: true, status: 401},
 	{name: "header set by the caller", header: http.Header{"Authorization": {"Basic eDp5"}},
-		answers: []contractAnswer{{status: 401}}, sends: 1, bare: true, status: 401},
+		answers: []sessiontest.Answer{{Status: 401}}, sends: 1, bare: true, status: 401},
 	{name: "WithoutToken", prepare: func(_ *testing.T, r *contractRun) { r.ctx = tokenclient.WithoutToken(r.ctx) },
-		answers: []contractAnswer{{status: 401}}, sends: 1, bare: true, status: 401},
-	{name: "untouched, base error", url: "https://other.example.com/", answers: []contractAnswer{{err: errContract}}, sends: 1, bare: true, err: errContract},
+		answers: []sessiontest.Answer{{Status: 401}}, sends: 1, bare: true, status: 401},
+	{name: "untouched, base error", url: "https://other.example.com/", answers: []sessiontest.Answer{{Err: errContract}}, sends: 1, bare: true, err: errContract},
 	{name: "error before any dial", url: "http://api.example.com/", prepare: contractConfig(func(c *tokenclient.Config) {
 		c.Origins, c.AnyOrigin = nil, true
 	})},
@@ -60,39 +61,39 @@ var contractPaths = []contractPath{
 	}, err: tokenclient.ErrClosed},
 	{name: "nil Session", prepare: func(_ *testing.T, r *contractRun) { r.transport.Session = nil }},
 	{name: "Attacher fails", prepare: contractConfig(func(c *tokenclient.Config) {
-		c.Attacher = attacherFunc(func(*http.Request, *tokenclient.Token) error { return errContract })
+		c.Attacher = sessiontest.AttacherFunc(func(*http.Request, *tokenclient.Token) error { return errContract })
 	}), err: errContract},
 	{name: "Attacher fails on the replay", prepare: contractConfig(func(c *tokenclient.Config) {
-		c.Attacher = attacherFunc(func(_ *http.Request, t *tokenclient.Token) error {
-			if t.AccessToken == contractAccess(1) {
+		c.Attacher = sessiontest.AttacherFunc(func(_ *http.Request, t *tokenclient.Token) error {
+			if t.AccessToken == sessiontest.Access(1) {
 				return errContract
 			}
 			return nil
 		})
-	}), answers: []contractAnswer{{status: 401}}, sends: 1, err: errContract},
-	{name: "ok", answers: []contractAnswer{{status: 200}}, sends: 1, status: 200},
-	{name: "403", answers: []contractAnswer{{status: 403}}, sends: 1, status: 403},
-	{name: "base error", answers: []contractAnswer{{err: errContract}}, sends: 1, err: errContract},
-	{name: "step-up", answers: []contractAnswer{{status: 401, challenge: contractScope}}, sends: 1, status: 401},
+	}), answers: []sessiontest.Answer{{Status: 401}}, sends: 1, err: errContract},
+	{name: "ok", answers: []sessiontest.Answer{{Status: 200}}, sends: 1, status: 200},
+	{name: "403", answers: []sessiontest.Answer{{Status: 403}}, sends: 1, status: 403},
+	{name: "base error", answers: []sessiontest.Answer{{Err: errContract}}, sends: 1, err: errContract},
+	{name: "step-up", answers: []sessiontest.Answer{{Status: 401, Challenge: contractScope}}, sends: 1, status: 401},
 	{name: "NoReplay", prepare: func(_ *testing.T, r *contractRun) {
 		r.transport.NoReplay = func(*http.Request) bool { return true }
-	}, answers: []contractAnswer{{status: 401}}, sends: 1, status: 401},
+	}, answers: []sessiontest.Answer{{Status: 401}}, sends: 1, status: 401},
 	{name: "storm guard", prepare: func(t *testing.T, r *contractRun) {
 		r.session = func(s *tokenclient.Session) { exhaustStorm(t, s) }
-	}, answers: []contractAnswer{{status: 401}}, sends: 1, status: 401},
-	{name: "replay", answers: []contractAnswer{{status: 401}, {status: 200}}, sends: 2, status: 200},
-	{name: "replay refused", answers: []contractAnswer{{status: 401}, {status: 401}}, sends: 2, status: 401},
-	{name: "replay, base error", answers: []contractAnswer{{status: 401}, {err: errContract}}, sends: 2, err: errContract},
+	}, answers: []sessiontest.Answer{{Status: 401}}, sends: 1, status: 401},
+	{name: "replay", answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}, sends: 2, status: 200},
+	{name: "replay refused", answers: []sessiontest.Answer{{Status: 401}, {Status: 401}}, sends: 2, status: 401},
+	{name: "replay, base error", answers: []sessiontest.Answer{{Status: 401}, {Err: errContract}}, sends: 2, err: errContract},
 	{name: "refresh fails", prepare: contractConfig(func(c *tokenclient.Config) {
 		c.Refresher = tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			return nil, errContract
 		})
-	}), answers: []contractAnswer{{status: 401}}, sends: 1, err: errContract},
+	}), answers: []sessiontest.Answer{{Status: 401}}, sends: 1, err: errContract},
 	{name: "refresh token refused", prepare: contractConfig(func(c *tokenclient.Config) {
 		c.Refresher = tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			return nil, tokenclient.ErrLoginRequired
 		})
-	}), answers: []contractAnswer{{status: 401}}, sends: 1, err: tokenclient.ErrLoginRequired},
+	}), answers: []sessiontest.Answer{{Status: 401}}, sends: 1, err: tokenclient.ErrLoginRequired},
 	{name: "context ends while waiting", prepare: func(_ *testing.T, r *contractRun) {
 		r.config.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
 			r.cancel()
@@ -100,31 +101,24 @@ var contractPaths = []contractPath{
 			return nil, ctx.Err()
 		})
 		r.config.RefreshTimeout = 1
-	}, answers: []contractAnswer{{status: 401}}, sends: 1},
+	}, answers: []sessiontest.Answer{{Status: 401}}, sends: 1},
 	{name: "context has ended", prepare: func(_ *testing.T, r *contractRun) {
 		r.session = func(*tokenclient.Session) { r.cancel() }
-	}, answers: []contractAnswer{{err: context.Canceled}}, sends: 1, err: context.Canceled},
+	}, answers: []sessiontest.Answer{{Err: context.Canceled}}, sends: 1, err: context.Canceled},
 }
-
-// attacherFunc is an Attacher that sets whatever it likes.
-type attacherFunc func(*http.Request, *tokenclient.Token) error
-
-func (attacherFunc) HeaderName() string { return "" }
-
-func (f attacherFunc) Attach(req *http.Request, t *tokenclient.Token) error { return f(req, t) }
 
 // exhaustStorm has the server refuse tokens until the storm guard says no.
 func exhaustStorm(t *testing.T, s *tokenclient.Session) {
-	base := &contractBase{answers: []contractAnswer{{status: 401}}}
+	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}}}
 	for range 10 {
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, contractURL, nil)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.URL, nil)
 		resp, err := s.Transport(base).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
 	}
-	if n := len(base.sent); n >= 20 {
+	if n := len(base.Sent); n >= 20 {
 		t.Fatalf("%d requests: the storm guard did not say no", n)
 	}
 }
@@ -135,24 +129,24 @@ func exhaustStorm(t *testing.T, s *tokenclient.Session) {
 // Request is the caller's.
 func TestRoundTripperContract(t *testing.T) {
 	for _, p := range contractPaths {
-		for _, body := range contractBodies {
+		for _, body := range sessiontest.BodyKinds {
 			t.Run(p.name+"/"+body, func(t *testing.T) { p.run(t, body) })
 		}
 	}
 }
 
 func (p contractPath) run(t *testing.T, body string) {
-	base := &contractBase{answers: p.answers}
+	base := &sessiontest.Base{Answers: p.answers}
 	r := &contractRun{transport: &tokenclient.Transport{Base: base}}
 	r.ctx, r.cancel = context.WithCancel(t.Context())
 	defer r.cancel()
-	r.config = tokenclient.Config{Refresher: contractRefresher(), Origins: []string{"https://api.example.com"}}
+	r.config = tokenclient.Config{Refresher: sessiontest.Refresher(), Origins: []string{"https://api.example.com"}}
 	unset := new(tokenclient.Session)
 	r.transport.Session = unset
 	if p.prepare != nil {
 		p.prepare(t, r)
 	}
-	s := contractSession(t, func(c *tokenclient.Config) { *c = r.config })
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { *c = r.config })
 	if r.transport.Session == unset {
 		r.transport.Session = s
 	}
@@ -161,20 +155,20 @@ func (p contractPath) run(t *testing.T, body string) {
 	}
 	url := p.url
 	if url == "" {
-		url = contractURL
+		url = sessiontest.URL
 	}
-	req := newContractRequest(t, r.ctx, url, body, p.header)
+	req := sessiontest.NewRequest(t, r.ctx, url, body, p.header)
 	resp, err := r.transport.RoundTrip(req.Request)
-	req.wantUnchanged(t)
-	req.wantClosed(t)
+	req.WantUnchanged(t)
+	req.WantClosed(t)
 	p.check(t, req, resp, err)
-	base.check(t, req, resp, p.sends, p.bare)
-	req.wantUnchanged(t) // nor by reading the answer
-	req.wantClosed(t)
+	checkBase(t, base, req, resp, p.sends, p.bare)
+	req.WantUnchanged(t) // nor by reading the answer
+	req.WantClosed(t)
 }
 
 // check looks at what the caller got.
-func (p contractPath) check(t *testing.T, req *contractRequest, resp *http.Response, err error) {
+func (p contractPath) check(t *testing.T, req *sessiontest.Request, resp *http.Response, err error) {
 	t.Helper()
 	switch {
 	case p.status == 0:
@@ -193,29 +187,27 @@ func (p contractPath) check(t *testing.T, req *contractRequest, resp *http.Respo
 	}
 }
 
-// check looks at what b got and what became of its answers. last is the one that
-// the caller got, which check reads and closes.
-func (b *contractBase) check(t *testing.T, req *contractRequest, last *http.Response, sends int, bare bool) {
+// checkBase looks at what b got and what became of its answers. last is the one that
+// the caller got, which it reads and closes.
+func checkBase(t *testing.T, b *sessiontest.Base, req *sessiontest.Request, last *http.Response, sends int, bare bool) {
 	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.sent) != sends {
-		t.Errorf("Base got %d requests, want %d", len(b.sent), sends)
+	if len(b.Sent) != sends {
+		t.Errorf("Base got %d requests, want %d", len(b.Sent), sends)
 	}
-	for i, s := range b.sent {
-		if want := req.body != nil; want && s.body != contractPayload || !want && s.body != "" {
-			t.Errorf("request %d has body %q", i+1, s.body)
+	for i, s := range b.Sent {
+		if want := req.Counted != nil; want && s.Body != sessiontest.Payload || !want && s.Body != "" {
+			t.Errorf("request %d has body %q", i+1, s.Body)
 		}
-		if shared := reflect.ValueOf(s.req.Header).Pointer() == reflect.ValueOf(req.Header).Pointer(); shared != bare {
+		if shared := reflect.ValueOf(s.Request.Header).Pointer() == reflect.ValueOf(req.Header).Pointer(); shared != bare {
 			t.Errorf("request %d: header map shared: %v", i+1, shared)
 		}
-		if s.req.ContentLength != req.ContentLength || !reflect.DeepEqual(s.req.Trailer, req.Trailer) {
-			t.Errorf("request %d: length %d, trailer %v", i+1, s.req.ContentLength, s.req.Trailer)
+		if s.Request.ContentLength != req.ContentLength || !reflect.DeepEqual(s.Request.Trailer, req.Trailer) {
+			t.Errorf("request %d: length %d, trailer %v", i+1, s.Request.ContentLength, s.Request.Trailer)
 		}
 	}
-	for i, body := range b.bodies {
+	for i, body := range b.Bodies {
 		handedOver := last != nil && last.Body == io.ReadCloser(body)
-		switch n := body.closed.Load(); {
+		switch n := body.Closed.Load(); {
 		case handedOver && n != 0:
 			t.Errorf("answer %d was handed over closed", i+1)
 		case handedOver:

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -33,14 +34,14 @@ func TestHeartbeat(t *testing.T) {
 				r := newSlidingRig(t, tokentest.Options{Opaque: tc.opaque}, func(c *tokenclient.Config, srv *tokentest.Server) {
 					c.Refresher, c.Heartbeat = heartbeat(srv), tc.heartbeat
 				})
-				stop, ended := r.keepFresh(t)
+				stop, ended := r.KeepFresh(t)
 				time.Sleep(24 * time.Hour)
-				r.wantGet(t, 200)
+				r.WantGet(t, 200)
 				stop()
 				if err := <-ended; err != nil {
 					t.Error(err)
 				}
-				if c := r.srv.Counters(); c.Heartbeats < tc.least || c.Heartbeats > tc.most || c.Refreshes+c.Unauthorized != 0 {
+				if c := r.Server.Counters(); c.Heartbeats < tc.least || c.Heartbeats > tc.most || c.Refreshes+c.Unauthorized != 0 {
 					t.Errorf("%+v, want %d to %d heartbeats", c, tc.least, tc.most)
 				}
 				r.wantStored(t, r.stored(t).Number)
@@ -56,14 +57,14 @@ func TestHeartbeatSavedByTraffic(t *testing.T) {
 		r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			c.Refresher, c.Heartbeat = heartbeat(srv), 2*time.Minute
 		})
-		stop, ended := r.keepFresh(t)
+		stop, ended := r.KeepFresh(t)
 		for range 60 {
 			time.Sleep(time.Minute)
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 		}
 		stop()
 		<-ended
-		if c := r.srv.Counters(); c.Heartbeats != 0 {
+		if c := r.Server.Counters(); c.Heartbeats != 0 {
 			t.Errorf("%+v", c)
 		}
 	})
@@ -77,10 +78,10 @@ func TestHeartbeatLockedOut(t *testing.T) {
 			c.Refresher = heartbeat(srv)
 		})
 		time.Sleep(16 * time.Minute)
-		_, err := r.get(t.Context())
-		wantErr(t, "after the slide", err, tokenclient.ErrLoginRequired)
-		err = r.session.KeepFresh(t.Context())
-		wantErr(t, "KeepFresh", err, tokenclient.ErrLoginRequired)
+		_, err := r.Get(t.Context())
+		sessiontest.WantErr(t, "after the slide", err, tokenclient.ErrLoginRequired)
+		err = r.Session.KeepFresh(t.Context())
+		sessiontest.WantErr(t, "KeepFresh", err, tokenclient.ErrLoginRequired)
 	})
 }
 
@@ -93,11 +94,11 @@ func TestJSONRefresherAttacher(t *testing.T) {
 		body   string
 		header string
 	}{
-		"both":                {pair("A", "R", 0), nil, `{"refresh_token":"R"}`, "A"},
-		"access token alone":  {pair("A", "", 0), nil, `{}`, "A"},
-		"twice":               {pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.SendAccessToken = true }, `{"access_token":"A"}`, "A"},
-		"refresh token alone": {pair("", "R", 0), nil, `{"refresh_token":"R"}`, ""},
-		"timestamp": {pair("A", "", 0), func(r *tokenclient.JSONRefresher) {
+		"both":                {sessiontest.Pair("A", "R", 0), nil, `{"refresh_token":"R"}`, "A"},
+		"access token alone":  {sessiontest.Pair("A", "", 0), nil, `{}`, "A"},
+		"twice":               {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.SendAccessToken = true }, `{"access_token":"A"}`, "A"},
+		"refresh token alone": {sessiontest.Pair("", "R", 0), nil, `{"refresh_token":"R"}`, ""},
+		"timestamp": {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) {
 			r.Attacher = tokenclient.TimestampAttacher{Next: r.Attacher, Header: "X-Time"}
 		}, `{}`, "A"},
 	} {
@@ -129,8 +130,8 @@ func TestJSONRefresherAttacher(t *testing.T) {
 func TestJSONRefresherAttacherErrors(t *testing.T) {
 	watch := newSecretWatch(t)
 	old := &tokenclient.Token{AccessToken: secretAccess}
-	new := func(base roundTrip, a tokenclient.Attacher) *tokenclient.JSONRefresher {
-		return &tokenclient.JSONRefresher{URL: fakeAPI + "/heartbeat", Attacher: a, HTTPClient: &http.Client{Transport: base}}
+	new := func(base sessiontest.RoundTrip, a tokenclient.Attacher) *tokenclient.JSONRefresher {
+		return &tokenclient.JSONRefresher{URL: sessiontest.FakeAPI + "/heartbeat", Attacher: a, HTTPClient: &http.Client{Transport: base}}
 	}
 	header := tokenclient.HeaderAttacher("X-Auth-Token")
 	never := func(*http.Request) (*http.Response, error) { t.Error("sent"); return nil, io.EOF }
@@ -153,7 +154,7 @@ func TestJSONRefresherAttacherErrors(t *testing.T) {
 		}, header), old, false},
 		"server echoes": {new(func(req *http.Request) (*http.Response, error) {
 			_, _ = io.Copy(io.Discard, req.Body)
-			resp := reply(req, 400)
+			resp := sessiontest.Reply(req, 400)
 			resp.Body = io.NopCloser(io.MultiReader(
 				&oneRead{`{"error":"x","error_description":"bad token ` + req.Header.Get("X-Auth-Token") + `"}`}))
 			return resp, nil
@@ -204,5 +205,5 @@ func TestHeartbeatCut(t *testing.T) {
 	}
 	srv.Close()
 	_, err = heartbeat(srv).Refresh(context.Background(), srv.Issue("alice"))
-	wantErr(t, "no connection", err, tokenclient.ErrNotPresented)
+	sessiontest.WantErr(t, "no connection", err, tokenclient.ErrNotPresented)
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -91,10 +92,10 @@ func (l *flightLog) want(events ...string) {
 }
 
 // newFlightRig is a rig with a log of the refreshes.
-func newFlightRig(t *testing.T, o *tokentest.Options, change func(*tokenclient.Config, *tokentest.Server)) (*rig, *flightLog) {
+func newFlightRig(t *testing.T, o *tokentest.Options, change func(*tokenclient.Config, *tokentest.Server)) (*sessiontest.Rig, *flightLog) {
 	l := &flightLog{t: t}
 	o.InMemory = true
-	return newRig(t, o, func(c *tokenclient.Config, srv *tokentest.Server) {
+	return sessiontest.New(t, o, func(c *tokenclient.Config, srv *tokentest.Server) {
 		c.Hooks = l.hooks()
 		if change != nil {
 			change(c, srv)
@@ -106,38 +107,38 @@ func newFlightRig(t *testing.T, o *tokentest.Options, change func(*tokenclient.C
 func TestHooksCauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, l := newFlightRig(t, &tokentest.Options{Latency: time.Second}, nil)
-		r.login(t)
-		r.wantGet(t, 200)
+		r.Login(t)
+		r.WantGet(t, 200)
 		l.want()
 
 		time.Sleep(14 * time.Minute)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		time.Sleep(2 * time.Second)
 		l.want("soft refreshed")
 
 		time.Sleep(20 * time.Minute)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		l.want("hard refreshed")
 
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
 		l.want("rejected refreshed")
 
-		if _, err := r.session.Refresh(t.Context()); err != nil {
+		if _, err := r.Session.Refresh(t.Context()); err != nil {
 			t.Error(err)
 		}
 		l.want("forced refreshed")
 
 		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 		defer cancel()
-		if err := r.session.KeepFresh(ctx); err != nil {
+		if err := r.Session.KeepFresh(ctx); err != nil {
 			t.Error(err)
 		}
 		l.want("timer refreshed")
 
-		r.srv.FailRefresh(1, tokentest.Fault{Status: 429})
-		_, err := r.session.Refresh(t.Context())
-		wantTransient(t, "Refresh", err)
+		r.Server.FailRefresh(1, tokentest.Fault{Status: 429})
+		_, err := r.Session.Refresh(t.Context())
+		sessiontest.WantTransient(t, "Refresh", err)
 		l.want("forced failed")
 	})
 }
@@ -146,12 +147,12 @@ func TestHooksCauses(t *testing.T) {
 func TestHooksCauseOfJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, l := newFlightRig(t, &tokentest.Options{Latency: time.Second}, nil)
-		r.login(t)
+		r.Login(t)
 		time.Sleep(14 * time.Minute)
-		r.wantGet(t, 200) // begins a refresh
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
-		if _, err := r.session.Refresh(t.Context()); err != nil { // a second one
+		r.WantGet(t, 200) // begins a refresh
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		if _, err := r.Session.Refresh(t.Context()); err != nil { // a second one
 			t.Error(err)
 		}
 		l.want("soft refreshed", "forced refreshed")
@@ -165,27 +166,27 @@ func TestHooksOvertaken(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		want string
-		down bool                       // the token endpoint fails
-		do   func(t *testing.T, r *rig) // while a refresh runs
+		down bool                                   // the token endpoint fails
+		do   func(t *testing.T, r *sessiontest.Rig) // while a refresh runs
 	}{
-		{"login", "forced overtaken: replaced", false, func(t *testing.T, r *rig) { r.login(t) }},
-		{"logout", "forced overtaken: replaced", false, func(t *testing.T, r *rig) {
-			if err := r.session.Logout(t.Context()); err != nil {
+		{"login", "forced overtaken: replaced", false, func(t *testing.T, r *sessiontest.Rig) { r.Login(t) }},
+		{"logout", "forced overtaken: replaced", false, func(t *testing.T, r *sessiontest.Rig) {
+			if err := r.Session.Logout(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}},
-		{"Close", "forced refreshed", false, func(t *testing.T, r *rig) { closeSession(t, r.session) }},
-		{"outage and Close", "forced overtaken: closed", true, func(t *testing.T, r *rig) { closeSession(t, r.session) }},
+		{"Close", "forced refreshed", false, func(t *testing.T, r *sessiontest.Rig) { sessiontest.Close(t, r.Session) }},
+		{"outage and Close", "forced overtaken: closed", true, func(t *testing.T, r *sessiontest.Rig) { sessiontest.Close(t, r.Session) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := slow
 				r, l := newFlightRig(t, &o, late)
-				r.login(t)
+				r.Login(t)
 				if tc.down {
-					r.srv.FailRefresh(-1, tokentest.Fault{Status: 429})
+					r.Server.FailRefresh(-1, tokentest.Fault{Status: 429})
 				}
-				go func() { _, _ = r.session.Refresh(t.Context()) }()
+				go func() { _, _ = r.Session.Refresh(t.Context()) }()
 				synctest.Wait()
 				tc.do(t, r)
 				time.Sleep(time.Hour)
@@ -202,30 +203,30 @@ func TestHooksOvertakenByProcess(t *testing.T) {
 		shared := new(store.Memory)
 		share := func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = shared, "alice" }
 		r, _ := newFlightRig(t, &tokentest.Options{}, share)
-		r.login(t)
+		r.Login(t)
 		other, l := newFlightRig(t, &tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			share(c, srv)
-			c.Refresher = r.srv.OAuth2Refresher()
+			c.Refresher = r.Server.OAuth2Refresher()
 		})
-		if _, err := other.session.Token(t.Context()); err != nil {
+		if _, err := other.Session.Token(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.session.Refresh(t.Context()); err != nil {
+		if _, err := r.Session.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := other.session.Refresh(t.Context()); err != nil {
+		if _, err := other.Session.Refresh(t.Context()); err != nil {
 			t.Error(err)
 		}
 		l.want("forced adopted")
-		if err := r.session.Logout(t.Context()); err != nil {
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Error(err)
 		}
-		_, err := other.session.Refresh(t.Context())
-		wantErr(t, "Refresh after a logout elsewhere", err, tokenclient.ErrLoginRequired)
+		_, err := other.Session.Refresh(t.Context())
+		sessiontest.WantErr(t, "Refresh after a logout elsewhere", err, tokenclient.ErrLoginRequired)
 		l.want("forced overtaken: ended")
-		r.login(t)
+		r.Login(t)
 		time.Sleep(lookInterval)
-		if _, err := other.session.Token(t.Context()); err != nil {
+		if _, err := other.Session.Token(t.Context()); err != nil {
 			t.Error(err)
 		}
 		l.want("adopted") // a look, and no refresh
@@ -242,13 +243,13 @@ func TestHooksOfLateRefresher(t *testing.T) {
 		l := &flightLog{t: t}
 		refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			time.Sleep(time.Minute)
-			return pair("access 2", "refresh 2", time.Hour), nil
+			return sessiontest.Pair("access 2", "refresh 2", time.Hour), nil
 		}
-		r := newFakeRig(t, refresh, func(req *http.Request) (*http.Response, error) { return reply(req, 200), nil },
+		r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 200), nil },
 			func(c *tokenclient.Config) { c.Hooks, c.RefreshTimeout = l.hooks(), time.Second })
-		r.give(t, pair("access 1", "refresh 1", time.Hour))
-		_, err := r.session.Refresh(t.Context())
-		wantTransient(t, "Refresh", err)
+		r.Give(t, sessiontest.Pair("access 1", "refresh 1", time.Hour))
+		_, err := r.Session.Refresh(t.Context())
+		sessiontest.WantTransient(t, "Refresh", err)
 		l.want("forced failed")
 		time.Sleep(time.Hour)
 		l.want("forced refreshed")
@@ -263,9 +264,9 @@ func TestHooksStormGuarded(t *testing.T) {
 		n := 0
 		refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			n++
-			return pair(fmt.Sprint("access ", n), fmt.Sprint("refresh ", n), time.Hour), nil
+			return sessiontest.Pair(fmt.Sprint("access ", n), fmt.Sprint("refresh ", n), time.Hour), nil
 		}
-		r := newFakeRig(t, refresh, func(req *http.Request) (*http.Response, error) { return reply(req, 401), nil },
+		r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 401), nil },
 			func(c *tokenclient.Config) {
 				c.Hooks = &tokenclient.Hooks{
 					StormGuarded: func(i tokenclient.RefreshInfo, until time.Time) {
@@ -275,28 +276,28 @@ func TestHooksStormGuarded(t *testing.T) {
 						told = append(told, time.Until(until))
 					},
 					Rejected: func(method, origin string) {
-						if method != "GET" || origin != fakeAPI {
+						if method != "GET" || origin != sessiontest.FakeAPI {
 							t.Errorf("rejected %s %s", method, origin)
 						}
 						rejections++
 					},
 				}
 			})
-		r.give(t, pair("access", "refresh", time.Hour))
+		r.Give(t, sessiontest.Pair("access", "refresh", time.Hour))
 		for range 10 {
-			r.wantGet(t, 401)
+			r.WantGet(t, 401)
 		}
 		synctest.Wait()
 		// Three refreshes, each with a replay; then the 401 as it is.
 		if len(told) != 1 || told[0] != 30*time.Second || rejections != 13 {
 			t.Errorf("told %v, %d rejections", told, rejections)
 		}
-		if _, err := r.session.RefreshRejected(t.Context(), nil); err != nil {
+		if _, err := r.Session.RefreshRejected(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(30 * time.Second)
 		for range 10 {
-			r.wantGet(t, 401)
+			r.WantGet(t, 401)
 		}
 		synctest.Wait()
 		if len(told) != 2 {
@@ -310,7 +311,7 @@ func TestHooksStormGuarded(t *testing.T) {
 func TestHooksAttached(t *testing.T) {
 	type key struct{}
 	var generations []uint64
-	s := contractSession(t, func(c *tokenclient.Config) {
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 		c.Hooks = &tokenclient.Hooks{Attached: func(ctx context.Context, generation uint64) {
 			if ctx.Value(key{}) != "mine" {
 				t.Error("another context")
@@ -319,14 +320,14 @@ func TestHooksAttached(t *testing.T) {
 		}}
 	})
 	ctx := context.WithValue(t.Context(), key{}, "mine")
-	base := &contractBase{answers: []contractAnswer{{status: 200}, {status: 401}, {status: 200}}}
-	for _, url := range []string{contractURL, contractURL, "https://elsewhere.example.com/"} {
+	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}, {Status: 401}, {Status: 200}}}
+	for _, url := range []string{sessiontest.URL, sessiontest.URL, "https://elsewhere.example.com/"} {
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if _, err := s.Transport(base).RoundTrip(req); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.PerRPCCredentials().GetRequestMetadata(ctx, contractURL); err != nil {
+	if _, err := s.PerRPCCredentials().GetRequestMetadata(ctx, sessiontest.URL); err != nil {
 		t.Fatal(err)
 	}
 	if want := []uint64{1, 1, 2, 2}; !slices.Equal(generations, want) {

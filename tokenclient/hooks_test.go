@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -74,10 +75,10 @@ func (l *hookLog) want(t *testing.T, events ...string) {
 	l.events = nil
 }
 
-func newHookRig(t *testing.T, o tokentest.Options, change func(*tokenclient.Config)) (*rig, *hookLog) {
+func newHookRig(t *testing.T, o tokentest.Options, change func(*tokenclient.Config)) (*sessiontest.Rig, *hookLog) {
 	l := new(hookLog)
 	o.InMemory = true
-	return newRig(t, &o, func(c *tokenclient.Config, _ *tokentest.Server) {
+	return sessiontest.New(t, &o, func(c *tokenclient.Config, _ *tokentest.Server) {
 		c.Hooks = l.hooks()
 		if change != nil {
 			change(c)
@@ -89,19 +90,19 @@ func newHookRig(t *testing.T, o tokentest.Options, change func(*tokenclient.Conf
 func TestHooksStory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, l := newHookRig(t, tokentest.Options{Latency: time.Second}, nil)
-		r.login(t)
-		r.wantGet(t, 200)
+		r.Login(t)
+		r.WantGet(t, 200)
 		l.want(t) // a login is the program's own doing
 
-		r.srv.RevokeAccess("alice")
+		r.Server.RevokeAccess("alice")
 		var wg sync.WaitGroup
 		for range 3 {
-			wg.Go(func() { r.wantGet(t, 200) })
+			wg.Go(func() { r.WantGet(t, 200) })
 		}
 		wg.Wait()
-		again := "replayed GET " + r.srv.URL
+		again := "replayed GET " + r.Server.URL
 		l.want(t, "refreshed", again, again, again)
-		token, err := r.session.Peek(t.Context())
+		token, err := r.Session.Peek(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,8 +112,8 @@ func TestHooksStory(t *testing.T) {
 		}
 
 		time.Sleep(16 * time.Minute)
-		r.srv.FailRefresh(1, tokentest.Fault{Status: 429})
-		if _, err := r.get(t.Context()); err == nil {
+		r.Server.FailRefresh(1, tokentest.Fault{Status: 429})
+		if _, err := r.Get(t.Context()); err == nil {
 			t.Error("no error")
 		}
 		l.want(t, "failed: status 429")
@@ -120,19 +121,19 @@ func TestHooksStory(t *testing.T) {
 			t.Errorf("info %+v", i)
 		}
 		time.Sleep(time.Minute)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		l.want(t, "refreshed")
 
-		r.srv.RevokeAll("alice")
+		r.Server.RevokeAll("alice")
 		for range 3 {
-			_, _ = r.get(t.Context())
+			_, _ = r.Get(t.Context())
 		}
 		l.want(t, "failed: login required", "ended: login required")
-		r.login(t)
-		if err := r.session.Logout(t.Context()); err != nil {
+		r.Login(t)
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.session.Logout(t.Context()); err != nil {
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		l.want(t, "ended: logged out")
@@ -148,21 +149,21 @@ func TestHooksAdopted(t *testing.T) {
 		r, l := newHookRig(t, tokentest.Options{}, share)
 		other, otherLog := newHookRig(t, tokentest.Options{}, func(c *tokenclient.Config) {
 			share(c)
-			c.Refresher, c.Origins = r.srv.OAuth2Refresher(), []string{r.srv.URL}
+			c.Refresher, c.Origins = r.Server.OAuth2Refresher(), []string{r.Server.URL}
 		})
-		other.srv, other.client = r.srv, other.session.Wrap(r.srv.Client())
-		r.login(t)
-		other.wantGet(t, 200)
+		other.Server, other.Client = r.Server, other.Session.Wrap(r.Server.Client())
+		r.Login(t)
+		other.WantGet(t, 200)
 		otherLog.want(t)
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
-		other.wantGet(t, 200)
-		l.want(t, "refreshed", "replayed GET "+r.srv.URL)
-		otherLog.want(t, "adopted", "replayed GET "+r.srv.URL)
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		other.WantGet(t, 200)
+		l.want(t, "refreshed", "replayed GET "+r.Server.URL)
+		otherLog.want(t, "adopted", "replayed GET "+r.Server.URL)
 		if i := otherLog.infos[0]; i.Key != "alice" || i.Generation != 2 {
 			t.Errorf("info %+v", i)
 		}
-		r.wantRefreshes(t, 1)
+		r.WantRefreshes(t, 1)
 	})
 }
 
@@ -171,25 +172,25 @@ func TestHooksMayCallTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, l := newHookRig(t, tokentest.Options{}, nil)
 		l.do = func(event string) {
-			_, _ = r.session.Peek(t.Context())
-			_, _ = r.session.Token(t.Context())
+			_, _ = r.Session.Peek(t.Context())
+			_, _ = r.Session.Token(t.Context())
 			if event == "refreshed" && len(l.events) == 1 {
-				if _, err := r.session.Refresh(t.Context()); err != nil {
+				if _, err := r.Session.Refresh(t.Context()); err != nil {
 					t.Errorf("Refresh in a hook: %v", err)
 				}
 			}
-			if _, err := r.get(t.Context()); (err == nil) != (event != "ended: logged out") {
+			if _, err := r.Get(t.Context()); (err == nil) != (event != "ended: logged out") {
 				t.Errorf("a request in hook %q: %v", event, err)
 			}
 			if event == "refreshed" && len(l.events) > 1 {
-				if err := r.session.Logout(t.Context()); err != nil {
+				if err := r.Session.Logout(t.Context()); err != nil {
 					t.Errorf("Logout in a hook: %v", err)
 				}
 			}
 		}
-		r.login(t)
+		r.Login(t)
 		// The logout in the hook may come before this gets to know of its refresh.
-		if _, err := r.session.Refresh(t.Context()); err != nil && !errors.Is(err, tokenclient.ErrLoggedOut) {
+		if _, err := r.Session.Refresh(t.Context()); err != nil && !errors.Is(err, tokenclient.ErrLoggedOut) {
 			t.Fatal(err)
 		}
 		l.want(t, "refreshed", "refreshed", "ended: logged out")
@@ -208,14 +209,14 @@ func TestHooksThatHang(t *testing.T) {
 			}
 			runtime.Goexit()
 		}
-		r.login(t)
+		r.Login(t)
 		for range 3 {
-			r.srv.RevokeAccess("alice")
-			r.wantGet(t, 200)
+			r.Server.RevokeAccess("alice")
+			r.WantGet(t, 200)
 			time.Sleep(time.Minute)
 		}
 		began := time.Now()
-		if err := r.session.Close(t.Context()); err != nil || time.Since(began) != 0 {
+		if err := r.Session.Close(t.Context()); err != nil || time.Since(began) != 0 {
 			t.Errorf("Close: %v after %v", err, time.Since(began))
 		}
 		synctest.Wait()
@@ -223,16 +224,16 @@ func TestHooksThatHang(t *testing.T) {
 			t.Errorf("%q while a hook hangs", l.events)
 		}
 		close(release)
-		again := "replayed GET " + r.srv.URL
+		again := "replayed GET " + r.Server.URL
 		l.want(t, "refreshed", again, "refreshed", again, "refreshed", again)
 	})
 }
 
 // TestHooksNone: nil hooks are skipped one by one.
 func TestHooksNone(t *testing.T) {
-	s := contractSession(t, func(c *tokenclient.Config) { c.Hooks = new(tokenclient.Hooks) })
-	base := &contractBase{answers: []contractAnswer{{status: 401}, {status: 200}}}
-	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, contractURL, nil)
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Hooks = new(tokenclient.Hooks) })
+	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
+	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, sessiontest.URL, nil)
 	if resp, err := s.Transport(base).RoundTrip(req); err != nil || resp.StatusCode != 200 {
 		t.Errorf("response %v, error %v", resp, err)
 	}

@@ -1,26 +1,16 @@
 package tokenclient_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
-
-// keepFresh runs KeepFresh until stop is called, or until it ends by itself; its
-// result comes out of the channel.
-func (r *rig) keepFresh(t *testing.T) (stop func(), ended <-chan error) {
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	result := make(chan error, 1)
-	go func() { result <- r.session.KeepFresh(ctx) }()
-	return cancel, result
-}
 
 func TestKeepFreshRefreshesInTime(t *testing.T) {
 	for _, tc := range []struct {
@@ -46,16 +36,16 @@ func TestKeepFreshRefreshesInTime(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tc.o.InMemory = true
-				st := &stepStore{Store: new(store.Memory)}
-				r := newRig(t, &tc.o, func(c *tokenclient.Config, _ *tokentest.Server) {
+				st := &sessiontest.StepStore{Store: new(store.Memory)}
+				r := sessiontest.New(t, &tc.o, func(c *tokenclient.Config, _ *tokentest.Server) {
 					c.RefreshBefore, c.Heartbeat = tc.before, tc.heartbeat
 					c.Store, c.Key = st, "alice"
 				})
-				r.login(t)
-				stop, ended := r.keepFresh(t)
+				r.Login(t)
+				stop, ended := r.KeepFresh(t)
 				for end := time.Now().Add(tc.run); time.Now().Before(end); time.Sleep(tc.run / 500) {
 					synctest.Wait()
-					if now, err := r.session.Peek(t.Context()); err != nil {
+					if now, err := r.Session.Peek(t.Context()); err != nil {
 						t.Fatal(err)
 					} else if !now.Expiry.IsZero() && !now.Expiry.After(time.Now()) && tc.before >= 0 {
 						t.Fatalf("the token expired at %v, and it is %v", now.Expiry, time.Now())
@@ -66,13 +56,13 @@ func TestKeepFreshRefreshesInTime(t *testing.T) {
 					t.Errorf("KeepFresh: %v, want nil when its context ends", err)
 				}
 				synctest.Wait() // a refresh may have begun just now
-				if got := r.srv.Counters().Refreshes; got < tc.least || got > tc.most {
+				if got := r.Server.Counters().Refreshes; got < tc.least || got > tc.most {
 					t.Errorf("%d refreshes in %v, want %d to %d", got, tc.run, tc.least, tc.most)
 				}
-				if got := int(st.refreshes.Load()); got != r.srv.Counters().Refreshes {
-					t.Errorf("%d writes to the store for %d refreshes", got, r.srv.Counters().Refreshes)
+				if got := int(st.Refreshes.Load()); got != r.Server.Counters().Refreshes {
+					t.Errorf("%d writes to the store for %d refreshes", got, r.Server.Counters().Refreshes)
 				}
-				if got := st.replaces.Load(); got != 1 {
+				if got := st.Replaces.Load(); got != 1 {
 					t.Errorf("%d logins were stored", got)
 				}
 			})
@@ -83,30 +73,30 @@ func TestKeepFreshRefreshesInTime(t *testing.T) {
 func TestKeepFreshEnds(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		end  func(t *testing.T, r *rig)
+		end  func(t *testing.T, r *sessiontest.Rig)
 		want error
 	}{
-		{"logout", func(t *testing.T, r *rig) {
-			if err := r.session.Logout(t.Context()); err != nil {
+		{"logout", func(t *testing.T, r *sessiontest.Rig) {
+			if err := r.Session.Logout(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}, tokenclient.ErrLoginRequired},
-		{"Close", func(t *testing.T, r *rig) { closeSession(t, r.session) }, tokenclient.ErrClosed},
-		{"refused", func(t *testing.T, r *rig) {
-			r.srv.RevokeAll("alice")
-			_, err := r.session.Refresh(t.Context())
-			wantErr(t, "Refresh", err, tokenclient.ErrLoginRequired)
+		{"Close", func(t *testing.T, r *sessiontest.Rig) { sessiontest.Close(t, r.Session) }, tokenclient.ErrClosed},
+		{"refused", func(t *testing.T, r *sessiontest.Rig) {
+			r.Server.RevokeAll("alice")
+			_, err := r.Session.Refresh(t.Context())
+			sessiontest.WantErr(t, "Refresh", err, tokenclient.ErrLoginRequired)
 		}, tokenclient.ErrLoginRequired},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, &tokentest.Options{InMemory: true}, nil)
-				r.login(t)
-				_, ended := r.keepFresh(t)
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+				r.Login(t)
+				_, ended := r.KeepFresh(t)
 				time.Sleep(time.Minute + time.Second)
 				tc.end(t, r)
 				at := time.Now()
-				wantErr(t, "KeepFresh", <-ended, tc.want)
+				sessiontest.WantErr(t, "KeepFresh", <-ended, tc.want)
 				if took := time.Since(at); took > time.Second {
 					t.Errorf("KeepFresh ended %v after the session", took)
 				}
@@ -126,20 +116,20 @@ func TestKeepFreshFindsTheEnd(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, &tokentest.Options{InMemory: true}, nil)
-				token := r.srv.Issue("alice")
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+				token := r.Server.Issue("alice")
 				if !tc.refresh {
 					token.RefreshToken = ""
 				}
-				r.give(t, token)
-				_, ended := r.keepFresh(t)
-				r.srv.RevokeAll("alice")
+				r.Give(t, token)
+				_, ended := r.KeepFresh(t)
+				r.Server.RevokeAll("alice")
 				began := time.Now()
-				wantErr(t, "KeepFresh", <-ended, tokenclient.ErrLoginRequired)
+				sessiontest.WantErr(t, "KeepFresh", <-ended, tokenclient.ErrLoginRequired)
 				if took := time.Since(began); took > 16*time.Minute {
 					t.Errorf("KeepFresh took %v", took)
 				}
-				if got := r.srv.Counters().Refreshes; got > 1 {
+				if got := r.Server.Counters().Refreshes; got > 1 {
 					t.Errorf("%d refreshes", got)
 				}
 			})
@@ -158,20 +148,20 @@ func TestKeepFreshRefusesAtOnce(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, &tokentest.Options{InMemory: true}, nil)
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
 				if tc.token != nil {
-					r.give(t, tc.token)
+					r.Give(t, tc.token)
 				}
 				began := time.Now()
-				err := r.session.KeepFresh(t.Context())
+				err := r.Session.KeepFresh(t.Context())
 				if err == nil || time.Since(began) != 0 || tc.want != nil && !errors.Is(err, tc.want) {
 					t.Errorf("KeepFresh: %v after %v", err, time.Since(began))
 				}
 				if tc.want == nil && errors.Is(err, tokenclient.ErrLoginRequired) {
 					t.Errorf("KeepFresh: %v, want an error about the expiry", err)
 				}
-				closeSession(t, r.session)
-				wantErr(t, "after Close", r.session.KeepFresh(t.Context()), tokenclient.ErrClosed)
+				sessiontest.Close(t, r.Session)
+				sessiontest.WantErr(t, "after Close", r.Session.KeepFresh(t.Context()), tokenclient.ErrClosed)
 			})
 		})
 	}
@@ -181,28 +171,28 @@ func TestKeepFreshSurvivesOutage(t *testing.T) {
 	for name, memory := range map[string]bool{"no store": false, "memory": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 					if memory {
 						c.Store, c.Key = new(store.Memory), "alice"
 					}
 				})
-				r.login(t)
-				stop, ended := r.keepFresh(t)
-				r.srv.FailRefresh(-1, tokentest.Fault{Status: 503})
+				r.Login(t)
+				stop, ended := r.KeepFresh(t)
+				r.Server.FailRefresh(-1, tokentest.Fault{Status: 503})
 				const hours = 24
 				time.Sleep(hours * time.Hour)
 				// With a minute of backoff at most, drawn from the whole of it, and two
 				// presentations each time.
-				if got := r.srv.Counters().Refreshes; got < hours*30 || got > hours*60*2*2*5/4 {
+				if got := r.Server.Counters().Refreshes; got < hours*30 || got > hours*60*2*2*5/4 {
 					t.Errorf("%d calls in an outage of %d hours", got, hours)
 				}
-				r.srv.FailRefresh(0, tokentest.Fault{})
+				r.Server.FailRefresh(0, tokentest.Fault{})
 				time.Sleep(2 * time.Minute)
-				before := r.srv.Counters().Refreshes
-				r.wantGet(t, 200)
+				before := r.Server.Counters().Refreshes
+				r.WantGet(t, 200)
 				time.Sleep(time.Hour)
-				r.wantGet(t, 200)
-				if c := r.srv.Counters(); c.Refreshes > before+6 || c.Unauthorized != 0 || c.Reuses != 0 {
+				r.WantGet(t, 200)
+				if c := r.Server.Counters(); c.Refreshes > before+6 || c.Unauthorized != 0 || c.Reuses != 0 {
 					t.Errorf("after the outage: %+v, and %d refreshes before", c, before)
 				}
 				stop()
@@ -217,22 +207,22 @@ func TestKeepFreshSurvivesOutage(t *testing.T) {
 // A store that cannot be read for a while does not end it.
 func TestKeepFreshSurvivesBrokenStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := &stepStore{Store: new(store.Memory)}
-		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		st := &sessiontest.StepStore{Store: new(store.Memory)}
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.Store, c.Key = st, "alice"
 		})
-		r.login(t)
-		_, ended := r.keepFresh(t)
-		st.broken.Store(true)
+		r.Login(t)
+		_, ended := r.KeepFresh(t)
+		st.Broken.Store(true)
 		time.Sleep(time.Hour)
-		r.wantRefreshes(t, 0)
-		if got := st.refreshes.Load(); got > 60*4 {
+		r.WantRefreshes(t, 0)
+		if got := st.Refreshes.Load(); got > 60*4 {
 			t.Errorf("%d attempts in an hour", got)
 		}
-		st.broken.Store(false)
+		st.Broken.Store(false)
 		time.Sleep(2 * time.Minute)
-		r.wantGet(t, 200)
-		if c := r.srv.Counters(); c.Unauthorized != 0 {
+		r.WantGet(t, 200)
+		if c := r.Server.Counters(); c.Unauthorized != 0 {
 			t.Errorf("%d rejections", c.Unauthorized)
 		}
 		select {

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -97,7 +98,7 @@ func (r *logRefresher) Refresh(context.Context, *tokenclient.Token) (*tokenclien
 			return nil, err
 		}
 	}
-	return pair(fmt.Sprint("planted access ", n), fmt.Sprint("planted refresh ", n), time.Hour), nil
+	return sessiontest.Pair(fmt.Sprint("planted access ", n), fmt.Sprint("planted refresh ", n), time.Hour), nil
 }
 
 func (r *logRefresher) Revoke(context.Context, *tokenclient.Token) error {
@@ -144,10 +145,10 @@ func TestLogLines(t *testing.T) {
 				return &tokenclient.Token{AccessToken: renewed}, renewed != ""
 			}
 		}
-		api := func(req *http.Request) (*http.Response, error) { return reply(req, status), nil }
-		r, other := newFakeRig(t, nil, api, setUp), newFakeRig(t, nil, api, setUp)
-		r.give(t, pair("planted access", "planted refresh", time.Hour))
-		refresh := func() { _, _ = r.session.Refresh(t.Context()) }
+		api := func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, status), nil }
+		r, other := sessiontest.NewFake(t, nil, api, setUp), sessiontest.NewFake(t, nil, api, setUp)
+		r.Give(t, sessiontest.Pair("planted access", "planted refresh", time.Hour))
+		refresh := func() { _, _ = r.Session.Refresh(t.Context()) }
 		meanwhile := func(do func()) func() error { return func() error { do(); return nil } }
 
 		refresher.plan(func() error { return &tokenclient.TokenError{StatusCode: 500} }) // an answer is lost
@@ -160,24 +161,24 @@ func TestLogLines(t *testing.T) {
 		refresh()
 		shared.broken = false
 		time.Sleep(time.Minute) // it is saved
-		refresher.plan(meanwhile(func() { r.give(t, pair("planted access", "planted refresh", time.Hour)) }))
+		refresher.plan(meanwhile(func() { r.Give(t, sessiontest.Pair("planted access", "planted refresh", time.Hour)) }))
 		refresh() // is overtaken, and its pair not revoked
 
-		if _, err := other.session.Token(t.Context()); err != nil {
+		if _, err := other.Session.Token(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		refresh()
-		_, _ = other.session.Refresh(t.Context()) // adopts
+		_, _ = other.Session.Refresh(t.Context()) // adopts
 
 		renewed = "planted renewed"
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		renewed = "planted\x00renewed"
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		status = 401
 		for range 5 {
-			r.wantGet(t, 401)
+			r.WantGet(t, 401)
 		}
-		_ = r.session.Logout(t.Context())
+		_ = r.Session.Logout(t.Context())
 		synctest.Wait()
 
 		log.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -18,10 +19,10 @@ import (
 func TestNoRefresher401(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSlidingRig(t, tokentest.Options{}, nil)
-		login := r.access(t)
+		login := r.Access(t)
 		time.Sleep(time.Hour) // expired; it is sent all the same
 		for range 3 {
-			resp, err := r.client.Post(r.srv.URL+"/api/", "text/plain", strings.NewReader("body"))
+			resp, err := r.Client.Post(r.Server.URL+"/api/", "text/plain", strings.NewReader("body"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -31,15 +32,15 @@ func TestNoRefresher401(t *testing.T) {
 				t.Errorf("status %d, error %v, body %s", resp.StatusCode, err, body)
 			}
 		}
-		if c := r.srv.Counters(); c.Requests != 3 || c.Replays+c.Refreshes+c.Heartbeats != 0 {
+		if c := r.Server.Counters(); c.Requests != 3 || c.Replays+c.Refreshes+c.Heartbeats != 0 {
 			t.Errorf("%+v", c)
 		}
-		if got, err := r.session.Token(t.Context()); err != nil || got.AccessToken != login {
+		if got, err := r.Session.Token(t.Context()); err != nil || got.AccessToken != login {
 			t.Errorf("Token: %v, %v; want it as it is", got, err)
 		}
 		// The program logs in again.
-		r.give(t, r.srv.Issue("alice"))
-		r.wantGet(t, 200)
+		r.Give(t, r.Server.Issue("alice"))
+		r.WantGet(t, 200)
 	})
 }
 
@@ -69,14 +70,14 @@ func TestNoRefresherMisuse(t *testing.T) {
 			c.Heartbeat = time.Second
 		})
 		ctx := context.Background()
-		held, err := r.session.Token(ctx)
+		held, err := r.Session.Token(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, refresh := r.session.Refresh(ctx)
-		_, rejected := r.session.RefreshRejected(ctx, held)
+		_, refresh := r.Session.Refresh(ctx)
+		_, rejected := r.Session.RefreshRejected(ctx, held)
 		for what, err := range map[string]error{
-			"Refresh": refresh, "RefreshRejected": rejected, "KeepFresh": r.session.KeepFresh(ctx),
+			"Refresh": refresh, "RefreshRejected": rejected, "KeepFresh": r.Session.KeepFresh(ctx),
 		} {
 			if err == nil || !strings.Contains(err.Error(), "Config.Refresher") {
 				t.Errorf("%s: %v", what, err)
@@ -85,15 +86,15 @@ func TestNoRefresherMisuse(t *testing.T) {
 				t.Errorf("%s: ErrLoginRequired is %t", what, got)
 			}
 		}
-		r.wantGet(t, 200) // and the session goes on
-		if got, err := r.session.RefreshRejected(ctx, held); err != nil || got.AccessToken != r.access(t) {
+		r.WantGet(t, 200) // and the session goes on
+		if got, err := r.Session.RefreshRejected(ctx, held); err != nil || got.AccessToken != r.Access(t) {
 			t.Errorf("RefreshRejected of an old token: %v, %v", got, err)
 		}
-		if err := r.session.Logout(ctx); err != nil {
+		if err := r.Session.Logout(ctx); err != nil {
 			t.Error(err)
 		}
-		_, err = r.session.RefreshRejected(ctx, held)
-		wantErr(t, "RefreshRejected after Logout", err, tokenclient.ErrLoginRequired)
+		_, err = r.Session.RefreshRejected(ctx, held)
+		sessiontest.WantErr(t, "RefreshRejected after Logout", err, tokenclient.ErrLoginRequired)
 	})
 }
 
@@ -103,24 +104,24 @@ func TestNoRefresherLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newSlidingRig(t, tokentest.Options{Opaque: true}, nil)
 		b := a.twin(t)
-		b.access(t)
+		b.Access(t)
 		for range 3 {
 			time.Sleep(10 * time.Minute)
-			a.wantGet(t, 200)
+			a.WantGet(t, 200)
 		}
-		b.wantGet(t, 401)
+		b.WantGet(t, 401)
 		synctest.Wait()
-		b.wantGet(t, 200)
+		b.WantGet(t, 200)
 
 		// RefreshRejected waits for the look.
-		held, err := b.session.Token(t.Context())
+		held, err := b.Session.Token(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		a.wantGet(t, 200) // looks at nothing: its token is not known to expire
+		a.WantGet(t, 200) // looks at nothing: its token is not known to expire
 		synctest.Wait()
-		if got, err := b.session.RefreshRejected(t.Context(), held); err != nil || got.AccessToken == held.AccessToken {
+		if got, err := b.Session.RefreshRejected(t.Context(), held); err != nil || got.AccessToken == held.AccessToken {
 			t.Errorf("RefreshRejected: %v, %v", got, err)
 		}
 	})
@@ -130,15 +131,15 @@ func TestNoRefresherLooks(t *testing.T) {
 // being sent, expired or not.
 func TestNoRefresherStoreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var down *stepStore
+		var down *sessiontest.StepStore
 		r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, _ *tokentest.Server) {
-			down = &stepStore{Store: c.Store}
+			down = &sessiontest.StepStore{Store: c.Store}
 			c.Store = down
 		})
 		time.Sleep(15*time.Minute - time.Second) // as good as expired
-		down.broken.Store(true)
-		r.wantGet(t, 200)
-		down.broken.Store(false)
+		down.Broken.Store(true)
+		r.WantGet(t, 200)
+		down.Broken.Store(false)
 		time.Sleep(time.Minute)
 	})
 }

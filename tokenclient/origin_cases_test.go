@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/wire"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -79,7 +80,7 @@ const originSecret = "eyJhbGciOi.tHe-T0kEn.7f1d"
 // send sends the request over a wire, follows redirects, and returns what was written.
 func (c *originCase) send(t *testing.T) (sent []wire.Sent, err error) {
 	config := tokenclient.Config{
-		Refresher: contractRefresher(), Origins: []string{c.entry}, AnyOrigin: c.entry == "", InsecureHTTP: c.insecure,
+		Refresher: sessiontest.Refresher(), Origins: []string{c.entry}, AnyOrigin: c.entry == "", InsecureHTTP: c.insecure,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	if config.AnyOrigin {

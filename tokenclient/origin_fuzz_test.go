@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/wire"
 )
 
@@ -12,7 +13,7 @@ import (
 // The parts of requests are drawn from lists, which a fuzzer takes long to come upon.
 func TestOriginCombinations(t *testing.T) {
 	n := 20000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || sessiontest.Race {
 		n = 2000
 	}
 	hosts := []string{

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/wire"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -93,7 +94,7 @@ func TestOriginRedirects(t *testing.T) {
 				for _, name := range []string{"A", "B", "C"} {
 					hosts[name] = newOriginHost(t, refuses && !strings.Contains(tc.allowed, name) && name == "B")
 				}
-				s := contractSession(t, func(c *tokenclient.Config) {
+				s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 					c.Origins = nil
 					for _, name := range tc.allowed {
 						if c.AnyOrigin = name == '*'; !c.AnyOrigin {
@@ -125,7 +126,7 @@ func TestOriginRedirects(t *testing.T) {
 						t.Errorf("%s got %q, want %q", name, got, want)
 					}
 				}
-				if now, err := s.Peek(t.Context()); err != nil || now.AccessToken != contractAccess(0) {
+				if now, err := s.Peek(t.Context()); err != nil || now.AccessToken != sessiontest.Access(0) {
 					t.Errorf("a host that the token does not belong to started a refresh: %v, %v", now, err)
 				}
 			})
@@ -137,10 +138,10 @@ func TestOriginRedirects(t *testing.T) {
 // the host. The session's token must not take its place.
 func TestOriginHeaderGone(t *testing.T) {
 	var got []string
-	s := contractSession(t, func(c *tokenclient.Config) {
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 		c.Origins = []string{"https://a.example", "https://b.example"}
 	})
-	client := s.Wrap(&http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+	client := s.Wrap(&http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		got = append(got, strings.Join(req.Header["Authorization"], "|"))
 		resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}
 		if req.URL.Host == "a.example" && len(got) == 1 {
@@ -162,7 +163,7 @@ func TestOriginHeaderGone(t *testing.T) {
 // TestOriginOwnEndpoint: what goes to the session's own token endpoint is part of
 // a refresh and goes bare; what only looks like it does not.
 func TestOriginOwnEndpoint(t *testing.T) {
-	s := contractSession(t, func(c *tokenclient.Config) {
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 		c.Refresher = &tokenclient.OAuth2Refresher{
 			TokenURL: "https://api.example.com/token?tenant=1", RevocationURL: "https://API.example.com:443/revoke",
 			ClientAuth: tokenclient.PublicClient("x"),
@@ -176,10 +177,10 @@ func TestOriginOwnEndpoint(t *testing.T) {
 		"https://api.example.com/token/more":    false,
 		"https://api.example.com/":              false,
 	} {
-		base := &contractBase{answers: []contractAnswer{{status: 200}}}
+		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}}}
 		req, _ := http.NewRequestWithContext(context.Background(), http.MethodPost, target, nil)
-		if _, err := s.Transport(base).RoundTrip(req); err != nil || (base.sent[0].auth == nil) != bare {
-			t.Errorf("%s: error %v, sent %q", target, err, base.sent[0].auth)
+		if _, err := s.Transport(base).RoundTrip(req); err != nil || (base.Sent[0].Auth == nil) != bare {
+			t.Errorf("%s: error %v, sent %q", target, err, base.Sent[0].Auth)
 		}
 	}
 }
@@ -188,13 +189,13 @@ func TestOriginOwnEndpoint(t *testing.T) {
 // to go there. Before, the proxy got the token.
 func TestOriginProxy(t *testing.T) {
 	for _, insecure := range []bool{false, true} {
-		s := contractSession(t, func(c *tokenclient.Config) {
+		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 			c.Origins, c.InsecureHTTP = []string{"http://localhost:8080"}, insecure
 		})
 		w := new(wire.Wire)
 		base := w.Transport()
 		base.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
-		body := newContractBody("x")
+		body := sessiontest.NewBody("x")
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost:8080/", body)
 		resp, err := s.Transport(base).RoundTrip(req)
 		if err == nil {
@@ -202,7 +203,7 @@ func TestOriginProxy(t *testing.T) {
 		}
 		sent := w.Sent()
 		switch {
-		case !insecure && (err == nil || len(sent) > 0 || body.closed.Load() != 1):
+		case !insecure && (err == nil || len(sent) > 0 || body.Closed.Load() != 1):
 			t.Errorf("sent %+v, error %v", sent, err)
 		case !insecure && (!strings.Contains(err.Error(), "http://proxy.example:3128") || !strings.Contains(err.Error(), "Config.InsecureHTTP")):
 			t.Errorf("error %q does not say what to do", err)

@@ -11,20 +11,21 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
 // TestRefresherErrors: every way in which a call can fail is a *TokenError that says so,
 // whoever makes the call.
 func TestRefresherErrors(t *testing.T) {
-	answered := func(status int, body string) roundTripper {
+	answered := func(status int, body string) sessiontest.RoundTrip {
 		return func(req *http.Request) (*http.Response, error) {
 			_, _ = io.Copy(io.Discard, req.Body)
 			return &http.Response{StatusCode: status, Request: req, Body: io.NopCloser(strings.NewReader(body)),
 				Header: http.Header{"Content-Type": {"application/json"}, "Retry-After": {"7"}, "Location": {"https://other.example.com/x"}}}, nil
 		}
 	}
-	cutAfter := func(n int) roundTripper {
+	cutAfter := func(n int) sessiontest.RoundTrip {
 		return func(req *http.Request) (*http.Response, error) {
 			_, _ = io.CopyN(io.Discard, req.Body, int64(n))
 			return nil, io.ErrUnexpectedEOF
@@ -35,7 +36,7 @@ func TestRefresherErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		ctx          context.Context
 		url          string
-		does         roundTripper
+		does         sessiontest.RoundTrip
 		want         tokenclient.TokenError // but for Err
 		temporary    bool
 		notPresented bool
@@ -114,7 +115,7 @@ func TestRefresherErrors(t *testing.T) {
 // TestRefresherTimeout: an error says that it was the time, whose ever it was.
 func TestRefresherTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hang := roundTripper(func(req *http.Request) (*http.Response, error) {
+		hang := sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 			_, _ = io.Copy(io.Discard, req.Body)
 			<-req.Context().Done()
 			return nil, req.Context().Err()
@@ -157,7 +158,7 @@ func TestRefresherTransportErrors(t *testing.T) {
 		"reentrant":         {tokenclient.ErrReentrant, tokenclient.ErrReentrant, nil, ""},
 	} {
 		r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh?key=planted",
-			HTTPClient: &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 				_, _ = io.Copy(io.Discard, req.Body)
 				return nil, c.err
 			})}}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -18,12 +19,12 @@ func TestRefresherLate(t *testing.T) {
 	for _, late := range []time.Duration{200 * time.Millisecond, 2 * time.Second, 30 * time.Second} {
 		t.Run(late.String(), func(t *testing.T) {
 			eachStore(t, func(t *testing.T, memory bool) {
-				r := misusedRig(t, memory, func(r *rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				r := misusedRig(t, memory, func(r *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 					time.Sleep(refreshTimeout + late)
-					return r.srv.OAuth2Refresher().Refresh(context.WithoutCancel(ctx), old)
+					return r.Server.OAuth2Refresher().Refresh(context.WithoutCancel(ctx), old)
 				})
 				began := time.Now()
-				status, err := r.get(t.Context())
+				status, err := r.Get(t.Context())
 				if took := time.Since(began); took > refreshTimeout+time.Second {
 					t.Errorf("it took %v", took)
 				}
@@ -32,11 +33,11 @@ func TestRefresherLate(t *testing.T) {
 						t.Errorf("status %d, error %v", status, err)
 					}
 				} else {
-					wantTransient(t, "GET", err)
+					sessiontest.WantTransient(t, "GET", err)
 				}
 				time.Sleep(late + time.Second)
-				r.wantGet(t, 200)
-				r.wantRefreshes(t, 1)
+				r.WantGet(t, 200)
+				r.WantRefreshes(t, 1)
 			})
 		})
 	}
@@ -52,7 +53,7 @@ func TestRefresherLateAndClose(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				kept := new(store.Memory)
 				var made *tokenclient.Token
-				r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
 					c.Store, c.Key, c.RefreshTimeout = kept, "alice", refreshTimeout
 					c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 						var err error
@@ -61,13 +62,13 @@ func TestRefresherLateAndClose(t *testing.T) {
 						return made, err
 					})
 				})
-				r.login(t)
-				r.srv.RevokeAccess("alice")
-				go func() { _, _ = r.get(t.Context()) }()
+				r.Login(t)
+				r.Server.RevokeAccess("alice")
+				go func() { _, _ = r.Get(t.Context()) }()
 				time.Sleep(at)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				if err := r.session.Close(ctx); err != nil {
+				if err := r.Session.Close(ctx); err != nil {
 					t.Errorf("Close: %v", err)
 				}
 				rec, err := kept.Load(t.Context(), "alice")
@@ -124,14 +125,14 @@ func TestStoreCallsBack(t *testing.T) {
 		"Refresh": func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Refresh(ctx); return err },
 		"Logout":  func(s *tokenclient.Session, ctx context.Context) error { return s.Logout(ctx) },
 		"SetToken": func(s *tokenclient.Session, ctx context.Context) error {
-			return s.SetToken(ctx, pair("other", "other", time.Hour))
+			return s.SetToken(ctx, sessiontest.Pair("other", "other", time.Hour))
 		},
 	}
 	for _, from := range []string{"Load", "Replace", "Refresh"} {
 		for name, call := range calls {
 			t.Run(name+" from "+from, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					var r *rig
+					var r *sessiontest.Rig
 					var depth int
 					var inner []error
 					back := func(ctx context.Context) error {
@@ -140,25 +141,25 @@ func TestStoreCallsBack(t *testing.T) {
 						}
 						ctx, cancel := context.WithTimeout(ctx, time.Hour) // in the place of a deadlock
 						defer cancel()
-						inner = append(inner, call(r.session, ctx))
+						inner = append(inner, call(r.Session, ctx))
 						return nil
 					}
 					st := &callingStore{Store: new(store.Memory)}
-					r = newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+					r = sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 						c.Store, c.Key = st, "alice"
 					})
 					began := time.Now()
 					switch from {
 					case "Load":
 						st.load = back
-						_, _ = r.session.Token(t.Context())
+						_, _ = r.Session.Token(t.Context())
 					case "Replace":
 						st.replace = back
-						_ = r.session.SetToken(t.Context(), r.srv.Issue("alice"))
+						_ = r.Session.SetToken(t.Context(), r.Server.Issue("alice"))
 					case "Refresh":
-						r.login(t)
+						r.Login(t)
 						st.refresh = back
-						_, _ = r.session.Refresh(t.Context())
+						_, _ = r.Session.Refresh(t.Context())
 					}
 					took := time.Since(began)
 					synctest.Wait()
@@ -171,8 +172,8 @@ func TestStoreCallsBack(t *testing.T) {
 						}
 					}
 					st.load, st.replace, st.refresh = nil, nil, nil
-					r.login(t)
-					r.wantGet(t, 200)
+					r.Login(t)
+					r.WantGet(t, 200)
 				})
 			})
 		}
@@ -183,28 +184,28 @@ func TestStoreCallsBack(t *testing.T) {
 func TestStoreMisuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &callingStore{Store: new(store.Memory)}
-		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.Store, c.Key = st, "alice"
 		})
 		explode := func(context.Context) error { panic("planted") }
 		st.load = explode
-		_, err := r.session.Token(t.Context())
-		wantErr(t, "Token", err, tokenclient.ErrStoreUnavailable)
+		_, err := r.Session.Token(t.Context())
+		sessiontest.WantErr(t, "Token", err, tokenclient.ErrStoreUnavailable)
 		time.Sleep(2 * time.Second)
 		st.load, st.replace = nil, explode
-		wantErr(t, "SetToken", r.session.SetToken(t.Context(), r.srv.Issue("alice")), tokenclient.ErrStoreUnavailable)
+		sessiontest.WantErr(t, "SetToken", r.Session.SetToken(t.Context(), r.Server.Issue("alice")), tokenclient.ErrStoreUnavailable)
 		st.replace = nil
-		r.login(t)
+		r.Login(t)
 		st.refresh = explode
-		_, err = r.session.Refresh(t.Context())
-		wantErr(t, "Refresh", err, tokenclient.ErrStoreUnavailable)
+		_, err = r.Session.Refresh(t.Context())
+		sessiontest.WantErr(t, "Refresh", err, tokenclient.ErrStoreUnavailable)
 		st.refresh = nil
 		time.Sleep(2 * time.Second)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		st.replace = explode
-		wantErr(t, "Logout", r.session.Logout(t.Context()), tokenclient.ErrStoreUnavailable)
-		_, err = r.get(t.Context())
-		wantErr(t, "GET", err, tokenclient.ErrLoggedOut)
-		r.wantRefreshes(t, 0)
+		sessiontest.WantErr(t, "Logout", r.Session.Logout(t.Context()), tokenclient.ErrStoreUnavailable)
+		_, err = r.Get(t.Context())
+		sessiontest.WantErr(t, "GET", err, tokenclient.ErrLoggedOut)
+		r.WantRefreshes(t, 0)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -21,11 +22,11 @@ const refreshTimeout = 5 * time.Second
 
 // misusedRig is a session whose Refresher does what refresh says, once, and then
 // asks the server. alice's access token has been revoked.
-func misusedRig(t *testing.T, memory bool, refresh func(r *rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error)) *rig {
+func misusedRig(t *testing.T, memory bool, refresh func(r *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error)) *sessiontest.Rig {
 	t.Helper()
-	var r *rig
+	var r *sessiontest.Rig
 	var calls atomic.Int32
-	r = newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+	r = sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
 		next := srv.OAuth2Refresher()
 		c.RefreshTimeout = refreshTimeout
 		c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
@@ -38,8 +39,8 @@ func misusedRig(t *testing.T, memory bool, refresh func(r *rig, ctx context.Cont
 			c.Store, c.Key = new(store.Memory), "alice"
 		}
 	})
-	r.login(t)
-	r.srv.RevokeAccess("alice")
+	r.Login(t)
+	r.Server.RevokeAccess("alice")
 	return r
 }
 
@@ -76,28 +77,28 @@ func TestRefresherMisuse(t *testing.T) {
 			return nil, nil
 		}},
 		{"line break", func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-			return pair("a\r\nX-Evil: 1", "r", time.Hour), nil
+			return sessiontest.Pair("a\r\nX-Evil: 1", "r", time.Hour), nil
 		}},
 		{"line break in the refresh token", func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-			return pair("a", "r\n", time.Hour), nil
+			return sessiontest.Pair("a", "r\n", time.Hour), nil
 		}},
 		{"odd type", func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			return &tokenclient.Token{AccessToken: "a", TokenType: "Bearer x"}, nil
 		}},
 		{"not ASCII", func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-			return pair("schlüssel", "r", time.Hour), nil
+			return sessiontest.Pair("schlüssel", "r", time.Hour), nil
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			eachStore(t, func(t *testing.T, memory bool) {
-				r := misusedRig(t, memory, func(_ *rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				r := misusedRig(t, memory, func(_ *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 					time.Sleep(time.Second) // for others to join
 					return tc.refresh(ctx, old)
 				})
 				began := time.Now()
-				crowd(10, func() {
-					_, err := r.get(t.Context())
-					wantTransient(t, "GET", err)
+				sessiontest.Crowd(10, func() {
+					_, err := r.Get(t.Context())
+					sessiontest.WantTransient(t, "GET", err)
 					if errors.Is(err, tokenclient.ErrLoginRequired) {
 						t.Errorf("GET: %v, and that ends the session", err)
 					}
@@ -105,10 +106,10 @@ func TestRefresherMisuse(t *testing.T) {
 				if took := time.Since(began); took != time.Second {
 					t.Errorf("they waited %v", took)
 				}
-				r.wantRefreshes(t, 0) // a broken Refresher is not called twice
+				r.WantRefreshes(t, 0) // a broken Refresher is not called twice
 				time.Sleep(2 * time.Second)
-				r.wantGet(t, 200)
-				r.wantRefreshes(t, 1)
+				r.WantGet(t, 200)
+				r.WantRefreshes(t, 1)
 			})
 		})
 	}
@@ -126,12 +127,12 @@ func TestRefresherMisuseReturnsTheSameToken(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			eachStore(t, func(t *testing.T, memory bool) {
-				r := misusedRig(t, memory, func(_ *rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				r := misusedRig(t, memory, func(_ *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 					return tc.refresh(ctx, old)
 				})
-				r.wantGet(t, 401) // and no second round
-				r.wantGet(t, 200)
-				r.wantRefreshes(t, 1)
+				r.WantGet(t, 401) // and no second round
+				r.WantGet(t, 200)
+				r.WantRefreshes(t, 1)
 			})
 		})
 	}
@@ -142,36 +143,36 @@ func TestRefresherMisuseReturnsTheSameToken(t *testing.T) {
 func TestRefresherMisuseChangesTheToken(t *testing.T) {
 	eachStore(t, func(t *testing.T, memory bool) {
 		var kept *tokenclient.Token
-		r := misusedRig(t, memory, func(_ *rig, _ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+		r := misusedRig(t, memory, func(_ *sessiontest.Rig, _ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 			kept = old
 			*old = tokenclient.Token{}
 			return nil, tokenclient.ErrNotPresented
 		})
-		_, err := r.get(t.Context())
-		wantTransient(t, "GET", err)
+		_, err := r.Get(t.Context())
+		sessiontest.WantTransient(t, "GET", err)
 		kept.RefreshToken = "planted"
 		time.Sleep(2 * time.Second)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 	})
 }
 
 // A Refresher that calls back with the context it was given gets a typed error at
 // once, through a client too.
 func TestRefresherMisuseCallsBack(t *testing.T) {
-	for name, call := range map[string]func(*rig, context.Context) error{
-		"request": func(r *rig, ctx context.Context) error { _, err := r.get(ctx); return err },
-		"derived context": func(r *rig, ctx context.Context) error {
+	for name, call := range map[string]func(*sessiontest.Rig, context.Context) error{
+		"request": func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Get(ctx); return err },
+		"derived context": func(r *sessiontest.Rig, ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Hour)
 			defer cancel()
-			_, err := r.get(ctx)
+			_, err := r.Get(ctx)
 			return err
 		},
-		"Token":   func(r *rig, ctx context.Context) error { _, err := r.session.Token(ctx); return err },
-		"Refresh": func(r *rig, ctx context.Context) error { _, err := r.session.Refresh(ctx); return err },
-		"RefreshRejected": func(r *rig, ctx context.Context) error {
-			t, err := r.session.Peek(ctx)
+		"Token":   func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Session.Token(ctx); return err },
+		"Refresh": func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Session.Refresh(ctx); return err },
+		"RefreshRejected": func(r *sessiontest.Rig, ctx context.Context) error {
+			t, err := r.Session.Peek(ctx)
 			if err == nil {
-				_, err = r.session.RefreshRejected(ctx, t)
+				_, err = r.Session.RefreshRejected(ctx, t)
 			}
 			return err
 		},
@@ -179,22 +180,22 @@ func TestRefresherMisuseCallsBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachStore(t, func(t *testing.T, memory bool) {
 				var inner error
-				r := misusedRig(t, memory, func(r *rig, ctx context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
+				r := misusedRig(t, memory, func(r *sessiontest.Rig, ctx context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
 					inner = call(r, ctx)
 					return nil, inner
 				})
 				time.Sleep(20 * time.Minute) // expired as well
 				began := time.Now()
-				_, err := r.get(t.Context())
-				wantErr(t, "in the Refresher", inner, tokenclient.ErrReentrant)
-				wantErr(t, "GET", err, tokenclient.ErrReentrant)
-				wantTransient(t, "GET", err)
+				_, err := r.Get(t.Context())
+				sessiontest.WantErr(t, "in the Refresher", inner, tokenclient.ErrReentrant)
+				sessiontest.WantErr(t, "GET", err, tokenclient.ErrReentrant)
+				sessiontest.WantTransient(t, "GET", err)
 				if took := time.Since(began); took != 0 {
 					t.Errorf("it took %v", took)
 				}
 				time.Sleep(2 * time.Second)
-				r.wantGet(t, 200)
-				r.wantRefreshes(t, 1)
+				r.WantGet(t, 200)
+				r.WantRefreshes(t, 1)
 			})
 		})
 	}
@@ -205,23 +206,23 @@ func TestRefresherMisuseCallsBack(t *testing.T) {
 func TestRefresherMisuseCallsBackWithAnotherContext(t *testing.T) {
 	eachStore(t, func(t *testing.T, memory bool) {
 		inner := make(chan error, 1)
-		r := misusedRig(t, memory, func(r *rig, _ context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
-			_, err := r.get(context.Background())
+		r := misusedRig(t, memory, func(r *sessiontest.Rig, _ context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
+			_, err := r.Get(context.Background())
 			inner <- err
 			return nil, err
 		})
 		began := time.Now()
-		crowd(10, func() {
-			_, err := r.get(t.Context())
-			wantTransient(t, "GET", err)
+		sessiontest.Crowd(10, func() {
+			_, err := r.Get(t.Context())
+			sessiontest.WantTransient(t, "GET", err)
 		})
 		if took := time.Since(began); took > refreshTimeout+2*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		wantTransient(t, "in the Refresher", <-inner)
+		sessiontest.WantTransient(t, "in the Refresher", <-inner)
 		time.Sleep(2 * time.Second)
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 1)
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 1)
 	})
 }
 
@@ -234,14 +235,14 @@ func TestRefresherMisuseShowsSecrets(t *testing.T) {
 			func(s string) error { panic("cannot refresh " + s) },
 			func(s string) error { return &tokenclient.TokenError{Description: s, StatusCode: http.StatusTeapot} },
 		} {
-			r := misusedRig(t, memory, func(_ *rig, _ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			r := misusedRig(t, memory, func(_ *sessiontest.Rig, _ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				return nil, fail(old.AccessToken + " or " + old.RefreshToken)
 			})
-			token, err := r.session.Peek(t.Context())
+			token, err := r.Session.Peek(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = r.get(t.Context())
+			_, err = r.Get(t.Context())
 			if err == nil || strings.Contains(err.Error(), token.AccessToken) || strings.Contains(err.Error(), token.RefreshToken) {
 				t.Errorf("error %v shows a secret", err)
 			}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -21,27 +22,26 @@ func TestRenewedAmongRefreshes(t *testing.T) {
 			c.Renewed = tokenclient.RenewedHeader("Authorization")
 			c.Store, c.Key = kept, "alice"
 		}
-		a := newRig(t, &tokentest.Options{InMemory: true, SlidingHeader: true, Latency: 200 * time.Millisecond}, config)
-		s := newSession(t, a, config)
-		b := &rig{a.srv, s, s.Wrap(a.srv.Client())}
-		a.login(t)
+		a := sessiontest.New(t, &tokentest.Options{InMemory: true, SlidingHeader: true, Latency: 200 * time.Millisecond}, config)
+		b := a.Another(t, config)
+		a.Login(t)
 		var wg sync.WaitGroup
-		for _, r := range []*rig{a, b} {
+		for _, r := range []*sessiontest.Rig{a, b} {
 			for i := range 6 {
 				random := rand.New(rand.NewPCG(7, uint64(i)))
 				wg.Go(func() {
-					for range many(1000) {
+					for range sessiontest.Many(1000) {
 						switch random.IntN(20) {
 						case 0:
-							if _, err := r.session.Refresh(t.Context()); err != nil {
+							if _, err := r.Session.Refresh(t.Context()); err != nil {
 								t.Errorf("Refresh: %v", err)
 							}
 						case 1:
-							a.srv.RevokeAccess("alice")
+							a.Server.RevokeAccess("alice")
 						case 2:
 							time.Sleep(time.Duration(random.IntN(20)) * time.Minute)
 						default:
-							if _, err := r.get(t.Context()); err != nil {
+							if _, err := r.Get(t.Context()); err != nil {
 								t.Errorf("GET: %v", err)
 							}
 						}
@@ -53,7 +53,7 @@ func TestRenewedAmongRefreshes(t *testing.T) {
 		wg.Wait()
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		c := a.srv.Counters()
+		c := a.Server.Counters()
 		if c.Reuses != 0 || c.Refreshes == 0 || c.Renewals == 0 {
 			t.Errorf("%+v", c)
 		}
@@ -65,11 +65,11 @@ func TestRenewedAmongRefreshes(t *testing.T) {
 			t.Errorf("%d writes, %+v", writes, c)
 		}
 		// Either process goes on from what the other left.
-		for _, r := range []*rig{a, b} {
-			if _, err := r.session.Refresh(t.Context()); err != nil {
+		for _, r := range []*sessiontest.Rig{a, b} {
+			if _, err := r.Session.Refresh(t.Context()); err != nil {
 				t.Error(err)
 			}
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -19,11 +20,13 @@ func TestRenewedAfterLogout(t *testing.T) {
 		turn   func(t *testing.T, r *slidingRig) error
 		status int // of a request after it; 0: ErrLoginRequired
 	}{
-		{"logout", func(t *testing.T, r *slidingRig) error { return r.session.Logout(t.Context()) }, 0},
-		{"login", func(t *testing.T, r *slidingRig) error { return r.session.SetToken(t.Context(), pair("L", "RL", 0)) }, 200},
+		{"logout", func(t *testing.T, r *slidingRig) error { return r.Session.Logout(t.Context()) }, 0},
+		{"login", func(t *testing.T, r *slidingRig) error {
+			return r.Session.SetToken(t.Context(), sessiontest.Pair("L", "RL", 0))
+		}, 200},
 		{"logout and login", func(t *testing.T, r *slidingRig) error {
-			_ = r.session.Logout(t.Context())
-			return r.session.SetToken(t.Context(), pair("L", "RL", 0))
+			_ = r.Session.Logout(t.Context())
+			return r.Session.SetToken(t.Context(), sessiontest.Pair("L", "RL", 0))
 		}, 200},
 	} {
 		check := func(t *testing.T, r *slidingRig, a *answers) {
@@ -31,14 +34,14 @@ func TestRenewedAfterLogout(t *testing.T) {
 			synctest.Wait()
 			rec, err := r.store.Load(t.Context(), "alice")
 			if tc.status == 0 {
-				wantErr(t, "the store", err, tokenclient.ErrNoToken)
+				sessiontest.WantErr(t, "the store", err, tokenclient.ErrNoToken)
 				if status := <-r.send("/after"); status != 0 {
 					t.Errorf("a request after the logout: status %d", status)
 				}
 				return
 			}
-			if err != nil || rec.Token.AccessToken != "L" || rec.Number != 1 || r.access(t) != "L" {
-				t.Errorf("record %d, error %v; the session has %s", rec.Number, err, r.access(t))
+			if err != nil || rec.Token.AccessToken != "L" || rec.Number != 1 || r.Access(t) != "L" {
+				t.Errorf("record %d, error %v; the session has %s", rec.Number, err, r.Access(t))
 			}
 			done := r.send("/after")
 			if a.sentWith("/after") != "L" {
@@ -85,34 +88,34 @@ func TestRenewedAfterLogout(t *testing.T) {
 // that the refresh brings is newer.
 func TestRenewedDuringRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		step := &stepRefresher{before: newBarrier()}
+		step := &sessiontest.StepRefresher{Before: sessiontest.NewBarrier()}
 		r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			step.OAuth2Refresher = srv.OAuth2Refresher()
 			c.Refresher = step
 		})
-		r.login(t)
-		before := r.access(t)
+		r.Login(t)
+		before := r.Access(t)
 		result := make(chan *tokenclient.Token)
 		go func() {
-			got, err := r.session.Refresh(context.Background())
+			got, err := r.Session.Refresh(context.Background())
 			if err != nil {
 				t.Error(err)
 			}
 			result <- got
 		}()
-		<-step.before.reached
-		r.wantGet(t, 200)
-		if r.access(t) != before || r.adopted.Load() != 0 {
+		<-step.Before.Reached
+		r.WantGet(t, 200)
+		if r.Access(t) != before || r.adopted.Load() != 0 {
 			t.Error("a token from an answer was adopted during a refresh")
 		}
-		step.before.lift()
-		if got := <-result; got == nil || got.AccessToken != r.access(t) {
+		step.Before.Lift()
+		if got := <-result; got == nil || got.AccessToken != r.Access(t) {
 			t.Error("not the refreshed token")
 		}
 		r.wantStored(t, 2)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		r.wantStored(t, 3)
-		r.wantRefreshes(t, 1)
+		r.WantRefreshes(t, 1)
 	})
 }
 
@@ -137,30 +140,30 @@ func TestRefreshDuringSave(t *testing.T) {
 					})
 				})
 				if !tc.attached {
-					r.login(t)
+					r.Login(t)
 				}
 				r.store.slow = time.Minute
-				r.wantGet(t, 200)
+				r.WantGet(t, 200)
 				synctest.Wait() // the save has begun
 				var refreshes sync.WaitGroup
 				for range 3 {
 					refreshes.Go(func() {
-						if _, err := r.session.Refresh(t.Context()); err != nil {
+						if _, err := r.Session.Refresh(t.Context()); err != nil {
 							t.Error(err)
 						}
 					})
 				}
 				synctest.Wait() // they wait for the save
-				r.wantGet(t, 200)
-				renewed := r.access(t) // which is not what they asked for
+				r.WantGet(t, 200)
+				renewed := r.Access(t) // which is not what they asked for
 				refreshes.Wait()
 				if presented == nil || presented.AccessToken != renewed {
 					t.Fatal("the newest token was not presented")
 				}
-				if c := r.srv.Counters(); c.Refreshes+c.Heartbeats != 1 {
+				if c := r.Server.Counters(); c.Refreshes+c.Heartbeats != 1 {
 					t.Errorf("%+v, want one refresh", c)
 				}
-				if r.access(t) == renewed {
+				if r.Access(t) == renewed {
 					t.Error("the session does not have the refreshed token")
 				}
 				time.Sleep(5 * time.Minute)
@@ -177,44 +180,43 @@ func TestRefreshDuringSave(t *testing.T) {
 // that another process needs for the pair that it is about to get.
 func TestRenewedUnderAnothersRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		step := &stepRefresher{after: newBarrier()}
+		step := &sessiontest.StepRefresher{After: sessiontest.NewBarrier()}
 		kept := new(writeStore)
 		o := tokentest.Options{InMemory: true, SlidingHeader: true}
 		config := func(c *tokenclient.Config, srv *tokentest.Server) {
 			c.Renewed = tokenclient.RenewedHeader("Authorization")
 			c.Store, c.Key = kept, "alice"
 		}
-		a := newRig(t, &o, config)
-		step.OAuth2Refresher = a.srv.OAuth2Refresher()
-		s := newSession(t, a, func(c *tokenclient.Config, srv *tokentest.Server) {
+		a := sessiontest.New(t, &o, config)
+		step.OAuth2Refresher = a.Server.OAuth2Refresher()
+		b := a.Another(t, func(c *tokenclient.Config, srv *tokentest.Server) {
 			config(c, srv)
 			c.Refresher = step
 		})
-		b := &rig{a.srv, s, s.Wrap(a.srv.Client())}
-		a.login(t)
+		a.Login(t)
 		refreshed := make(chan error, 1)
 		go func() {
-			_, err := b.session.Refresh(context.Background())
+			_, err := b.Session.Refresh(context.Background())
 			refreshed <- err
 		}()
-		<-step.after.reached // b's refresh token is spent, and the new one is nowhere else
+		<-step.After.Reached // b's refresh token is spent, and the new one is nowhere else
 		for range 5 {
-			a.wantGet(t, 200)
+			a.WantGet(t, 200)
 			time.Sleep(time.Second)
 		}
 		if kept.writes.Load() != 0 {
 			t.Errorf("the store was written %d times", kept.writes.Load())
 		}
-		step.after.lift()
+		step.After.Lift()
 		if err := <-refreshed; err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // the first finds b's pair, the second is one of its own
-			if _, err := a.session.Refresh(t.Context()); err != nil {
+			if _, err := a.Session.Refresh(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}
-		if c := a.srv.Counters(); c.Refreshes != 2 || c.Reuses != 0 {
+		if c := a.Server.Counters(); c.Refreshes != 2 || c.Reuses != 0 {
 			t.Errorf("%+v", c)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -48,7 +49,7 @@ const slidingHeader = "X-Auth-Token"
 
 // slidingRig is a session whose server renews its token in each answer.
 type slidingRig struct {
-	*rig
+	*sessiontest.Rig
 	store   *writeStore
 	adopted atomic.Int32
 }
@@ -59,7 +60,7 @@ func newSlidingRig(t *testing.T, o tokentest.Options, change func(*tokenclient.C
 	t.Helper()
 	r := &slidingRig{store: new(writeStore)}
 	o.InMemory, o.SlidingHeader, o.Header, o.Milliseconds, o.NoExpiresIn = true, true, slidingHeader, true, true
-	r.rig = newRig(t, &o, func(c *tokenclient.Config, srv *tokentest.Server) {
+	r.Rig = sessiontest.New(t, &o, func(c *tokenclient.Config, srv *tokentest.Server) {
 		c.Refresher = nil
 		c.Renewed = tokenclient.RenewedHeader("x-auth-token")
 		c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
@@ -69,22 +70,21 @@ func newSlidingRig(t *testing.T, o tokentest.Options, change func(*tokenclient.C
 			change(c, srv)
 		}
 	})
-	token := r.srv.Issue("alice")
+	token := r.Server.Issue("alice")
 	token.RefreshToken = ""
-	r.give(t, token)
+	r.Give(t, token)
 	return r
 }
 
 // twin is another session over the store of r, as another process is.
-func (r *slidingRig) twin(t *testing.T) *rig {
+func (r *slidingRig) twin(t *testing.T) *sessiontest.Rig {
 	t.Helper()
-	s := newSession(t, r.rig, func(c *tokenclient.Config, _ *tokentest.Server) {
+	return r.Another(t, func(c *tokenclient.Config, _ *tokentest.Server) {
 		c.Refresher = nil
 		c.Renewed = tokenclient.RenewedHeader(slidingHeader)
 		c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
 		c.Store, c.Key = r.store, "alice"
 	})
-	return &rig{r.srv, s, s.Wrap(r.srv.Client())}
 }
 
 // stored returns the record in the store, after all saves.
@@ -98,23 +98,13 @@ func (r *slidingRig) stored(t *testing.T) tokenclient.Record {
 	return rec
 }
 
-// access is the access token that the session holds.
-func (r *rig) access(t *testing.T) string {
-	t.Helper()
-	now, err := r.session.Peek(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return now.AccessToken
-}
-
 // wantStored checks that the store has what the session holds, under number.
 func (r *slidingRig) wantStored(t *testing.T, number uint64) {
 	t.Helper()
 	rec := r.stored(t)
-	if rec.Token.AccessToken != r.access(t) || rec.Number != number || rec.Announced != 0 {
+	if rec.Token.AccessToken != r.Access(t) || rec.Number != number || rec.Announced != 0 {
 		t.Errorf("record %d announced %d times, want %d; the session's token: %t",
-			rec.Number, rec.Announced, number, rec.Token.AccessToken == r.access(t))
+			rec.Number, rec.Announced, number, rec.Token.AccessToken == r.Access(t))
 	}
 }
 
@@ -136,9 +126,9 @@ func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
 	a.mu.Unlock()
 	token := <-answer
 	if token == "401" {
-		return reply(req, 401), nil
+		return sessiontest.Reply(req, 401), nil
 	}
-	resp := reply(req, 200)
+	resp := sessiontest.Reply(req, 200)
 	resp.Header.Set(slidingHeader, token)
 	return resp, nil
 }
@@ -148,7 +138,7 @@ func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
 func newAnswersRig(t *testing.T, change func(*tokenclient.Config)) (*slidingRig, *answers) {
 	t.Helper()
 	r, a := &slidingRig{store: new(writeStore)}, new(answers)
-	r.rig = newFakeRig(t, nil, a.RoundTrip, func(c *tokenclient.Config) {
+	r.Rig = sessiontest.NewFake(t, nil, a.RoundTrip, func(c *tokenclient.Config) {
 		c.Refresher = nil
 		c.Renewed = tokenclient.RenewedHeader(slidingHeader)
 		c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
@@ -158,7 +148,7 @@ func newAnswersRig(t *testing.T, change func(*tokenclient.Config)) (*slidingRig,
 			change(c)
 		}
 	})
-	r.give(t, pair("T0", "", 0))
+	r.Give(t, sessiontest.Pair("T0", "", 0))
 	return r, a
 }
 
@@ -167,7 +157,7 @@ func newAnswersRig(t *testing.T, change func(*tokenclient.Config)) (*slidingRig,
 func (r *slidingRig) send(path string) <-chan int {
 	done := make(chan int, 1)
 	go func() {
-		resp, err := r.client.Get(fakeAPI + path)
+		resp, err := r.Client.Get(sessiontest.FakeAPI + path)
 		if err != nil {
 			done <- 0
 			return

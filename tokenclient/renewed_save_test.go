@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -29,18 +30,18 @@ func TestRenewedClose(t *testing.T) {
 				r.store.slow = tc.slow
 				var newest string
 				for range 5 {
-					r.wantGet(t, 200)
-					newest = r.access(t)
+					r.WantGet(t, 200)
+					newest = r.Access(t)
 				}
-				if err := r.session.Close(t.Context()); err != nil {
+				if err := r.Session.Close(t.Context()); err != nil {
 					t.Error(err)
 				}
 				rec, err := r.store.Load(t.Context(), "alice")
 				if err != nil || rec.Token.AccessToken != newest {
 					t.Errorf("error %v; the newest token is not stored", err)
 				}
-				_, err = r.get(t.Context())
-				wantErr(t, "after Close", err, tokenclient.ErrClosed)
+				_, err = r.Get(t.Context())
+				sessiontest.WantErr(t, "after Close", err, tokenclient.ErrClosed)
 			})
 		})
 	}
@@ -50,7 +51,7 @@ func TestRenewedClose(t *testing.T) {
 // when it is back, and reported by Close if it is not.
 func TestRenewedStoreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := &stepStore{Store: new(store.Memory)}
+		down := &sessiontest.StepStore{Store: new(store.Memory)}
 		var failed []error
 		r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.Store = down
@@ -74,50 +75,50 @@ func TestRenewedStoreDown(t *testing.T) {
 				if !errors.As(err, &unsaved) || unsaved.Token == nil || unsaved.Key != "alice" {
 					t.Errorf("SaveFailed with %v", err)
 				}
-				wantErr(t, "SaveFailed", err, tokenclient.ErrStoreUnavailable)
+				sessiontest.WantErr(t, "SaveFailed", err, tokenclient.ErrStoreUnavailable)
 			}
 		}
-		down.broken.Store(true)
+		down.Broken.Store(true)
 		for range 10 {
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 			time.Sleep(10 * time.Minute)
 		}
 		wantFailed()
-		if n := int(down.refreshes.Load()); n < 20 || n > 400 {
+		if n := int(down.Refreshes.Load()); n < 20 || n > 400 {
 			t.Errorf("%d attempts to save in 100 minutes", n)
 		}
-		down.broken.Store(false)
+		down.Broken.Store(false)
 		time.Sleep(2 * time.Minute)
-		if stored() != r.access(t) {
+		if stored() != r.Access(t) {
 			t.Error("not saved when the store was back")
 		}
 
 		// Save by hand.
-		down.broken.Store(true)
+		down.Broken.Store(true)
 		synctest.Wait() // until the hooks have run
 		failed = nil
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		wantFailed()
 		var unsaved *tokenclient.NotSavedError
 		errors.As(failed[0], &unsaved)
-		wantErr(t, "Save", unsaved.Save(t.Context()), tokenclient.ErrStoreUnavailable)
-		down.broken.Store(false)
-		if err := unsaved.Save(t.Context()); err != nil || stored() != r.access(t) {
+		sessiontest.WantErr(t, "Save", unsaved.Save(t.Context()), tokenclient.ErrStoreUnavailable)
+		down.Broken.Store(false)
+		if err := unsaved.Save(t.Context()); err != nil || stored() != r.Access(t) {
 			t.Errorf("Save: %v", err)
 		}
 
 		// Close reports, and may be called again.
-		down.broken.Store(true)
+		down.Broken.Store(true)
 		time.Sleep(10 * time.Minute)
-		r.wantGet(t, 200)
-		newest := r.access(t)
-		err := r.session.Close(t.Context())
+		r.WantGet(t, 200)
+		newest := r.Access(t)
+		err := r.Session.Close(t.Context())
 		if unsaved = nil; !errors.As(err, &unsaved) || unsaved.Token.AccessToken != newest {
 			t.Errorf("Close: %v", err)
 		}
-		wantErr(t, "Close", err, tokenclient.ErrStoreUnavailable)
-		down.broken.Store(false)
-		if err := r.session.Close(t.Context()); err != nil || stored() != newest {
+		sessiontest.WantErr(t, "Close", err, tokenclient.ErrStoreUnavailable)
+		down.Broken.Store(false)
+		if err := r.Session.Close(t.Context()); err != nil || stored() != newest {
 			t.Errorf("the second Close: %v", err)
 		}
 	})
@@ -133,26 +134,26 @@ func TestRenewedNotSaved(t *testing.T) {
 			c.Hooks = &tokenclient.Hooks{SaveFailed: func(tokenclient.RefreshInfo, error) { failed++ }}
 		})
 		kept.set(3)
-		r.wantGet(t, 200)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
+		r.WantGet(t, 200)
 		time.Sleep(5 * time.Minute)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		rec, err := kept.Load(t.Context(), "alice")
-		if err != nil || rec.Token.AccessToken != r.access(t) || failed == 0 {
+		if err != nil || rec.Token.AccessToken != r.Access(t) || failed == 0 {
 			t.Errorf("record %d, error %v, %d failures; not the session's token", rec.Number, err, failed)
 		}
 
 		kept.set(1 << 20)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		synctest.Wait()
 		var unsaved *tokenclient.NotSavedError
-		if err := r.session.Close(t.Context()); !errors.As(err, &unsaved) || !errors.Is(err, errNoSpace) {
+		if err := r.Session.Close(t.Context()); !errors.As(err, &unsaved) || !errors.Is(err, errNoSpace) {
 			t.Errorf("Close: %v", err)
 		}
 		kept.set(0)
-		if err := r.session.Close(t.Context()); err != nil {
+		if err := r.Session.Close(t.Context()); err != nil {
 			t.Errorf("the second Close: %v", err)
 		}
 		if rec, err := kept.Load(t.Context(), "alice"); err != nil || rec.Token.AccessToken != unsaved.Token.AccessToken {
@@ -168,13 +169,13 @@ func TestRenewedNotSavedThenLogin(t *testing.T) {
 		r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			c.Store, c.Refresher = kept, srv.OAuth2Refresher()
 		})
-		r.login(t)
+		r.Login(t)
 		kept.set(1)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		synctest.Wait()
-		login := r.login(t)
+		login := r.Login(t)
 		time.Sleep(5 * time.Minute)
-		if c := r.srv.Counters(); c.Revocations != 0 {
+		if c := r.Server.Counters(); c.Revocations != 0 {
 			t.Errorf("%+v", c)
 		}
 		if rec, err := kept.Load(t.Context(), "alice"); err != nil || rec.Token.AccessToken != login.AccessToken {
@@ -191,13 +192,13 @@ func TestRenewedFile(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "tokens")
 	var sent atomic.Int32
-	open := func() *rig {
+	open := func() *sessiontest.Rig {
 		files, err := store.NewFile(dir, store.Seal(key))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return newFakeRig(t, nil, func(req *http.Request) (*http.Response, error) {
-			resp := reply(req, 200)
+		return sessiontest.NewFake(t, nil, func(req *http.Request) (*http.Response, error) {
+			resp := sessiontest.Reply(req, 200)
 			resp.Header.Set(slidingHeader, fmt.Sprintf("T%d", sent.Add(1)))
 			return resp, nil
 		}, func(c *tokenclient.Config) {
@@ -207,15 +208,15 @@ func TestRenewedFile(t *testing.T) {
 		})
 	}
 	r := open()
-	r.give(t, pair("T0", "", 0))
+	r.Give(t, sessiontest.Pair("T0", "", 0))
 	for range 3 {
 		for range 20 {
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 		}
-		last := r.access(t)
-		closeSession(t, r.session)
+		last := r.Access(t)
+		sessiontest.Close(t, r.Session)
 		r = open()
-		if got := r.access(t); got != last {
+		if got := r.Access(t); got != last {
 			t.Errorf("the next process has %s, want %s", got, last)
 		}
 	}
@@ -225,25 +226,25 @@ func TestRenewedFile(t *testing.T) {
 // no other generation of the same token.
 func TestRenewedSaveSeenEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		step := &stepStore{Store: new(store.Memory), written: newBarrier()}
+		step := &sessiontest.StepStore{Store: new(store.Memory), Written: sessiontest.NewBarrier()}
 		r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			c.Store, c.Refresher = step, heartbeat(srv)
 		})
-		r.wantGet(t, 200)
-		<-step.written.reached // it is stored, and the session does not know
+		r.WantGet(t, 200)
+		<-step.Written.Reached // it is stored, and the session does not know
 		before := r.adopted.Load()
-		r.srv.Set(func(o *tokentest.Options) { o.SlidingHeader = false })
+		r.Server.Set(func(o *tokentest.Options) { o.SlidingHeader = false })
 		time.Sleep(14 * time.Minute) // early refreshes look
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		synctest.Wait()
 		if got := r.adopted.Load(); got != before {
 			t.Errorf("%d adopted, want %d", got, before)
 		}
-		step.written.lift()
+		step.Written.Lift()
 		time.Sleep(5 * time.Second)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 		synctest.Wait()
-		if c := r.srv.Counters(); c.Heartbeats != 1 || c.Unauthorized != 0 {
+		if c := r.Server.Counters(); c.Heartbeats != 1 || c.Unauthorized != 0 {
 			t.Errorf("%+v", c)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -28,14 +29,14 @@ func TestSliding(t *testing.T) {
 				r := newSlidingRig(t, tokentest.Options{}, tc.change)
 				for range slides {
 					time.Sleep(10 * time.Minute) // of 15
-					crowd(callers, func() {
-						if status, err := r.get(t.Context()); err != nil || status != 200 {
+					sessiontest.Crowd(callers, func() {
+						if status, err := r.Get(t.Context()); err != nil || status != 200 {
 							t.Errorf("status %d, error %v", status, err)
 						}
 					})
 				}
 				synctest.Wait()
-				c, writes, adopted := r.srv.Counters(), int(r.store.writes.Load()), int(r.adopted.Load())
+				c, writes, adopted := r.Server.Counters(), int(r.store.writes.Load()), int(r.adopted.Load())
 				if c.Requests != slides*callers || c.Unauthorized != 0 || c.Logins+c.Refreshes+c.Heartbeats != 0 {
 					t.Errorf("%+v", c)
 				}
@@ -47,7 +48,7 @@ func TestSliding(t *testing.T) {
 
 				time.Sleep(15 * time.Minute) // the slide ends
 				if tc.change == nil {
-					r.wantGet(t, 401)
+					r.WantGet(t, 401)
 				}
 			})
 		})
@@ -68,7 +69,7 @@ func TestSlidingFasterThanTheStore(t *testing.T) {
 		r := newSlidingRig(t, tokentest.Options{}, nil)
 		r.store.slow = time.Minute
 		for range 600 {
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 			time.Sleep(time.Second)
 		}
 		time.Sleep(5 * time.Minute)
@@ -89,18 +90,18 @@ func TestSlidingWithoutStore(t *testing.T) {
 		})
 		for range 20 {
 			time.Sleep(10 * time.Minute)
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 		}
 		// The newest token is presented, and not the one of the login.
-		if _, err := r.session.Refresh(t.Context()); err != nil {
+		if _, err := r.Session.Refresh(t.Context()); err != nil {
 			t.Error(err)
 		}
-		r.wantGet(t, 200)
-		if err := r.session.Logout(t.Context()); err != nil {
+		r.WantGet(t, 200)
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Error(err)
 		}
-		_, err := r.get(t.Context())
-		wantErr(t, "after Logout", err, tokenclient.ErrLoginRequired)
+		_, err := r.Get(t.Context())
+		sessiontest.WantErr(t, "after Logout", err, tokenclient.ErrLoginRequired)
 	})
 }
 
@@ -115,7 +116,7 @@ func TestRenewedLate(t *testing.T) {
 		}
 		want := func(what, token string, adopted int) {
 			t.Helper()
-			if got := r.access(t); got != token || int(r.adopted.Load()) != adopted {
+			if got := r.Access(t); got != token || int(r.adopted.Load()) != adopted {
 				t.Errorf("%s: token %s after %d renewals, want %s after %d", what, got, r.adopted.Load(), token, adopted)
 			}
 			r.wantStored(t, uint64(adopted+1))
@@ -153,17 +154,17 @@ func TestRenewedNothing(t *testing.T) {
 		renewed func(*http.Response) (*tokenclient.Token, bool)
 	}{
 		{"the same token", tokenclient.RenewedHeader(slidingHeader)},
-		{"the same pair", func(*http.Response) (*tokenclient.Token, bool) { return pair("T0", "R0", time.Hour), true }},
-		{"control characters", func(*http.Response) (*tokenclient.Token, bool) { return pair("T1\r\nX: y", "", 0), true }},
-		{"control characters in the refresh token", func(*http.Response) (*tokenclient.Token, bool) { return pair("T1", "R\n", 0), true }},
+		{"the same pair", func(*http.Response) (*tokenclient.Token, bool) { return sessiontest.Pair("T0", "R0", time.Hour), true }},
+		{"control characters", func(*http.Response) (*tokenclient.Token, bool) { return sessiontest.Pair("T1\r\nX: y", "", 0), true }},
+		{"control characters in the refresh token", func(*http.Response) (*tokenclient.Token, bool) { return sessiontest.Pair("T1", "R\n", 0), true }},
 		{"no access token", func(*http.Response) (*tokenclient.Token, bool) { return new(tokenclient.Token), true }},
 		{"nil", func(*http.Response) (*tokenclient.Token, bool) { return nil, true }},
-		{"not found", func(*http.Response) (*tokenclient.Token, bool) { return pair("T1", "", 0), false }},
+		{"not found", func(*http.Response) (*tokenclient.Token, bool) { return sessiontest.Pair("T1", "", 0), false }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, a := newAnswersRig(t, func(c *tokenclient.Config) { c.Renewed = tc.renewed })
-				r.give(t, pair("T0", "R0", 0))
+				r.Give(t, sessiontest.Pair("T0", "R0", 0))
 				for range 3 {
 					done := r.send("/")
 					a.answer("/", "T0")
@@ -171,8 +172,8 @@ func TestRenewedNothing(t *testing.T) {
 						t.Errorf("status %d", status)
 					}
 				}
-				if r.access(t) != "T0" || r.adopted.Load() != 0 || r.store.calls.Load() != 0 {
-					t.Errorf("token %s, %d adopted, the store called %d times", r.access(t), r.adopted.Load(), r.store.calls.Load())
+				if r.Access(t) != "T0" || r.adopted.Load() != 0 || r.store.calls.Load() != 0 {
+					t.Errorf("token %s, %d adopted, the store called %d times", r.Access(t), r.adopted.Load(), r.store.calls.Load())
 				}
 			})
 		})
@@ -184,15 +185,15 @@ func TestRenewedNothing(t *testing.T) {
 func TestRenewedFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSlidingRig(t, tokentest.Options{AccessLifetime: 90500 * time.Millisecond}, nil)
-		login := r.srv.Issue("alice")
+		login := r.Server.Issue("alice")
 		login.Scope, login.TokenType = "read", "Custom"
-		r.give(t, login)
+		r.Give(t, login)
 		time.Sleep(time.Minute)
 		sent := time.Now()
-		release := r.srv.Hold()
+		release := r.Server.Hold()
 		time.AfterFunc(30*time.Second, release)
-		r.wantGet(t, 200)
-		got, err := r.session.Peek(t.Context())
+		r.WantGet(t, 200)
+		got, err := r.Session.Peek(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,12 +214,12 @@ func TestRenewedInReplay(t *testing.T) {
 		r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			c.Refresher = srv.JSONRefresher()
 		})
-		r.login(t)
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 1)
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 1)
 		r.wantStored(t, 3)
-		if c := r.srv.Counters(); r.adopted.Load() != 1 || c.Renewals != 1 {
+		if c := r.Server.Counters(); r.adopted.Load() != 1 || c.Renewals != 1 {
 			t.Errorf("%d adopted, %+v", r.adopted.Load(), c)
 		}
 	})
@@ -246,7 +247,7 @@ func TestRenewedAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, a := newAnswersRig(t, nil)
 		done := r.send("/")
-		if err := r.session.Close(context.Background()); err != nil {
+		if err := r.Session.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 		a.answer("/", "T1")

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -15,43 +16,43 @@ func TestRenewedTwoProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newSlidingRig(t, tokentest.Options{}, nil)
 		b := a.twin(t)
-		b.wantGet(t, 200)
-		first := b.access(t)
+		b.WantGet(t, 200)
+		first := b.Access(t)
 		synctest.Wait()
 		for range 4 { // b sleeps, far beyond its own token
 			time.Sleep(10 * time.Minute)
-			a.wantGet(t, 200)
+			a.WantGet(t, 200)
 		}
-		b.wantGet(t, 200)
-		if b.access(t) == first {
+		b.WantGet(t, 200)
+		if b.Access(t) == first {
 			t.Error("b has the token that it had")
 		}
-		if c := a.srv.Counters(); c.Unauthorized != 0 {
+		if c := a.Server.Counters(); c.Unauthorized != 0 {
 			t.Errorf("%+v", c)
 		}
 		// Both in turn and at once, for long.
 		for range 20 {
 			time.Sleep(10 * time.Minute)
-			both(a.rig, b, func(r *rig) { r.wantGet(t, 200) })
-			b.wantGet(t, 200)
-			a.wantGet(t, 200)
+			both(a.Rig, b, func(r *sessiontest.Rig) { r.WantGet(t, 200) })
+			b.WantGet(t, 200)
+			a.WantGet(t, 200)
 		}
-		if c := a.srv.Counters(); c.Unauthorized != 0 {
+		if c := a.Server.Counters(); c.Unauthorized != 0 {
 			t.Errorf("%+v", c)
 		}
 		synctest.Wait()
-		if writes := a.store.writes.Load(); int(writes) > a.srv.Counters().Renewals {
-			t.Errorf("%d writes for %d renewals", writes, a.srv.Counters().Renewals)
+		if writes := a.store.writes.Load(); int(writes) > a.Server.Counters().Renewals {
+			t.Errorf("%d writes for %d renewals", writes, a.Server.Counters().Renewals)
 		}
 
 		// A logout in one ends the other as soon as it looks.
-		if err := b.session.Logout(t.Context()); err != nil {
+		if err := b.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		a.wantGet(t, 200) // the server does not know; the answer is a renewal to save
+		a.WantGet(t, 200) // the server does not know; the answer is a renewal to save
 		synctest.Wait()
-		_, err := a.get(t.Context())
-		wantErr(t, "after the other's logout", err, tokenclient.ErrLoginRequired)
+		_, err := a.Get(t.Context())
+		sessiontest.WantErr(t, "after the other's logout", err, tokenclient.ErrLoginRequired)
 		if _, err := a.store.Load(t.Context(), "alice"); err == nil {
 			t.Error("the logout was undone in the store")
 		}
@@ -64,17 +65,17 @@ func TestRenewedLaterWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newSlidingRig(t, tokentest.Options{}, nil)
 		b := a.twin(t)
-		b.access(t) // loads
-		a.wantGet(t, 200)
+		b.Access(t) // loads
+		a.WantGet(t, 200)
 		a.wantStored(t, 2)
 		time.Sleep(14 * time.Minute)
-		b.wantGet(t, 200)
-		newest := b.access(t)
-		if rec := a.stored(t); rec.Number != 3 || rec.Token.AccessToken != newest || b.access(t) != newest {
+		b.WantGet(t, 200)
+		newest := b.Access(t)
+		if rec := a.stored(t); rec.Number != 3 || rec.Token.AccessToken != newest || b.Access(t) != newest {
 			t.Errorf("record %d, not b's token", rec.Number)
 		}
 		time.Sleep(14 * time.Minute)
-		both(a.rig, b, func(r *rig) { r.wantGet(t, 200) }) // a has to look
+		both(a.Rig, b, func(r *sessiontest.Rig) { r.WantGet(t, 200) }) // a has to look
 	})
 }
 
@@ -87,19 +88,19 @@ func TestRenewedOlderLoses(t *testing.T) {
 
 		// Another process is sent a token, and stores it, meanwhile.
 		other := new(answers)
-		twin := newFakeRig(t, nil, other.RoundTrip, func(c *tokenclient.Config) {
+		twin := sessiontest.NewFake(t, nil, other.RoundTrip, func(c *tokenclient.Config) {
 			c.Refresher, c.Renewed = nil, tokenclient.RenewedHeader(slidingHeader)
 			c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
 			c.Store, c.Key = r.store, "alice"
 		})
-		done := (&slidingRig{rig: twin}).send("/")
+		done := (&slidingRig{Rig: twin}).send("/")
 		other.answer("/", "T2")
 		<-done
 
 		a.answer("/late", "T1")
 		<-late
-		if rec := r.stored(t); rec.Token.AccessToken != "T2" || rec.Number != 2 || r.access(t) != "T2" {
-			t.Errorf("record %d has %q, the session %q; want T2", rec.Number, rec.Token.AccessToken, r.access(t))
+		if rec := r.stored(t); rec.Token.AccessToken != "T2" || rec.Number != 2 || r.Access(t) != "T2" {
+			t.Errorf("record %d has %q, the session %q; want T2", rec.Number, rec.Token.AccessToken, r.Access(t))
 		}
 		if r.store.writes.Load() != 1 {
 			t.Errorf("%d writes", r.store.writes.Load())

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -135,7 +136,7 @@ func TestSecretsEscaped(t *testing.T) {
 		"hexadecimal":   fmt.Errorf("body %x: %w", refresh, io.EOF),
 		"base64":        fmt.Errorf("body %s: %w", base64.URLEncoding.EncodeToString([]byte("t="+refresh)), io.EOF),
 	} {
-		s := contractSession(t, func(c *tokenclient.Config) {
+		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 			c.Refresher = tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) { return nil, err })
 		})
 		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: secretAccess, RefreshToken: refresh}); err != nil {

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -27,7 +28,7 @@ func secretToken() *tokenclient.Token {
 }
 
 // secretFailures is what a token endpoint does, mostly with what it was sent.
-var secretFailures = map[string]roundTripper{
+var secretFailures = map[string]sessiontest.RoundTrip{
 	"echo in description": secretAnswer(400, `{"error":"invalid_request","error_description":"bad token %s and %s"}`, secretRefresh, secretClient),
 	"echo in code":        secretAnswer(400, `{"error":"%s"}`, secretRefresh),
 	"echo of a piece":     secretAnswer(400, `{"error":"x","error_description":"%s"}`, secretRefresh[2:20]),
@@ -53,7 +54,7 @@ var secretFailures = map[string]roundTripper{
 	},
 }
 
-func secretAnswer(status int, format string, args ...any) roundTripper {
+func secretAnswer(status int, format string, args ...any) sessiontest.RoundTrip {
 	return func(r *http.Request) (*http.Response, error) {
 		body := fmt.Sprintf(format, args...)
 		return &http.Response{StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader(body)),
@@ -66,8 +67,8 @@ type secretRig struct {
 	*secretWatch
 	config  tokenclient.Config
 	session *tokenclient.Session
-	api     roundTripper
-	token   roundTripper // the token endpoint
+	api     sessiontest.RoundTrip
+	token   sessiontest.RoundTrip // the token endpoint
 }
 
 func newSecretRig(t *testing.T, change func(*tokenclient.Config)) *secretRig {
@@ -82,7 +83,7 @@ func newSecretRig(t *testing.T, change func(*tokenclient.Config)) *secretRig {
 		Refresher: &tokenclient.OAuth2Refresher{
 			TokenURL: "https://auth.example.com/token?key=" + secretParam, RevocationURL: "https://auth.example.com/revoke?key=" + secretParam,
 			ClientAuth: tokenclient.ClientSecretBasic("app", secretClient), Params: url.Values{"api_key": {secretParam}},
-			HTTPClient: &http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 				_, _ = io.Copy(io.Discard, req.Body)
 				_ = req.Body.Close()
 				return r.token(req)
@@ -113,7 +114,7 @@ func newSecretRig(t *testing.T, change func(*tokenclient.Config)) *secretRig {
 
 // request sends one to the API, whose URL has a secret too.
 func (r *secretRig) request() error {
-	client := r.session.Wrap(&http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) { return r.api(req) })})
+	client := r.session.Wrap(&http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) { return r.api(req) })})
 	req, _ := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "https://api.example.com/", nil)
 	resp, err := client.Do(req)
 	if err == nil {
@@ -162,7 +163,7 @@ func testSecretsInFailures(t *testing.T) {
 // TestSecretsInLogins: a password is in no error, nor is what a Session was given.
 func TestSecretsInLogins(t *testing.T) {
 	w := newSecretWatch(t)
-	for name, fail := range map[string]roundTripper{
+	for name, fail := range map[string]sessiontest.RoundTrip{
 		"echo":       secretAnswer(400, `{"error":"x","error_description":"no user has %s"}`, strings.ReplaceAll(secretPassword, `"`, "")),
 		"in HTML":    secretAnswer(403, `{"error":"x","error_description":"%s"}`, html.EscapeString(secretPassword)),
 		"in a URL":   secretAnswer(403, `{"error":"%s"}`, url.QueryEscape(secretPassword)),
@@ -178,7 +179,7 @@ func TestSecretsInLogins(t *testing.T) {
 		w.value(name, err)
 		w.value("PasswordLogin", l.Response)
 	}
-	s := contractSession(t, nil)
+	s := sessiontest.LoggedIn(t, nil)
 	for _, bad := range []*tokenclient.Token{{AccessToken: secretAccess + "\n"}, {AccessToken: "a", RefreshToken: secretRefresh + "ä"}, {AccessToken: "a", TokenType: secretNext + " "}} {
 		w.value("SetToken", s.SetToken(t.Context(), bad))
 	}

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -85,16 +86,16 @@ var endpointFailures = []endpointFailure{
 // failure is not terminal.
 type failureMoment struct {
 	name    string
-	prepare func(*rig)
+	prepare func(*sessiontest.Rig)
 	served  bool // the old token does
 	after   bool // a terminal failure shows with the request after this one
 }
 
 var failureMoments = []failureMoment{
-	{"access token valid", func(*rig) { time.Sleep(14 * time.Minute) }, true, true},
-	{"hard window", func(*rig) { time.Sleep(15*time.Minute - 8*time.Second) }, true, false},
-	{"expired", func(*rig) { time.Sleep(16 * time.Minute) }, false, false},
-	{"rejected", func(r *rig) { r.srv.RevokeAccess("alice") }, false, false},
+	{"access token valid", func(*sessiontest.Rig) { time.Sleep(14 * time.Minute) }, true, true},
+	{"hard window", func(*sessiontest.Rig) { time.Sleep(15*time.Minute - 8*time.Second) }, true, false},
+	{"expired", func(*sessiontest.Rig) { time.Sleep(16 * time.Minute) }, false, false},
+	{"rejected", func(r *sessiontest.Rig) { r.Server.RevokeAccess("alice") }, false, false},
 }
 
 const failureTimeout = 5 * time.Second
@@ -122,9 +123,9 @@ func (n *endpointNetwork) RoundTrip(req *http.Request) (*http.Response, error) {
 	return n.base.RoundTrip(req)
 }
 
-func newFailureRig(t *testing.T, f *endpointFailure) (*rig, *endpointNetwork) {
+func newFailureRig(t *testing.T, f *endpointFailure) (*sessiontest.Rig, *endpointNetwork) {
 	n := new(endpointNetwork)
-	r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+	r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
 		n.base = srv.Client().Transport
 		c.RefreshTimeout = failureTimeout
 		oauth, json := srv.OAuth2Refresher(), srv.JSONRefresher()
@@ -139,17 +140,17 @@ func newFailureRig(t *testing.T, f *endpointFailure) (*rig, *endpointNetwork) {
 }
 
 // set has the endpoint fail from now on, or work again.
-func (n *endpointNetwork) set(r *rig, f *endpointFailure) {
+func (n *endpointNetwork) set(r *sessiontest.Rig, f *endpointFailure) {
 	n.fail.Store(f)
 	late := f != nil && f.late
-	r.srv.Set(func(o *tokentest.Options) {
+	r.Server.Set(func(o *tokentest.Options) {
 		if o.Latency = 0; late {
 			o.Latency = time.Hour
 		}
 	})
-	r.srv.FailRefresh(0, tokentest.Fault{})
+	r.Server.FailRefresh(0, tokentest.Fault{})
 	if f != nil && f.fault != nil {
-		r.srv.FailRefresh(-1, *f.fault)
+		r.Server.FailRefresh(-1, *f.fault)
 	}
 }
 
@@ -167,12 +168,12 @@ func TestEndpointFails(t *testing.T) {
 
 func testEndpointFails(t *testing.T, f *endpointFailure, m failureMoment) {
 	r, network := newFailureRig(t, f)
-	old := r.login(t)
-	r.wantGet(t, 200)
+	old := r.Login(t)
+	r.WantGet(t, 200)
 	m.prepare(r)
 	network.set(r, f)
 
-	status, err := r.get(t.Context())
+	status, err := r.Get(t.Context())
 	switch {
 	case m.served && (m.after || !f.terminal):
 		if err != nil || status != 200 {
@@ -187,25 +188,25 @@ func testEndpointFails(t *testing.T, f *endpointFailure, m failureMoment) {
 	}
 	if f.terminal {
 		for range 3 {
-			_, err := r.get(t.Context())
+			_, err := r.Get(t.Context())
 			f.wantError(t, err)
 		}
 		if n := network.presented.Load(); n != 1 {
 			t.Errorf("a dead refresh token was presented %d times", n)
 		}
-	} else if now, err := r.session.Peek(t.Context()); err != nil || now.RefreshToken != old.RefreshToken || now.AccessToken != old.AccessToken {
+	} else if now, err := r.Session.Peek(t.Context()); err != nil || now.RefreshToken != old.RefreshToken || now.AccessToken != old.AccessToken {
 		t.Errorf("token %v, error %v; want it kept", now, err)
 	}
 
 	network.set(r, nil)
 	time.Sleep(15 * time.Minute) // longer than any wait
 	if f.terminal {
-		_, err := r.get(t.Context())
+		_, err := r.Get(t.Context())
 		f.wantError(t, err)
-		r.login(t)
+		r.Login(t)
 	}
-	r.wantGet(t, 200)
-	if c := r.srv.Counters(); c.Reuses != 0 {
+	r.WantGet(t, 200)
+	if c := r.Server.Counters(); c.Reuses != 0 {
 		t.Errorf("%d reuses of a spent token", c.Reuses)
 	}
 }

@@ -10,13 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
 // holdRejections is a transport that keeps back each 401 of base until release
 // gives it leave.
-func holdRejections(base http.RoundTripper, release <-chan struct{}) roundTrip {
+func holdRejections(base http.RoundTripper, release <-chan struct{}) sessiontest.RoundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		resp, err := base.RoundTrip(req)
 		if err == nil && resp.StatusCode == http.StatusUnauthorized {
@@ -37,18 +38,18 @@ func TestLateRejections(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tc.o.InMemory = true
-				r := newRig(t, &tc.o, nil)
+				r := sessiontest.New(t, &tc.o, nil)
 				release := make(chan struct{})
-				r.client = r.session.Wrap(&http.Client{Transport: holdRejections(r.srv.Client().Transport, release)})
-				r.login(t)
-				r.srv.RevokeAccess("alice")
+				r.Client = r.Session.Wrap(&http.Client{Transport: holdRejections(r.Server.Client().Transport, release)})
+				r.Login(t)
+				r.Server.RevokeAccess("alice")
 
 				const n = 50
 				var ok atomic.Int32
 				var wg sync.WaitGroup
 				for range n {
 					wg.Go(func() {
-						if status, err := r.get(t.Context()); err != nil || status != 200 {
+						if status, err := r.Get(t.Context()); err != nil || status != 200 {
 							t.Errorf("status %d, error %v", status, err)
 							return
 						}
@@ -62,10 +63,10 @@ func TestLateRejections(t *testing.T) {
 					if got := ok.Load(); got != int32(i+1) {
 						t.Fatalf("%d requests succeeded after %d rejections came", got, i+1)
 					}
-					r.wantRefreshes(t, 1)
+					r.WantRefreshes(t, 1)
 				}
 				wg.Wait()
-				if c := r.srv.Counters(); c.Unauthorized != n {
+				if c := r.Server.Counters(); c.Unauthorized != n {
 					t.Errorf("%d rejections, want %d", c.Unauthorized, n)
 				}
 			})
@@ -81,20 +82,20 @@ func TestLateRejectionsOfTheSameText(t *testing.T) {
 		var refreshes atomic.Int32
 		refresh := func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 			refreshes.Add(1)
-			return pair("same", fmt.Sprint("r", refreshes.Load()+1), time.Hour), nil
+			return sessiontest.Pair("same", fmt.Sprint("r", refreshes.Load()+1), time.Hour), nil
 		}
 		release := make(chan struct{})
-		r := newFakeRig(t, refresh, holdRejections(roundTrip(func(req *http.Request) (*http.Response, error) {
+		r := sessiontest.NewFake(t, refresh, holdRejections(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 			if refreshes.Load() == 0 {
-				return reply(req, 401), nil
+				return sessiontest.Reply(req, 401), nil
 			}
-			return reply(req, 200), nil
+			return sessiontest.Reply(req, 200), nil
 		}), release), nil)
-		r.give(t, pair("same", "r1", time.Hour))
+		r.Give(t, sessiontest.Pair("same", "r1", time.Hour))
 		var wg sync.WaitGroup
 		for range n {
 			wg.Go(func() {
-				if status, err := r.get(t.Context()); err != nil || status != 200 {
+				if status, err := r.Get(t.Context()); err != nil || status != 200 {
 					t.Errorf("status %d, error %v", status, err)
 				}
 			})
@@ -122,13 +123,13 @@ func TestLateRejectionsEndInTheSameToken(t *testing.T) {
 			time.Sleep(time.Second)
 			return old, nil
 		}
-		r := newFakeRig(t, refresh, func(req *http.Request) (*http.Response, error) {
+		r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) {
 			sent.Add(1)
-			return reply(req, 401), nil
+			return sessiontest.Reply(req, 401), nil
 		}, nil)
-		r.give(t, pair("same", "r1", time.Hour))
-		crowd(n, func() {
-			if status, err := r.get(t.Context()); err != nil || status != 401 {
+		r.Give(t, sessiontest.Pair("same", "r1", time.Hour))
+		sessiontest.Crowd(n, func() {
+			if status, err := r.Get(t.Context()); err != nil || status != 401 {
 				t.Errorf("status %d, error %v, want the 401", status, err)
 			}
 		})
@@ -143,23 +144,23 @@ func TestLateRejectionsWithoutTransport(t *testing.T) {
 		var refreshes atomic.Int32
 		refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			refreshes.Add(1)
-			return pair("same", "r2", time.Hour), nil
+			return sessiontest.Pair("same", "r2", time.Hour), nil
 		}
-		r := newFakeRig(t, refresh, nil, nil)
-		r.give(t, pair("same", "r1", time.Hour))
-		first, err := r.session.Token(t.Context())
+		r := sessiontest.NewFake(t, refresh, nil, nil)
+		r.Give(t, sessiontest.Pair("same", "r1", time.Hour))
+		first, err := r.Session.Token(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		crowd(10, func() {
-			next, err := r.session.RefreshRejected(t.Context(), first)
+		sessiontest.Crowd(10, func() {
+			next, err := r.Session.RefreshRejected(t.Context(), first)
 			if err != nil || next.RefreshToken != "r2" {
 				t.Errorf("token %v, error %v, want the second pair", next, err)
 			}
 		})
-		for _, late := range []*tokenclient.Token{first, pair("unknown", "", 0), nil} {
-			next, err := r.session.RefreshRejected(t.Context(), late)
+		for _, late := range []*tokenclient.Token{first, sessiontest.Pair("unknown", "", 0), nil} {
+			next, err := r.Session.RefreshRejected(t.Context(), late)
 			if err != nil || next.RefreshToken != "r2" {
 				t.Errorf("late: token %v, error %v, want the second pair", next, err)
 			}
@@ -173,22 +174,22 @@ func TestLateRejectionsWithoutTransport(t *testing.T) {
 // A rejection that comes when the session is over does not revive it.
 func TestLateRejectionsAfterLogout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true}, nil)
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
 		release := make(chan struct{})
-		r.client = r.session.Wrap(&http.Client{Transport: holdRejections(r.srv.Client().Transport, release)})
-		r.login(t)
-		r.srv.RevokeAccess("alice")
+		r.Client = r.Session.Wrap(&http.Client{Transport: holdRejections(r.Server.Client().Transport, release)})
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
 		failed := make(chan error)
 		go func() {
-			_, err := r.get(t.Context())
+			_, err := r.Get(t.Context())
 			failed <- err
 		}()
 		synctest.Wait()
-		if err := r.session.Logout(t.Context()); err != nil {
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		release <- struct{}{}
-		wantErr(t, "GET", <-failed, tokenclient.ErrLoginRequired)
-		r.wantRefreshes(t, 0)
+		sessiontest.WantErr(t, "GET", <-failed, tokenclient.ErrLoginRequired)
+		r.WantRefreshes(t, 0)
 	})
 }

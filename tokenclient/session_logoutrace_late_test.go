@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -40,54 +41,54 @@ func TestLogoutRaceWithLateRefresher(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					st := &stepStore{Store: new(store.Memory)}
-					var refresher *stepRefresher
+					st := &sessiontest.StepStore{Store: new(store.Memory)}
+					var refresher *sessiontest.StepRefresher
 					var ended []error
-					r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
-						refresher = &stepRefresher{OAuth2Refresher: srv.OAuth2Refresher(), keepAlive: true, after: newBarrier()}
+					r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+						refresher = &sessiontest.StepRefresher{OAuth2Refresher: srv.OAuth2Refresher(), KeepAlive: true, After: sessiontest.NewBarrier()}
 						c.Refresher, c.RefreshTimeout = refresher, 5*time.Second
 						if memory {
 							c.Store, c.Key = st, "somebody"
 						}
 						c.Hooks = &tokenclient.Hooks{SessionEnded: func(err error) { ended = append(ended, err) }}
 					})
-					r.login(t)
-					r.srv.RevokeAccess("alice")
-					go func() { _, _ = r.get(t.Context()) }()
-					<-refresher.after.reached
+					r.Login(t)
+					r.Server.RevokeAccess("alice")
+					go func() { _, _ = r.Get(t.Context()) }()
+					<-refresher.After.Reached
 					if !tc.early {
 						time.Sleep(10 * time.Second) // it was given up
 					}
-					st.broken.Store(tc.broken)
-					err := r.session.Logout(t.Context())
+					st.Broken.Store(tc.broken)
+					err := r.Session.Logout(t.Context())
 					if tc.broken {
-						wantErr(t, "Logout", err, tokenclient.ErrStoreUnavailable)
+						sessiontest.WantErr(t, "Logout", err, tokenclient.ErrStoreUnavailable)
 					} else if err != nil {
 						t.Fatal(err)
 					}
-					st.broken.Store(false)
+					st.Broken.Store(false)
 					if tc.login != nil {
-						r.give(t, tc.login)
+						r.Give(t, tc.login)
 					}
 					time.Sleep(10 * time.Second)
-					refresher.after.lift()
+					refresher.After.Lift()
 					time.Sleep(time.Minute)
 					synctest.Wait()
 
-					now, err := r.session.Peek(t.Context())
+					now, err := r.Session.Peek(t.Context())
 					if tc.login == nil && !errors.Is(err, tokenclient.ErrLoggedOut) {
 						t.Errorf("token %v, error %v; want still ErrLoggedOut", now, err)
 					}
 					if tc.login != nil && (err != nil || now.AccessToken != tc.login.AccessToken) {
 						t.Errorf("token %v, error %v; want the new user's", now, err)
 					}
-					refresher.wantRevoked(t)
+					refresher.WantRevoked(t)
 					rec, _ := st.Load(t.Context(), "somebody")
-					if rec.Token != nil && rec.Token.RefreshToken == refresher.issued[0] {
+					if rec.Token != nil && rec.Token.RefreshToken == refresher.Issued()[0] {
 						t.Error("the late pair was stored")
 					}
-					if len(refresher.issued) != 1 || len(ended) != 1 {
-						t.Errorf("%d pairs issued and %d sessions ended, want 1 and 1", len(refresher.issued), len(ended))
+					if len(refresher.Issued()) != 1 || len(ended) != 1 {
+						t.Errorf("%d pairs issued and %d sessions ended, want 1 and 1", len(refresher.Issued()), len(ended))
 					}
 				})
 			})
@@ -99,19 +100,19 @@ func TestLogoutRaceWithLateRefresher(t *testing.T) {
 // copy of the old login does not come back.
 func TestLogoutRaceWithBrokenStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := &stepStore{Store: new(store.Memory)}
-		r := newRig(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = st, "alice" })
-		r.login(t)
-		r.wantGet(t, 200)
-		st.broken.Store(true)
-		wantErr(t, "Logout", r.session.Logout(t.Context()), tokenclient.ErrStoreUnavailable)
-		st.broken.Store(false)
+		st := &sessiontest.StepStore{Store: new(store.Memory)}
+		r := sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = st, "alice" })
+		r.Login(t)
+		r.WantGet(t, 200)
+		st.Broken.Store(true)
+		sessiontest.WantErr(t, "Logout", r.Session.Logout(t.Context()), tokenclient.ErrStoreUnavailable)
+		st.Broken.Store(false)
 		for range 3 {
 			time.Sleep(time.Minute)
-			_, err := r.get(t.Context())
-			wantErr(t, "GET", err, tokenclient.ErrLoggedOut)
+			_, err := r.Get(t.Context())
+			sessiontest.WantErr(t, "GET", err, tokenclient.ErrLoggedOut)
 		}
-		if err := r.session.Logout(t.Context()); err != nil {
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if rec, _ := st.Load(t.Context(), "alice"); rec.State != tokenclient.LoggedOut {
@@ -121,8 +122,8 @@ func TestLogoutRaceWithBrokenStore(t *testing.T) {
 		if _, err := st.Store.(*store.Memory).Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) {
 			t.Errorf("Load: %v", err)
 		}
-		r.login(t)
-		r.wantGet(t, 200)
+		r.Login(t)
+		r.WantGet(t, 200)
 	})
 }
 
@@ -130,42 +131,42 @@ func TestLogoutRaceWithBrokenStore(t *testing.T) {
 // would be made from his account.
 func TestLogoutRaceDoesNotMixUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true}, nil)
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
 		release := make(chan struct{})
-		r.client = r.session.Wrap(&http.Client{Transport: holdRejections(r.srv.Client().Transport, release)})
-		r.login(t)
-		r.srv.RevokeAccess("alice")
+		r.Client = r.Session.Wrap(&http.Client{Transport: holdRejections(r.Server.Client().Transport, release)})
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
 		answered := make(chan error)
 		go func() {
-			_, err := r.get(t.Context())
+			_, err := r.Get(t.Context())
 			answered <- err
 		}()
 		synctest.Wait()
-		if err := r.session.Logout(t.Context()); err != nil {
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		r.give(t, r.srv.Issue("bob"))
+		r.Give(t, r.Server.Issue("bob"))
 		release <- struct{}{}
-		wantErr(t, "a request of alice's that was refused when bob had logged in", <-answered, tokenclient.ErrLoggedOut)
+		sessiontest.WantErr(t, "a request of alice's that was refused when bob had logged in", <-answered, tokenclient.ErrLoggedOut)
 	})
 }
 
 // A logout with a context that has ended already still forgets.
 func TestLogoutRaceWithEndedContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.Store, c.Key = new(store.Memory), "alice"
 		})
-		r.login(t)
+		r.Login(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := r.session.Logout(ctx); err == nil {
+		if err := r.Session.Logout(ctx); err == nil {
 			t.Error("Logout told the server with a context that had ended")
 		}
-		_, err := r.get(t.Context())
-		wantErr(t, "GET", err, tokenclient.ErrLoggedOut)
+		_, err := r.Get(t.Context())
+		sessiontest.WantErr(t, "GET", err, tokenclient.ErrLoggedOut)
 		time.Sleep(time.Minute)
-		_, err = r.session.Token(t.Context())
-		wantErr(t, "Token", err, tokenclient.ErrLoggedOut)
+		_, err = r.Session.Token(t.Context())
+		sessiontest.WantErr(t, "Token", err, tokenclient.ErrLoggedOut)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -16,10 +17,10 @@ import (
 
 // raceRig is a session of which the test stops a refresh at one point.
 type raceRig struct {
-	*rig
-	store     *stepStore
-	refresher *stepRefresher
-	at        *barrier
+	*sessiontest.Rig
+	store     *sessiontest.StepStore
+	refresher *sessiontest.StepRefresher
+	at        *sessiontest.Barrier
 
 	mu     sync.Mutex // guards events
 	events []string
@@ -44,22 +45,22 @@ var racePoints = []struct {
 	name    string
 	inStore bool // and does not exist without one
 	issued  bool // the server has answered by then
-	stop    func(*raceRig) **barrier
+	stop    func(*raceRig) **sessiontest.Barrier
 }{
-	{"before the call", true, false, func(r *raceRig) **barrier { return &r.store.beforeFn }},
-	{"during the call, before the server", false, false, func(r *raceRig) **barrier { return &r.refresher.before }},
-	{"during the call, after the server", false, true, func(r *raceRig) **barrier { return &r.refresher.after }},
-	{"after the answer, before the write", true, true, func(r *raceRig) **barrier { return &r.store.afterFn }},
-	{"during the write", true, true, func(r *raceRig) **barrier { return &r.store.written }},
+	{"before the call", true, false, func(r *raceRig) **sessiontest.Barrier { return &r.store.BeforeFn }},
+	{"during the call, before the server", false, false, func(r *raceRig) **sessiontest.Barrier { return &r.refresher.Before }},
+	{"during the call, after the server", false, true, func(r *raceRig) **sessiontest.Barrier { return &r.refresher.After }},
+	{"after the answer, before the write", true, true, func(r *raceRig) **sessiontest.Barrier { return &r.store.AfterFn }},
+	{"during the write", true, true, func(r *raceRig) **sessiontest.Barrier { return &r.store.Written }},
 }
 
 // newRaceRig logs alice in. Without memory the session has no Store, and the
 // points in the Store do not exist.
-func newRaceRig(t *testing.T, memory bool, stop func(*raceRig) **barrier) *raceRig {
+func newRaceRig(t *testing.T, memory bool, stop func(*raceRig) **sessiontest.Barrier) *raceRig {
 	t.Helper()
-	r := &raceRig{at: newBarrier(), store: &stepStore{Store: new(store.Memory)}}
-	r.rig = newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
-		r.refresher = &stepRefresher{OAuth2Refresher: srv.OAuth2Refresher(), keepAlive: true}
+	r := &raceRig{at: sessiontest.NewBarrier(), store: &sessiontest.StepStore{Store: new(store.Memory)}}
+	r.Rig = sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+		r.refresher = &sessiontest.StepRefresher{OAuth2Refresher: srv.OAuth2Refresher(), KeepAlive: true}
 		c.Refresher = r.refresher
 		if memory {
 			c.Store, c.Key = r.store, "somebody"
@@ -72,8 +73,8 @@ func newRaceRig(t *testing.T, memory bool, stop func(*raceRig) **barrier) *raceR
 		}
 	})
 	*stop(r) = r.at
-	r.login(t)
-	r.srv.RevokeAccess("alice")
+	r.Login(t)
+	r.Server.RevokeAccess("alice")
 	return r
 }
 
@@ -84,14 +85,14 @@ func (r *raceRig) wait(t *testing.T, n int) <-chan error {
 	errs := make(chan error, n)
 	for range n {
 		go func() {
-			status, err := r.get(t.Context())
+			status, err := r.Get(t.Context())
 			if err == nil {
 				err = fmt.Errorf("status %d", status)
 			}
 			errs <- err
 		}()
 	}
-	<-r.at.reached
+	<-r.at.Reached
 	synctest.Wait()
 	return errs
 }
@@ -115,33 +116,33 @@ func TestLogoutRace(t *testing.T) {
 	eachRacePoint(t, func(t *testing.T, r *raceRig, issued bool) {
 		const n = 5
 		errs := r.wait(t, n)
-		if err := r.session.Logout(t.Context()); err != nil {
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for range n { // while the refresh still runs
-			wantErr(t, "a request that waited", <-errs, tokenclient.ErrLoggedOut, tokenclient.ErrLoginRequired)
+			sessiontest.WantErr(t, "a request that waited", <-errs, tokenclient.ErrLoggedOut, tokenclient.ErrLoginRequired)
 		}
-		r.at.lift()
+		r.at.Lift()
 		time.Sleep(time.Hour)
 
-		if _, err := r.session.Token(t.Context()); !errors.Is(err, tokenclient.ErrLoginRequired) {
+		if _, err := r.Session.Token(t.Context()); !errors.Is(err, tokenclient.ErrLoginRequired) {
 			t.Errorf("Token: %v; the session rose again", err)
 		}
-		if _, err := r.get(t.Context()); !errors.Is(err, tokenclient.ErrLoginRequired) {
+		if _, err := r.Get(t.Context()); !errors.Is(err, tokenclient.ErrLoginRequired) {
 			t.Errorf("GET: %v; the session rose again", err)
 		}
 		rec, err := r.store.Load(t.Context(), "somebody")
-		if r.store.replaces.Load() > 0 && rec.State != tokenclient.LoggedOut {
+		if r.store.Replaces.Load() > 0 && rec.State != tokenclient.LoggedOut {
 			t.Errorf("the record is %v, error %v", rec.State, err)
 		}
-		r.refresher.wantRevoked(t)
-		if issued && len(r.refresher.issued) != 1 {
-			t.Errorf("%d pairs issued, want 1", len(r.refresher.issued))
+		r.refresher.WantRevoked(t)
+		if issued && len(r.refresher.Issued()) != 1 {
+			t.Errorf("%d pairs issued, want 1", len(r.refresher.Issued()))
 		}
 		if got := r.heard(); got != "[ended]" {
 			t.Errorf("hooks %v, want one that says that the session ended", got)
 		}
-		if c := r.srv.Counters(); c.Reuses != 0 {
+		if c := r.Server.Counters(); c.Reuses != 0 {
 			t.Errorf("%d refresh tokens were presented twice", c.Reuses)
 		}
 	})
@@ -150,32 +151,32 @@ func TestLogoutRace(t *testing.T) {
 func TestLogoutRaceWithNextLogin(t *testing.T) {
 	eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
 		errs := r.wait(t, 1)
-		if err := r.session.Logout(t.Context()); err != nil {
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		wantErr(t, "a request that waited", <-errs, tokenclient.ErrLoggedOut)
-		bob := r.srv.Issue("bob")
-		r.give(t, bob)
-		r.wantGet(t, 200)
-		r.at.lift()
+		sessiontest.WantErr(t, "a request that waited", <-errs, tokenclient.ErrLoggedOut)
+		bob := r.Server.Issue("bob")
+		r.Give(t, bob)
+		r.WantGet(t, 200)
+		r.at.Lift()
 		time.Sleep(5 * time.Minute)
 
-		r.wantGet(t, 200)
-		now, err := r.session.Peek(t.Context())
+		r.WantGet(t, 200)
+		now, err := r.Session.Peek(t.Context())
 		if err != nil || now.RefreshToken != bob.RefreshToken {
 			t.Errorf("token %v, error %v; want bob's", now, err)
 		}
 		rec, err := r.store.Load(t.Context(), "somebody")
-		if r.store.replaces.Load() > 0 && (err != nil || rec.Token.RefreshToken != bob.RefreshToken) {
+		if r.store.Replaces.Load() > 0 && (err != nil || rec.Token.RefreshToken != bob.RefreshToken) {
 			t.Errorf("record %v, error %v; want bob's", rec.Token, err)
 		}
-		r.refresher.wantRevoked(t)
+		r.refresher.WantRevoked(t)
 		if got := r.heard(); got != "[ended]" {
 			t.Errorf("hooks %v, want one that says that alice's session ended", got)
 		}
 		time.Sleep(15 * time.Minute)
-		r.wantGet(t, 200) // bob's refresh works
-		if c := r.srv.Counters(); c.Reuses != 0 {
+		r.WantGet(t, 200) // bob's refresh works
+		if c := r.Server.Counters(); c.Reuses != 0 {
 			t.Errorf("%d refresh tokens were presented twice", c.Reuses)
 		}
 	})
@@ -185,15 +186,15 @@ func TestLogoutRaceWithNextLogin(t *testing.T) {
 func TestLogoutRaceWithLoginAlone(t *testing.T) {
 	eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
 		errs := r.wait(t, 1)
-		bob := r.srv.Issue("bob")
-		r.give(t, bob)
+		bob := r.Server.Issue("bob")
+		r.Give(t, bob)
 		if err := <-errs; err == nil || err.Error() != "status 200" {
 			t.Errorf("a request that waited: %v, want it sent with the new token", err)
 		}
-		r.at.lift()
+		r.at.Lift()
 		time.Sleep(5 * time.Minute)
-		r.wantGet(t, 200)
-		if now, err := r.session.Peek(t.Context()); err != nil || now.RefreshToken != bob.RefreshToken {
+		r.WantGet(t, 200)
+		if now, err := r.Session.Peek(t.Context()); err != nil || now.RefreshToken != bob.RefreshToken {
 			t.Errorf("token %v, error %v; want bob's", now, err)
 		}
 		if got := r.heard(); strings.Contains(got, "refreshed") {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -19,16 +20,16 @@ import (
 // works. The refresh goes on without it.
 func TestLostAnswerCallerLeavesBeforeCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true, Latency: 2 * time.Second}, nil)
-		r.login(t)
-		r.srv.RevokeAccess("alice")
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: 2 * time.Second}, nil)
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := r.get(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := r.Get(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v, want the context's", err)
 		}
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 1)
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 1)
 	})
 }
 
@@ -37,10 +38,10 @@ func TestLostAnswerCallerLeavesBeforeCommit(t *testing.T) {
 func TestLostAnswerCallerLeavesAfterCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			refresher := srv.OAuth2Refresher()
 			base := refresher.HTTPClient.Transport
-			refresher.HTTPClient.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+			refresher.HTTPClient.Transport = sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 				resp, err := base.RoundTrip(req)
 				cancel()
 				time.Sleep(time.Second) // the caller is gone by now
@@ -48,15 +49,15 @@ func TestLostAnswerCallerLeavesAfterCommit(t *testing.T) {
 			})
 			c.Refresher = refresher
 		})
-		old := r.login(t)
-		r.srv.RevokeAccess("alice")
+		old := r.Login(t)
+		r.Server.RevokeAccess("alice")
 		began := time.Now()
-		if _, err := r.get(ctx); !errors.Is(err, context.Canceled) || time.Since(began) != 0 {
+		if _, err := r.Get(ctx); !errors.Is(err, context.Canceled) || time.Since(began) != 0 {
 			t.Errorf("error %v after %v, want the context's at once", err, time.Since(began))
 		}
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 1)
-		if now, err := r.session.Peek(t.Context()); err != nil || now.RefreshToken == old.RefreshToken {
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 1)
+		if now, err := r.Session.Peek(t.Context()); err != nil || now.RefreshToken == old.RefreshToken {
 			t.Errorf("token %v, error %v; want the new one", now, err)
 		}
 	})
@@ -81,11 +82,11 @@ func TestLostAnswer(t *testing.T) {
 		{name: "strict, twice", cuts: -1, temporary: true, refreshes: 2, reuses: 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := newRig(t, &tokentest.Options{ReuseGrace: tc.grace}, nil)
-			r.login(t)
-			r.srv.RevokeAccess("alice")
-			r.srv.FailRefresh(tc.cuts, tokentest.Fault{Cut: true, AfterCommit: true})
-			status, err := r.get(t.Context())
+			r := sessiontest.New(t, &tokentest.Options{ReuseGrace: tc.grace}, nil)
+			r.Login(t)
+			r.Server.RevokeAccess("alice")
+			r.Server.FailRefresh(tc.cuts, tokentest.Fault{Cut: true, AfterCommit: true})
+			status, err := r.Get(t.Context())
 			var te *tokenclient.TokenError
 			switch {
 			case tc.terminal:
@@ -101,7 +102,7 @@ func TestLostAnswer(t *testing.T) {
 					t.Errorf("status %d, error %v", status, err)
 				}
 			}
-			c := r.srv.Counters()
+			c := r.Server.Counters()
 			if c.Refreshes != tc.refreshes || c.Reuses != tc.reuses {
 				t.Errorf("%d presentations, %d reuses; want %d, %d", c.Refreshes, c.Reuses, tc.refreshes, tc.reuses)
 			}
@@ -113,30 +114,30 @@ func TestLostAnswer(t *testing.T) {
 // more and more, however many requests need it.
 func TestLostAnswerNeverALoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true, ReuseGrace: time.Hour}, nil)
-		r.login(t)
-		r.srv.RevokeAccess("alice")
-		r.srv.FailRefresh(-1, tokentest.Fault{Cut: true, AfterCommit: true})
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true, ReuseGrace: time.Hour}, nil)
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
+		r.Server.FailRefresh(-1, tokentest.Fault{Cut: true, AfterCommit: true})
 		for _, want := range []int{2, 3, 4} { // only the first loss has a second try at once
-			if _, err := r.get(t.Context()); err == nil {
+			if _, err := r.Get(t.Context()); err == nil {
 				t.Fatal("a request succeeded")
 			}
-			r.wantRefreshes(t, want)
+			r.WantRefreshes(t, want)
 			time.Sleep(time.Minute)
 		}
 		for range 600 {
-			if _, err := r.get(t.Context()); err == nil {
+			if _, err := r.Get(t.Context()); err == nil {
 				t.Fatal("a request succeeded")
 			}
 			time.Sleep(time.Second)
 		}
 		// The waits grow to at most a minute, and are 30 s in the mean then.
-		if n := r.srv.Counters().Refreshes; n > 2*60 || n < 8 {
+		if n := r.Server.Counters().Refreshes; n > 2*60 || n < 8 {
 			t.Errorf("%d presentations in 10 minutes", n)
 		}
-		r.srv.FailRefresh(0, tokentest.Fault{})
+		r.Server.FailRefresh(0, tokentest.Fault{})
 		time.Sleep(time.Minute)
-		r.wantGet(t, 200)
+		r.WantGet(t, 200)
 	})
 }
 
@@ -144,13 +145,13 @@ func TestLostAnswerNeverALoop(t *testing.T) {
 // way, so there is no second at once.
 func TestLostAnswerTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true, Latency: time.Hour}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: time.Hour}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.RefreshTimeout = 3 * time.Second
 		})
-		r.login(t)
-		r.srv.RevokeAccess("alice")
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
 		began := time.Now()
-		_, err := r.get(t.Context())
+		_, err := r.Get(t.Context())
 		var te *tokenclient.TokenError
 		if !errors.As(err, &te) || !te.Timeout() || !te.Temporary() {
 			t.Errorf("error %v, want a timeout", err)
@@ -158,11 +159,11 @@ func TestLostAnswerTimeout(t *testing.T) {
 		if took := time.Since(began); took < 3*time.Second || took > 4*time.Second {
 			t.Errorf("took %v", took)
 		}
-		r.wantRefreshes(t, 1)
-		r.srv.Set(func(o *tokentest.Options) { o.Latency = 0 })
+		r.WantRefreshes(t, 1)
+		r.Server.Set(func(o *tokentest.Options) { o.Latency = 0 })
 		time.Sleep(time.Minute)
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 2)
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 2)
 	})
 }
 
@@ -171,12 +172,12 @@ func TestLostAnswerTimeout(t *testing.T) {
 func TestLostAnswerUnusable(t *testing.T) {
 	for _, body := range []string{"", "<html>", `{"access_token":""}`, `{"access_token":"a` + "\x01" + `"}`} {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, &tokentest.Options{InMemory: true, ReuseGrace: time.Minute}, nil)
-			r.login(t)
-			r.srv.RevokeAccess("alice")
-			r.srv.FailRefresh(1, tokentest.Fault{Status: 200, Body: body, AfterCommit: true})
-			r.wantGet(t, 200)
-			r.wantRefreshes(t, 2)
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true, ReuseGrace: time.Minute}, nil)
+			r.Login(t)
+			r.Server.RevokeAccess("alice")
+			r.Server.FailRefresh(1, tokentest.Fault{Status: 200, Body: body, AfterCommit: true})
+			r.WantGet(t, 200)
+			r.WantRefreshes(t, 2)
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -39,29 +40,29 @@ func TestOwnTransport(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var bearers []string
 				own := new(http.Client)
-				r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
 					c.Refresher = tc.own(srv, own)
 				})
-				base := r.srv.Client().Transport
-				*own = *r.session.Wrap(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+				base := r.Server.Client().Transport
+				*own = *r.Session.Wrap(&http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 					bearers = append(bearers, req.Header.Get("Authorization"))
 					return base.RoundTrip(req)
 				})})
-				r.login(t)
-				r.srv.RevokeAccess("alice")
+				r.Login(t)
+				r.Server.RevokeAccess("alice")
 				began := time.Now()
-				crowd(5, func() {
-					if status, err := r.get(t.Context()); err != nil || status != 200 {
+				sessiontest.Crowd(5, func() {
+					if status, err := r.Get(t.Context()); err != nil || status != 200 {
 						t.Errorf("status %d, error %v", status, err)
 					}
 				})
-				r.wantRefreshes(t, 1)
+				r.WantRefreshes(t, 1)
 
-				r.srv.FailRefresh(1, tokentest.Fault{Status: 401})
-				if _, err := r.session.Refresh(t.Context()); err == nil {
+				r.Server.FailRefresh(1, tokentest.Fault{Status: 401})
+				if _, err := r.Session.Refresh(t.Context()); err == nil {
 					t.Error("a refresh that got a 401 succeeded")
 				}
-				r.wantRefreshes(t, 2)
+				r.WantRefreshes(t, 2)
 				if took := time.Since(began); took != 0 {
 					t.Errorf("it took %v", took)
 				}
@@ -77,17 +78,17 @@ func TestOwnTransport(t *testing.T) {
 
 // Hooks may call whatever they like.
 func TestOwnTransportInHooks(t *testing.T) {
-	calls := map[string]func(*rig, context.Context) error{
-		"Token":   func(r *rig, ctx context.Context) error { _, err := r.session.Token(ctx); return err },
-		"request": func(r *rig, ctx context.Context) error { _, err := r.get(ctx); return err },
-		"Refresh": func(r *rig, ctx context.Context) error { _, err := r.session.Refresh(ctx); return err },
-		"Logout":  func(r *rig, ctx context.Context) error { return r.session.Logout(ctx) },
-		"Close":   func(r *rig, ctx context.Context) error { return r.session.Close(ctx) },
+	calls := map[string]func(*sessiontest.Rig, context.Context) error{
+		"Token":   func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Session.Token(ctx); return err },
+		"request": func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Get(ctx); return err },
+		"Refresh": func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Session.Refresh(ctx); return err },
+		"Logout":  func(r *sessiontest.Rig, ctx context.Context) error { return r.Session.Logout(ctx) },
+		"Close":   func(r *sessiontest.Rig, ctx context.Context) error { return r.Session.Close(ctx) },
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var r *rig
+				var r *sessiontest.Rig
 				var done, again atomic.Int32
 				hook := func() {
 					if again.Add(1) == 1 { // a Refresh in a hook would call it again
@@ -95,21 +96,21 @@ func TestOwnTransportInHooks(t *testing.T) {
 					}
 					done.Add(1)
 				}
-				r = newRig(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
+				r = sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
 					c.Hooks = &tokenclient.Hooks{
 						Refreshed:     func(tokenclient.RefreshInfo) { hook() },
 						RefreshFailed: func(tokenclient.RefreshInfo, error) { hook() },
 						SessionEnded:  func(error) { hook() },
 					}
 				})
-				r.login(t)
-				r.srv.FailRefresh(2, tokentest.Fault{Status: 500})
-				_, err := r.session.Refresh(t.Context())
+				r.Login(t)
+				r.Server.FailRefresh(2, tokentest.Fault{Status: 500})
+				_, err := r.Session.Refresh(t.Context())
 				if err == nil { // what error, depends on who is faster
 					t.Error("Refresh succeeded with the endpoint down")
 				}
 				time.Sleep(time.Minute)
-				_, err = r.session.Refresh(t.Context())
+				_, err = r.Session.Refresh(t.Context())
 				if err != nil && !errors.Is(err, tokenclient.ErrLoginRequired) && !errors.Is(err, tokenclient.ErrClosed) {
 					t.Error(err)
 				}
@@ -141,7 +142,7 @@ func TestOwnTransportInLogger(t *testing.T) {
 	logger := slog.New(callingHandler{slog.DiscardHandler, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		_, _ = s.RefreshRejected(ctx, pair("other", "", 0))
+		_, _ = s.RefreshRejected(ctx, sessiontest.Pair("other", "", 0))
 		_ = s.Logout(ctx)
 		_, _ = s.Peek(ctx)
 		logged <- struct{}{}
@@ -150,12 +151,12 @@ func TestOwnTransportInLogger(t *testing.T) {
 		Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			return nil, errors.New("down")
 		}),
-		Origins: []string{fakeAPI}, Logger: logger,
+		Origins: []string{sessiontest.FakeAPI}, Logger: logger,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SetToken(t.Context(), pair("a1", "r1", time.Hour)); err != nil {
+	if err := s.SetToken(t.Context(), sessiontest.Pair("a1", "r1", time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	go func() { _, _ = s.Refresh(context.Background()) }()
@@ -166,7 +167,7 @@ func TestOwnTransportInLogger(t *testing.T) {
 			t.Fatal("a Logger that calls the session hangs: it is called with the session's mutex held")
 		}
 	}
-	closeSession(t, s)
+	sessiontest.Close(t, s)
 }
 
 // The refresh needs the one connection that the 401 came by.
@@ -175,24 +176,24 @@ func TestOwnTransportWithOneConnection(t *testing.T) {
 	base := srv.Client().Transport.(*http.Transport).Clone()
 	base.MaxConnsPerHost = 1
 	defer base.CloseIdleConnections()
-	r := newRig(t, nil, func(c *tokenclient.Config, _ *tokentest.Server) {
+	r := sessiontest.New(t, nil, func(c *tokenclient.Config, _ *tokentest.Server) {
 		refresher := srv.OAuth2Refresher()
 		refresher.HTTPClient = &http.Client{Transport: base}
 		c.Refresher, c.Origins = refresher, []string{srv.URL}
 	})
-	r.srv, r.client = srv, r.session.Wrap(&http.Client{Transport: base})
-	r.login(t)
+	r.Server, r.Client = srv, r.Session.Wrap(&http.Client{Transport: base})
+	r.Login(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for range 3 {
 		srv.RevokeAccess("alice")
-		crowd(10, func() {
+		sessiontest.Crowd(10, func() {
 			req, err := http.NewRequestWithContext(ctx, "POST", srv.URL+"/api/?echo=1", strings.NewReader("body"))
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			resp, err := r.client.Do(req)
+			resp, err := r.Client.Do(req)
 			if err != nil {
 				t.Error(err)
 				return
@@ -203,7 +204,7 @@ func TestOwnTransportWithOneConnection(t *testing.T) {
 			}
 		})
 	}
-	r.wantRefreshes(t, 3)
+	r.WantRefreshes(t, 3)
 }
 
 // A 401 whose body never ends is not read to its end, and does not hold the
@@ -242,8 +243,8 @@ func TestOwnTransportBehindEndlessRejection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer closeSession(t, s)
-			if err := s.SetToken(t.Context(), pair("a1", "r1", time.Hour)); err != nil {
+			defer sessiontest.Close(t, s)
+			if err := s.SetToken(t.Context(), sessiontest.Pair("a1", "r1", time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

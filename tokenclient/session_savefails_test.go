@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -95,7 +96,7 @@ func (s *unsavedStore) Save(ctx context.Context, key string, seen tokenclient.Re
 
 // saveRig is a rig over an unsavedStore that counts SaveFailed.
 type saveRig struct {
-	*rig
+	*sessiontest.Rig
 	store  *unsavedStore
 	failed []error
 	login0 *tokenclient.Token
@@ -103,7 +104,7 @@ type saveRig struct {
 
 func newSaveRig(t *testing.T) *saveRig {
 	r := &saveRig{store: new(unsavedStore)}
-	r.rig = newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+	r.Rig = sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 		c.Store, c.Key = r.store, "alice"
 		c.Hooks = &tokenclient.Hooks{SaveFailed: func(i tokenclient.RefreshInfo, err error) {
 			if i.Key != "alice" {
@@ -112,7 +113,7 @@ func newSaveRig(t *testing.T) *saveRig {
 			r.failed = append(r.failed, err)
 		}}
 	})
-	r.login0 = r.login(t)
+	r.login0 = r.Login(t)
 	return r
 }
 
@@ -133,14 +134,14 @@ func TestSaveFails(t *testing.T) {
 		r := newSaveRig(t)
 		const fails = 6
 		r.store.set(fails)
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
-		r.wantGet(t, 200)
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		r.WantGet(t, 200)
 		if r.stored(t) != r.login0.RefreshToken {
 			t.Error("the store was written")
 		}
 		time.Sleep(10 * time.Minute)
-		now, err := r.session.Peek(t.Context())
+		now, err := r.Session.Peek(t.Context())
 		if err != nil || r.stored(t) != now.RefreshToken || now.RefreshToken == r.login0.RefreshToken {
 			t.Errorf("the new token is not stored; token %v, error %v", now, err)
 		}
@@ -162,8 +163,8 @@ func TestSaveFails(t *testing.T) {
 				t.Errorf("try %d came after %v, want up to %v", i+1, got, wait)
 			}
 		}
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 1)
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 1)
 	})
 }
 
@@ -176,14 +177,14 @@ func TestSaveFailsNeverTheOldPair(t *testing.T) {
 		r.store.set(1 << 30)
 		for range 4 {
 			time.Sleep(20 * time.Minute)
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 		}
-		if c := r.srv.Counters(); c.Refreshes != 4 || c.Reuses != 0 {
+		if c := r.Server.Counters(); c.Refreshes != 4 || c.Reuses != 0 {
 			t.Errorf("%d refreshes, %d reuses", c.Refreshes, c.Reuses)
 		}
 		r.store.set(0)
 		time.Sleep(5 * time.Minute)
-		now, err := r.session.Peek(t.Context())
+		now, err := r.Session.Peek(t.Context())
 		if err != nil || r.stored(t) != now.RefreshToken {
 			t.Errorf("the newest token is not stored; error %v", err)
 		}
@@ -196,14 +197,14 @@ func TestSaveFailsCloseReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaveRig(t)
 		r.store.set(1 << 30)
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
-		now, err := r.session.Peek(t.Context())
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		now, err := r.Session.Peek(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		err = r.session.Close(t.Context())
+		err = r.Session.Close(t.Context())
 		var unsaved *tokenclient.NotSavedError
 		if !errors.As(err, &unsaved) || unsaved.Token.RefreshToken != now.RefreshToken || unsaved.Key != "alice" || !errors.Is(err, errNoSpace) {
 			t.Fatalf("Close: %v, want a *NotSavedError with the new token", err)
@@ -211,11 +212,11 @@ func TestSaveFailsCloseReports(t *testing.T) {
 		if took := time.Since(began); took != 0 {
 			t.Errorf("Close took %v", took)
 		}
-		if _, err := r.get(t.Context()); !errors.Is(err, tokenclient.ErrClosed) {
+		if _, err := r.Get(t.Context()); !errors.Is(err, tokenclient.ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
 		r.store.set(0)
-		if err := r.session.Close(t.Context()); err != nil {
+		if err := r.Session.Close(t.Context()); err != nil {
 			t.Errorf("Close when there is room again: %v", err)
 		}
 		if r.stored(t) != now.RefreshToken {
@@ -230,16 +231,16 @@ func TestSaveFailsLogout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSaveRig(t)
 		r.store.set(3)
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
-		if err := r.session.Logout(t.Context()); err != nil {
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		if err := r.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
 		if rec, err := r.store.Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) {
 			t.Errorf("the store holds %v, error %v", rec, err)
 		}
-		if err := r.session.Close(t.Context()); err != nil {
+		if err := r.Session.Close(t.Context()); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})

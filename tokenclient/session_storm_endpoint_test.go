@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -33,27 +34,27 @@ func TestStormOnBrokenEndpoint(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+					r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 						if memory {
 							c.Store, c.Key = new(store.Memory), "alice"
 						}
 					})
-					r.login(t)
+					r.Login(t)
 					time.Sleep(time.Hour)
-					r.srv.FailRefresh(-1, f.Fault)
+					r.Server.FailRefresh(-1, f.Fault)
 					for range 1000 {
-						if _, err := r.get(t.Context()); err == nil {
+						if _, err := r.Get(t.Context()); err == nil {
 							t.Fatal("a request succeeded without a token")
 						}
 						time.Sleep(60 * time.Millisecond)
 					}
 					// Half a second, one, two, four…: in the mean; chance may make it more.
-					if got := r.srv.Counters().Refreshes; got < 2 || got > 25*f.each {
+					if got := r.Server.Counters().Refreshes; got < 2 || got > 25*f.each {
 						t.Errorf("%d calls in a minute", got)
 					}
-					r.srv.FailRefresh(0, tokentest.Fault{})
+					r.Server.FailRefresh(0, tokentest.Fault{})
 					time.Sleep(time.Minute)
-					r.wantGet(t, 200)
+					r.WantGet(t, 200)
 				})
 			})
 		}
@@ -65,32 +66,32 @@ func TestStormOnDeadRefreshToken(t *testing.T) {
 	for name, memory := range map[string]bool{"no store": false, "memory": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
+				r := sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
 					if memory {
 						c.Store, c.Key = new(store.Memory), "alice"
 					}
 				})
-				r.login(t)
-				r.srv.RevokeAll("alice")
-				crowd(many(1000), func() {
-					_, err := r.get(t.Context())
-					wantErr(t, "GET", err, tokenclient.ErrLoginRequired)
+				r.Login(t)
+				r.Server.RevokeAll("alice")
+				sessiontest.Crowd(sessiontest.Many(1000), func() {
+					_, err := r.Get(t.Context())
+					sessiontest.WantErr(t, "GET", err, tokenclient.ErrLoginRequired)
 				})
-				began, before := time.Now(), r.srv.Counters()
-				for range many(1000) {
-					_, err := r.get(t.Context())
-					wantErr(t, "GET", err, tokenclient.ErrLoginRequired)
-					_, err = r.session.Refresh(t.Context())
-					wantErr(t, "Refresh", err, tokenclient.ErrLoginRequired)
+				began, before := time.Now(), r.Server.Counters()
+				for range sessiontest.Many(1000) {
+					_, err := r.Get(t.Context())
+					sessiontest.WantErr(t, "GET", err, tokenclient.ErrLoginRequired)
+					_, err = r.Session.Refresh(t.Context())
+					sessiontest.WantErr(t, "Refresh", err, tokenclient.ErrLoginRequired)
 				}
 				if took := time.Since(began); took != 0 {
 					t.Errorf("they waited %v", took)
 				}
-				if c := r.srv.Counters(); c.Refreshes != 1 || c.Requests != before.Requests {
+				if c := r.Server.Counters(); c.Refreshes != 1 || c.Requests != before.Requests {
 					t.Errorf("%+v, before %+v", c, before)
 				}
-				r.login(t)
-				r.wantGet(t, 200)
+				r.Login(t)
+				r.WantGet(t, 200)
 			})
 		})
 	}
@@ -105,16 +106,16 @@ func TestStormObeysRetryAfter(t *testing.T) {
 		t.Run(tc.says.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var calls atomic.Int32
-				r := newFakeRig(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+				r := sessiontest.NewFake(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 					calls.Add(1)
 					return nil, &tokenclient.TokenError{StatusCode: 503, RetryAfter: tc.says}
 				}, nil, nil)
-				r.give(t, pair("a", "r", time.Minute))
+				r.Give(t, sessiontest.Pair("a", "r", time.Minute))
 				time.Sleep(time.Hour)
 				began := time.Now()
 				for calls.Load() < 2 {
-					_, err := r.session.Token(t.Context())
-					wantTransient(t, "Token", err)
+					_, err := r.Session.Token(t.Context())
+					sessiontest.WantTransient(t, "Token", err)
 					if calls.Load() == 1 {
 						time.Sleep(time.Second)
 					}
@@ -133,18 +134,18 @@ func TestStormOfRefreshRejected(t *testing.T) {
 	for _, every := range []time.Duration{20 * time.Second, 31 * time.Second, 2 * time.Minute} {
 		t.Run(every.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
-				r.login(t)
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
+				r.Login(t)
 				const hours = 12
 				for end := time.Now().Add(hours * time.Hour); time.Now().Before(end); time.Sleep(every) {
-					token, err := r.session.Token(t.Context())
+					token, err := r.Session.Token(t.Context())
 					if err != nil {
 						t.Fatal(err)
 					}
 					for range 2 { // refused, refreshed, and refused again
-						next, err := r.session.RefreshRejected(t.Context(), token)
+						next, err := r.Session.RefreshRejected(t.Context(), token)
 						if err != nil {
-							wantTransient(t, "RefreshRejected", err)
+							sessiontest.WantTransient(t, "RefreshRejected", err)
 							var te *tokenclient.TokenError
 							if errors.As(err, &te) && (te.RetryAfter < 0 || te.RetryAfter > time.Hour) {
 								t.Fatalf("RetryAfter %v", te.RetryAfter)
@@ -154,7 +155,7 @@ func TestStormOfRefreshRejected(t *testing.T) {
 						token = next
 					}
 				}
-				if got := r.srv.Counters().Refreshes; got > 3+hours*120+1 {
+				if got := r.Server.Counters().Refreshes; got > 3+hours*120+1 {
 					t.Errorf("%d refreshes in %d hours", got, hours)
 				}
 			})

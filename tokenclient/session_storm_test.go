@@ -7,29 +7,30 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
 // withConnections makes r's requests over at most n connections.
-func (r *rig) withConnections(t *testing.T, n int) {
-	base := r.srv.Client().Transport.(*http.Transport).Clone()
+func withConnections(t *testing.T, r *sessiontest.Rig, n int) {
+	base := r.Server.Client().Transport.(*http.Transport).Clone()
 	base.MaxConnsPerHost, base.MaxIdleConnsPerHost = n, n
 	t.Cleanup(base.CloseIdleConnections)
-	r.client = r.session.Wrap(&http.Client{Transport: base})
+	r.Client = r.Session.Wrap(&http.Client{Transport: base})
 }
 
 // That no goroutine is left is what the bubble checks when it ends.
 func TestStormOfRevokedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := many(10_000)
-		r := newRig(t, slow(), nil)
-		r.withConnections(t, 200)
-		r.login(t)
-		r.srv.RevokeAccess("alice")
+		n := sessiontest.Many(10_000)
+		r := sessiontest.New(t, slow(), nil)
+		withConnections(t, r, 200)
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
 		var ok atomic.Int32
-		crowd(n, func() {
-			if status, err := r.get(t.Context()); err != nil || status != 200 {
+		sessiontest.Crowd(n, func() {
+			if status, err := r.Get(t.Context()); err != nil || status != 200 {
 				t.Errorf("status %d, error %v", status, err)
 				return
 			}
@@ -38,8 +39,8 @@ func TestStormOfRevokedToken(t *testing.T) {
 		if got := int(ok.Load()); got != n {
 			t.Errorf("%d of %d requests succeeded", got, n)
 		}
-		r.wantRefreshes(t, 1)
-		if c := r.srv.Counters(); c.Requests > 2*n || c.Reuses != 0 {
+		r.WantRefreshes(t, 1)
+		if c := r.Server.Counters(); c.Requests > 2*n || c.Reuses != 0 {
 			t.Errorf("%d requests for %d calls, %d reuses", c.Requests, n, c.Reuses)
 		}
 	})
@@ -55,21 +56,21 @@ func TestStormOfRejections(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := many(10_000)
-				r := newRig(t, &tokentest.Options{InMemory: true}, nil)
-				r.withConnections(t, 200)
-				r.login(t)
+				n := sessiontest.Many(10_000)
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+				withConnections(t, r, 200)
+				r.Login(t)
 				if tc.accepted {
-					r.wantGet(t, 200)
+					r.WantGet(t, 200)
 				}
-				before := r.srv.Counters()
-				r.srv.FailAPI(-1, tokentest.Fault{Status: 401})
-				crowd(n, func() {
-					if status, err := r.get(t.Context()); err != nil || status != 401 {
+				before := r.Server.Counters()
+				r.Server.FailAPI(-1, tokentest.Fault{Status: 401})
+				sessiontest.Crowd(n, func() {
+					if status, err := r.Get(t.Context()); err != nil || status != 401 {
 						t.Errorf("status %d, error %v; want the 401", status, err)
 					}
 				})
-				c := r.srv.Counters()
+				c := r.Server.Counters()
 				if c.Refreshes < 1 || c.Refreshes > 5 {
 					t.Errorf("%d refreshes, want at most 5", c.Refreshes)
 				}
@@ -101,18 +102,18 @@ func TestStormSlowerThanTheWindow(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				// Tokens live for longer than the test, so that no refresh is due.
-				r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
-				r.login(t)
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
+				r.Login(t)
 				const hours = 12
 				for end := time.Now().Add(hours * time.Hour); time.Now().Before(end); time.Sleep(tc.every) {
 					if tc.mixed {
-						r.wantGet(t, 200)
+						r.WantGet(t, 200)
 					}
-					r.srv.FailAPI(2, tokentest.Fault{Status: 401})
-					r.wantGet(t, 401)
-					r.srv.FailAPI(0, tokentest.Fault{})
+					r.Server.FailAPI(2, tokentest.Fault{Status: 401})
+					r.WantGet(t, 401)
+					r.Server.FailAPI(0, tokentest.Fault{})
 				}
-				if got := r.srv.Counters().Refreshes; got > 10+hours {
+				if got := r.Server.Counters().Refreshes; got > 10+hours {
 					t.Errorf("%d refreshes in %d hours", got, hours)
 				}
 			})
@@ -124,14 +125,14 @@ func TestStormSlowerThanTheWindow(t *testing.T) {
 // time: the guard is for those that are not.
 func TestStormGuardLetsHonestRevocationsPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
-		r.login(t)
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
+		r.Login(t)
 		for range 100 {
-			r.srv.RevokeAccess("alice")
-			r.wantGet(t, 200)
+			r.Server.RevokeAccess("alice")
+			r.WantGet(t, 200)
 			time.Sleep(time.Minute)
 		}
-		r.wantRefreshes(t, 100)
+		r.WantRefreshes(t, 100)
 	})
 }
 
@@ -139,26 +140,26 @@ func TestStormGuardLetsHonestRevocationsPass(t *testing.T) {
 // then as it was before.
 func TestStormEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
-		r.login(t)
-		r.srv.FailAPI(-1, tokentest.Fault{Status: 401})
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
+		r.Login(t)
+		r.Server.FailAPI(-1, tokentest.Fault{Status: 401})
 		for range 3600 {
-			r.wantGet(t, 401)
+			r.WantGet(t, 401)
 			time.Sleep(10 * time.Second)
 		}
-		r.srv.FailAPI(0, tokentest.Fault{})
-		r.wantGet(t, 200)
-		r.srv.RevokeAccess("alice")
+		r.Server.FailAPI(0, tokentest.Fault{})
+		r.WantGet(t, 200)
+		r.Server.RevokeAccess("alice")
 		for range 60 {
 			time.Sleep(time.Minute)
-			status, err := r.get(t.Context())
+			status, err := r.Get(t.Context())
 			if err != nil || status == 200 {
 				break
 			}
 		}
 		for range 10 {
-			r.wantGet(t, 200)
-			r.srv.RevokeAccess("alice")
+			r.WantGet(t, 200)
+			r.Server.RevokeAccess("alice")
 			time.Sleep(time.Minute)
 		}
 	})
@@ -181,15 +182,15 @@ func TestStormOfShortTokens(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := &tokentest.Options{InMemory: true, AccessLifetime: tc.lifetime}
-				r := newRig(t, o, func(c *tokenclient.Config, _ *tokentest.Server) { c.RefreshBefore = tc.before })
-				r.login(t)
+				r := sessiontest.New(t, o, func(c *tokenclient.Config, _ *tokentest.Server) { c.RefreshBefore = tc.before })
+				r.Login(t)
 				for range 1200 {
-					if _, err := r.get(t.Context()); err != nil {
+					if _, err := r.Get(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(50 * time.Millisecond)
 				}
-				if got := r.srv.Counters().Refreshes; got > tc.most {
+				if got := r.Server.Counters().Refreshes; got > tc.most {
 					t.Errorf("%d refreshes in a minute, want at most %d", got, tc.most)
 				}
 			})

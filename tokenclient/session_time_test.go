@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -42,14 +43,14 @@ func TestTimeOfServers(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tc.o.InMemory = true
-				r := newRig(t, &tc.o, nil)
-				r.login(t)
+				r := sessiontest.New(t, &tc.o, nil)
+				r.Login(t)
 				const hours = 12
 				for range hours * 30 {
-					r.wantGet(t, 200)
+					r.WantGet(t, 200)
 					time.Sleep(2 * time.Minute)
 				}
-				c := r.srv.Counters()
+				c := r.Server.Counters()
 				if c.Refreshes < hours*60/17 || c.Refreshes > hours*6 {
 					t.Errorf("%d refreshes in %d hours", c.Refreshes, hours)
 				}
@@ -71,17 +72,17 @@ func TestTimeJumps(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tc.o.InMemory = true
-				r := newRig(t, &tc.o, nil)
-				r.login(t)
+				r := sessiontest.New(t, &tc.o, nil)
+				r.Login(t)
 				for i, jump := range []time.Duration{time.Hour, -time.Hour, -time.Hour, 2 * time.Hour, 30 * 24 * time.Hour / 2} {
-					r.wantGet(t, 200)
-					before := r.srv.Counters()
-					r.srv.Set(func(o *tokentest.Options) { o.ClockSkew += jump })
+					r.WantGet(t, 200)
+					before := r.Server.Counters()
+					r.Server.Set(func(o *tokentest.Options) { o.ClockSkew += jump })
 					for range 20 {
-						r.wantGet(t, 200)
+						r.WantGet(t, 200)
 						time.Sleep(time.Second)
 					}
-					c := r.srv.Counters()
+					c := r.Server.Counters()
 					if c.Unauthorized-before.Unauthorized > 1 || c.Refreshes-before.Refreshes > 1 {
 						t.Errorf("jump %d: %d rejections, %d refreshes", i, c.Unauthorized-before.Unauthorized, c.Refreshes-before.Refreshes)
 					}
@@ -96,15 +97,15 @@ func TestTimeJumps(t *testing.T) {
 // refreshed.
 func TestTimeRejectionCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: time.Hour}, nil)
-		token := r.srv.Issue("alice")
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true, AccessLifetime: time.Hour}, nil)
+		token := r.Server.Issue("alice")
 		token.Expiry = token.Issued.Add(1000 * time.Hour) // it is wrong
-		r.give(t, token)
+		r.Give(t, token)
 		time.Sleep(2 * time.Hour)
 		for range 10 {
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 		}
-		if c := r.srv.Counters(); c.Unauthorized != 1 || c.Refreshes != 1 {
+		if c := r.Server.Counters(); c.Unauthorized != 1 || c.Refreshes != 1 {
 			t.Errorf("%+v, want one rejection and one refresh", c)
 		}
 	})
@@ -145,12 +146,12 @@ func TestTimeOfOddLifetimes(t *testing.T) {
 		t.Run(tc.expiresIn, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var refreshes atomic.Int64 // an early one may be running at the end
-				s, err := tokenclient.New(tokenclient.Config{Refresher: expiring(tc.expiresIn, &refreshes), Origins: []string{fakeAPI}})
+				s, err := tokenclient.New(tokenclient.Config{Refresher: expiring(tc.expiresIn, &refreshes), Origins: []string{sessiontest.FakeAPI}})
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer closeSession(t, s)
-				if err := s.SetToken(t.Context(), pair("a0", "r0", 0)); err != nil {
+				defer sessiontest.Close(t, s)
+				if err := s.SetToken(t.Context(), sessiontest.Pair("a0", "r0", 0)); err != nil {
 					t.Fatal(err)
 				}
 				began := time.Now()
@@ -188,14 +189,14 @@ func TestTimeOfOddLifetimes(t *testing.T) {
 func TestTimeDeadOnArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refreshes int
-		r := newFakeRig(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+		r := sessiontest.NewFake(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			refreshes++
-			return pair("a", "r", -time.Hour), nil
-		}, func(req *http.Request) (*http.Response, error) { return reply(req, 200), nil }, nil)
-		r.give(t, pair("a", "r", time.Minute))
+			return sessiontest.Pair("a", "r", -time.Hour), nil
+		}, func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 200), nil }, nil)
+		r.Give(t, sessiontest.Pair("a", "r", time.Minute))
 		time.Sleep(time.Hour)
 		for range 100 {
-			r.wantGet(t, 200)
+			r.WantGet(t, 200)
 			time.Sleep(time.Second)
 		}
 		if refreshes != 1 {
@@ -220,15 +221,15 @@ func TestTimeOfOddLogins(t *testing.T) {
 		for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
 			t.Run(fmt.Sprintf("%s, server %v ahead", name, skew), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					r := newRig(t, &tokentest.Options{InMemory: true, ClockSkew: skew}, nil)
-					token := r.srv.Issue("alice")
+					r := sessiontest.New(t, &tokentest.Options{InMemory: true, ClockSkew: skew}, nil)
+					token := r.Server.Issue("alice")
 					change(token)
-					r.give(t, token)
+					r.Give(t, token)
 					for range 60 {
-						r.wantGet(t, 200)
+						r.WantGet(t, 200)
 						time.Sleep(time.Minute)
 					}
-					if c := r.srv.Counters(); c.Unauthorized > 1 || c.Refreshes < 3 || c.Refreshes > 6 {
+					if c := r.Server.Counters(); c.Unauthorized > 1 || c.Refreshes < 3 || c.Refreshes > 6 {
 						t.Errorf("%+v in an hour", c)
 					}
 				})
@@ -255,27 +256,26 @@ func TestTimeOverRestart(t *testing.T) {
 							c.Store = file
 						}
 					}
-					r := newRig(t, &tokentest.Options{InMemory: true, Opaque: true}, open)
-					r.login(t)
-					r.wantGet(t, 200)
-					before, err := r.session.Peek(t.Context())
+					r := sessiontest.New(t, &tokentest.Options{InMemory: true, Opaque: true}, open)
+					r.Login(t)
+					r.WantGet(t, 200)
+					before, err := r.Session.Peek(t.Context())
 					if err != nil {
 						t.Fatal(err)
 					}
-					closeSession(t, r.session)
+					sessiontest.Close(t, r.Session)
 					time.Sleep(off)
 
-					next := newSession(t, r, open)
-					after, err := next.Peek(t.Context())
+					next := r.Another(t, open)
+					after, err := next.Session.Peek(t.Context())
 					if err != nil || !after.Expiry.Equal(before.Expiry) || !after.Issued.Equal(before.Issued) {
 						t.Fatalf("token %v, error %v; want the expiry of %v", after, err, before)
 					}
-					r.client = next.Wrap(r.srv.Client())
 					for range 10 {
-						r.wantGet(t, 200)
+						next.WantGet(t, 200)
 					}
 					synctest.Wait()
-					c := r.srv.Counters()
+					c := r.Server.Counters()
 					if c.Unauthorized != 0 || c.Refreshes > 1 || off > 13*time.Minute && c.Refreshes != 1 {
 						t.Errorf("%+v", c)
 					}

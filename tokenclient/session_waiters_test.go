@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -33,9 +34,9 @@ func TestWaitersLeave(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, slow(), nil)
-				old := r.login(t)
-				r.srv.RevokeAccess("alice")
+				r := sessiontest.New(t, slow(), nil)
+				old := r.Login(t)
+				r.Server.RevokeAccess("alice")
 				began := time.Now()
 				var wg sync.WaitGroup
 				for i := range n {
@@ -45,7 +46,7 @@ func TestWaitersLeave(t *testing.T) {
 						if tc.leaves(i) {
 							time.AfterFunc(time.Second, cancel)
 						}
-						status, err := r.get(ctx)
+						status, err := r.Get(ctx)
 						switch took := time.Since(began); {
 						case !tc.leaves(i):
 							if status != 200 || err != nil {
@@ -54,19 +55,19 @@ func TestWaitersLeave(t *testing.T) {
 						case took != time.Second:
 							t.Errorf("a request that left was kept for %v", took)
 						default:
-							wantErr(t, "a request that left", err, context.Canceled)
+							sessiontest.WantErr(t, "a request that left", err, context.Canceled)
 						}
 					})
 					synctest.Wait() // the first is the leader
 				}
 				wg.Wait()
 				time.Sleep(2 * time.Second)
-				now, err := r.session.Peek(t.Context())
+				now, err := r.Session.Peek(t.Context())
 				if err != nil || now.RefreshToken == old.RefreshToken {
 					t.Errorf("token %v, error %v: the result of the flight was lost", now, err)
 				}
-				r.wantGet(t, 200)
-				r.wantRefreshes(t, 1)
+				r.WantGet(t, 200)
+				r.WantRefreshes(t, 1)
 			})
 		})
 	}
@@ -75,54 +76,54 @@ func TestWaitersLeave(t *testing.T) {
 // The flight's place is not free because its first waiter left.
 func TestWaitersJoinAfterTheFirstLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, slow(), nil)
-		r.login(t)
-		r.srv.RevokeAccess("alice")
+		r := sessiontest.New(t, slow(), nil)
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-			_, err := r.get(ctx)
+			_, err := r.Get(ctx)
 			cancel()
-			wantErr(t, "GET", err, context.DeadlineExceeded)
+			sessiontest.WantErr(t, "GET", err, context.DeadlineExceeded)
 		}
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 1)
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 1)
 	})
 }
 
 func TestWaitersShortDeadline(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		call func(*rig, context.Context) error
+		call func(*sessiontest.Rig, context.Context) error
 	}{
-		{"request", func(r *rig, ctx context.Context) error { _, err := r.get(ctx); return err }},
-		{"Token", func(r *rig, ctx context.Context) error { _, err := r.session.Token(ctx); return err }},
-		{"Refresh", func(r *rig, ctx context.Context) error { _, err := r.session.Refresh(ctx); return err }},
+		{"request", func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Get(ctx); return err }},
+		{"Token", func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Session.Token(ctx); return err }},
+		{"Refresh", func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Session.Refresh(ctx); return err }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				kept := new(store.Memory)
-				r := newRig(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
+				r := sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
 					c.Store, c.Key = kept, "alice"
 				})
-				old := r.login(t)
+				old := r.Login(t)
 				time.Sleep(20 * time.Minute) // it has expired
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 				defer cancel()
 				began := time.Now()
-				wantErr(t, tc.name, tc.call(r, ctx), context.DeadlineExceeded)
+				sessiontest.WantErr(t, tc.name, tc.call(r, ctx), context.DeadlineExceeded)
 				if took := time.Since(began); took != 10*time.Millisecond {
 					t.Errorf("free after %v, want 10ms", took)
 				}
 				time.Sleep(3 * time.Second)
-				now, err := r.session.Peek(t.Context())
+				now, err := r.Session.Peek(t.Context())
 				if err != nil || now.AccessToken == old.AccessToken {
 					t.Errorf("token %v, error %v: the refresh was not adopted", now, err)
 				}
 				if rec, err := kept.Load(t.Context(), "alice"); err != nil || rec.Token.AccessToken != now.AccessToken {
 					t.Errorf("record %v, error %v: the refresh was not saved", rec.Token, err)
 				}
-				r.wantGet(t, 200)
-				r.wantRefreshes(t, 1)
+				r.WantGet(t, 200)
+				r.WantRefreshes(t, 1)
 			})
 		})
 	}
@@ -130,24 +131,24 @@ func TestWaitersShortDeadline(t *testing.T) {
 
 func TestWaitersRefreshTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true, Latency: time.Hour}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: time.Hour}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.RefreshTimeout = 5 * time.Second
 		})
-		r.login(t)
-		r.srv.RevokeAccess("alice")
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
 		began := time.Now()
-		crowd(10, func() {
-			_, err := r.get(t.Context())
-			wantTransient(t, "GET", err)
-			wantErr(t, "GET", err, context.DeadlineExceeded)
+		sessiontest.Crowd(10, func() {
+			_, err := r.Get(t.Context())
+			sessiontest.WantTransient(t, "GET", err)
+			sessiontest.WantErr(t, "GET", err, context.DeadlineExceeded)
 		})
 		if took := time.Since(began); took != 5*time.Second {
 			t.Errorf("the flight took %v, want 5s", took)
 		}
-		r.srv.Set(func(o *tokentest.Options) { o.Latency = 0 })
+		r.Server.Set(func(o *tokentest.Options) { o.Latency = 0 })
 		time.Sleep(2 * time.Second) // longer than the first backoff
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 2)
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 2)
 	})
 }
 
@@ -161,16 +162,16 @@ func TestWaitersKeepTheirContext(t *testing.T) {
 		})
 		ctx = context.WithValue(ctx, key{}, "alice's")
 		var seen []any
-		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			next := srv.OAuth2Refresher()
 			c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				seen = append(seen, ctx.Value(key{}))
 				return next.Refresh(ctx, old)
 			})
 		})
-		r.login(t)
-		r.srv.RevokeAccess("alice")
-		if status, err := r.get(ctx); status != 200 || err != nil {
+		r.Login(t)
+		r.Server.RevokeAccess("alice")
+		if status, err := r.Get(ctx); status != 200 || err != nil {
 			t.Fatalf("status %d, error %v", status, err)
 		}
 		if got := hosts.Load(); got != 2 {
@@ -179,26 +180,26 @@ func TestWaitersKeepTheirContext(t *testing.T) {
 		if len(seen) != 1 || seen[0] != nil {
 			t.Errorf("the Refresher's context had %v of the caller's", seen)
 		}
-		r.wantRefreshes(t, 1)
+		r.WantRefreshes(t, 1)
 	})
 }
 
 // With a valid token a request needs none of the session's locks. Real sockets: a
 // mutex that is waited for hangs a bubble.
 func TestSessionValidTokenNeedsNoLock(t *testing.T) {
-	r := newRig(t, nil, nil)
-	r.login(t)
-	unlock := tokenclient.LockSession(r.session)
+	r := sessiontest.New(t, nil, nil)
+	r.Login(t)
+	unlock := tokenclient.LockSession(r.Session)
 	defer unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		status, err := r.get(ctx)
+		status, err := r.Get(ctx)
 		if err == nil && status != 200 {
 			t.Errorf("status %d", status)
 		}
-		if _, err := r.session.Token(ctx); err != nil {
+		if _, err := r.Session.Token(ctx); err != nil {
 			t.Error(err)
 		}
 		done <- err

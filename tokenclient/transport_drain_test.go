@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -48,15 +49,15 @@ func TestDrain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				first := &endlessBody{stall: stall, closed: make(chan struct{})}
 				var n int
-				s := contractSession(t, nil)
-				transport := s.Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+				s := sessiontest.LoggedIn(t, nil)
+				transport := s.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 					if n++; n == 1 {
 						return &http.Response{StatusCode: 401, Body: first, Request: req}, nil
 					}
 					return &http.Response{StatusCode: 200, Body: http.NoBody, Request: req}, nil
 				}))
 				began := time.Now()
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, contractURL, nil)
+				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.URL, nil)
 				resp, err := transport.RoundTrip(req)
 				if err != nil || resp.StatusCode != 200 {
 					t.Fatalf("response %v, error %v", resp, err)
@@ -104,7 +105,7 @@ func TestDrainOnTheWire(t *testing.T) {
 	for name, answer := range answers {
 		t.Run(name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Header.Get("Authorization") != "Bearer "+contractAccess(0) {
+				if r.Header.Get("Authorization") != "Bearer "+sessiontest.Access(0) {
 					return
 				}
 				if strings.HasPrefix(name, "gzip") {
@@ -114,7 +115,7 @@ func TestDrainOnTheWire(t *testing.T) {
 				answer(w, r)
 			}))
 			t.Cleanup(srv.Close)
-			s := contractSession(t, func(c *tokenclient.Config) { c.Origins = []string{srv.URL} })
+			s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Origins = []string{srv.URL} })
 			resp, err := s.Wrap(srv.Client()).Get(srv.URL)
 			if err != nil {
 				t.Fatal(err)
@@ -132,7 +133,7 @@ func TestDrainOnTheWire(t *testing.T) {
 func TestDrainConnectionLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var base *http.Transport
-		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
 			base = srv.Client().Transport.(*http.Transport).Clone()
 			base.MaxConnsPerHost = 1
 			refresher := srv.OAuth2Refresher()
@@ -140,21 +141,21 @@ func TestDrainConnectionLimit(t *testing.T) {
 			c.Refresher = refresher
 		})
 		defer base.CloseIdleConnections()
-		r.client = r.session.Wrap(&http.Client{Transport: base})
-		r.login(t)
+		r.Client = r.Session.Wrap(&http.Client{Transport: base})
+		r.Login(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		r.srv.RevokeAccess("alice")
-		if status, err := r.get(ctx); err != nil || status != 200 {
+		r.Server.RevokeAccess("alice")
+		if status, err := r.Get(ctx); err != nil || status != 200 {
 			t.Errorf("GET: status %d, error %v", status, err)
 		}
-		r.srv.RevokeAccess("alice")
-		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.srv.URL+"/api/", io.MultiReader(strings.NewReader(contractPayload)))
-		resp, err := r.client.Do(req)
+		r.Server.RevokeAccess("alice")
+		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, r.Server.URL+"/api/", io.MultiReader(strings.NewReader(sessiontest.Payload)))
+		resp, err := r.Client.Do(req)
 		if err != nil || resp.StatusCode != 200 {
 			t.Fatalf("POST: response %v, error %v", resp, err)
 		}
 		_ = resp.Body.Close()
-		r.wantRefreshes(t, 2)
+		r.WantRefreshes(t, 2)
 	})
 }

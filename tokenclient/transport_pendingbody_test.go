@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -18,7 +19,7 @@ func TestPendingBody(t *testing.T) {
 			for i := range 20 {
 				begun := make(chan struct{})
 				srv := startServer(t, protocol, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if r.Header.Get("Authorization") == "Bearer "+contractAccess(0) {
+					if r.Header.Get("Authorization") == "Bearer "+sessiontest.Access(0) {
 						_, _ = io.ReadFull(r.Body, make([]byte, 3)) // the client has nothing more to send
 						_ = http.NewResponseController(w).EnableFullDuplex()
 						w.WriteHeader(http.StatusUnauthorized)
@@ -30,7 +31,7 @@ func TestPendingBody(t *testing.T) {
 					rest, err := io.ReadAll(r.Body)
 					_, _ = fmt.Fprintf(w, "%s%s %v", first, rest, err)
 				}))
-				s := contractSession(t, func(c *tokenclient.Config) { c.Origins = []string{srv.URL} })
+				s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Origins = []string{srv.URL} })
 				r, w := io.Pipe()
 				go func() {
 					_, _ = io.WriteString(w, "one")

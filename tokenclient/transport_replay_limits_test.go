@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -35,8 +36,8 @@ func TestReplayKeptBytes(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var sent [][]byte
-			s := contractSession(t, nil)
-			transport := s.Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			s := sessiontest.LoggedIn(t, nil)
+			transport := s.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 				use := tc.use
 				if len(sent) > 0 {
 					use = 1 << 40
@@ -57,8 +58,8 @@ func TestReplayKeptBytes(t *testing.T) {
 				return &http.Response{StatusCode: status, Body: http.NoBody, Request: req}, nil
 			}))
 			transport.MaxReplayBody = tc.limit
-			body := &contractBody{Reader: &replayPattern{left: tc.size}}
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, contractURL, body)
+			body := &sessiontest.Body{Reader: &replayPattern{left: tc.size}}
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.URL, body)
 			resp, err := transport.RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
@@ -66,7 +67,7 @@ func TestReplayKeptBytes(t *testing.T) {
 			if want := map[bool]int{true: 200, false: 401}[tc.replayed]; resp.StatusCode != want {
 				t.Errorf("status %d, want %d", resp.StatusCode, want)
 			}
-			if n := body.closed.Load(); n != 1 {
+			if n := body.Closed.Load(); n != 1 {
 				t.Errorf("the body was closed %d times", n)
 			}
 			if tc.replayed && (len(sent) != 2 || string(sent[1]) != string(replayBytes(tc.size))) {
@@ -100,14 +101,14 @@ func (b *lastBody) Read(p []byte) (int, error) {
 // bytes with the end, are kept whole.
 func TestReplayOddReaders(t *testing.T) {
 	for name, body := range map[string]io.Reader{
-		"EOF with the last bytes": &lastBody{t: t, text: contractPayload},
-		"Reads of nothing":        io.MultiReader(&stutter{r: strings.NewReader(contractPayload)}),
+		"EOF with the last bytes": &lastBody{t: t, text: sessiontest.Payload},
+		"Reads of nothing":        io.MultiReader(&stutter{r: strings.NewReader(sessiontest.Payload)}),
 	} {
-		base := &contractBase{answers: []contractAnswer{{status: 401}, {status: 200}}}
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, contractURL, body)
-		resp, err := contractSession(t, nil).Transport(base).RoundTrip(req)
-		if err != nil || resp.StatusCode != 200 || base.sent[0].body != contractPayload || base.sent[1].body != contractPayload {
-			t.Errorf("%s: response %v, error %v, sent %+v", name, resp, err, base.sent)
+		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.URL, body)
+		resp, err := sessiontest.LoggedIn(t, nil).Transport(base).RoundTrip(req)
+		if err != nil || resp.StatusCode != 200 || base.Sent[0].Body != sessiontest.Payload || base.Sent[1].Body != sessiontest.Payload {
+			t.Errorf("%s: response %v, error %v, sent %+v", name, resp, err, base.Sent)
 		}
 	}
 }
@@ -129,7 +130,7 @@ func (s *stutter) Read(p []byte) (int, error) {
 // got so far. What is kept is not the body, so it is not sent.
 func TestReplayBrokenBodyRefused(t *testing.T) {
 	var sent int
-	transport := contractSession(t, nil).Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+	transport := sessiontest.LoggedIn(t, nil).Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		sent++
 		_, err := io.ReadAll(req.Body)
 		if !errors.Is(err, errReplayBody) {
@@ -138,11 +139,11 @@ func TestReplayBrokenBodyRefused(t *testing.T) {
 		_ = req.Body.Close()
 		return &http.Response{StatusCode: 401, Body: http.NoBody, Request: req}, nil
 	}))
-	body := &contractBody{Reader: io.MultiReader(strings.NewReader(contractPayload), failingReader{})}
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, contractURL, body)
+	body := &sessiontest.Body{Reader: io.MultiReader(strings.NewReader(sessiontest.Payload), failingReader{})}
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.URL, body)
 	resp, err := transport.RoundTrip(req)
-	if err != nil || resp.StatusCode != 401 || sent != 1 || body.closed.Load() != 1 {
-		t.Errorf("response %v, error %v, sent %d times, closed %d times", resp, err, sent, body.closed.Load())
+	if err != nil || resp.StatusCode != 401 || sent != 1 || body.Closed.Load() != 1 {
+		t.Errorf("response %v, error %v, sent %d times, closed %d times", resp, err, sent, body.Closed.Load())
 	}
 }
 
@@ -184,7 +185,7 @@ func TestReplayCancelMidBody(t *testing.T) {
 	s := srv.session(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	body := &contractBody{Reader: &cancelAfter{r: &replayPattern{left: 1 << 40}, left: 1 << 20, cancel: cancel}}
+	body := &sessiontest.Body{Reader: &cancelAfter{r: &replayPattern{left: 1 << 40}, left: 1 << 20, cancel: cancel}}
 	resp, err := s.Wrap(srv.Client()).Do(srv.request(t, ctx, body))
 	if err == nil {
 		_ = resp.Body.Close()
@@ -193,7 +194,7 @@ func TestReplayCancelMidBody(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
-	if n := body.closed.Load(); n != 1 {
+	if n := body.Closed.Load(); n != 1 {
 		t.Errorf("the body was closed %d times", n)
 	}
 	if resp, err = s.Wrap(srv.Client()).Do(srv.request(t, t.Context(), strings.NewReader("next"))); err != nil {
@@ -223,24 +224,24 @@ func TestReplayCancelWhileWaiting(t *testing.T) {
 	for _, kind := range []string{"GetBody", "stream"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		proceed, done := make(chan struct{}), make(chan struct{})
-		s := contractSession(t, func(c *tokenclient.Config) {
+		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 			c.Refresher = tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 				cancel()
 				<-proceed
-				return &tokenclient.Token{AccessToken: contractAccess(1)}, nil
+				return &tokenclient.Token{AccessToken: sessiontest.Access(1)}, nil
 			})
 			c.Hooks = &tokenclient.Hooks{Refreshed: func(tokenclient.RefreshInfo) { close(done) }}
 		})
-		base := &contractBase{answers: []contractAnswer{{status: 401}}}
-		req := newContractRequest(t, ctx, contractURL, kind, nil)
+		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}}}
+		req := sessiontest.NewRequest(t, ctx, sessiontest.URL, kind, nil)
 		_, err := s.Transport(base).RoundTrip(req.Request)
-		if !errors.Is(err, context.Canceled) || len(base.sent) != 1 {
-			t.Errorf("%s: error %v after %d sendings", kind, err, len(base.sent))
+		if !errors.Is(err, context.Canceled) || len(base.Sent) != 1 {
+			t.Errorf("%s: error %v after %d sendings", kind, err, len(base.Sent))
 		}
-		req.wantClosed(t)
+		req.WantClosed(t)
 		close(proceed)
 		<-done
-		if token, err := s.Token(t.Context()); err != nil || token.AccessToken != contractAccess(1) {
+		if token, err := s.Token(t.Context()); err != nil || token.AccessToken != sessiontest.Access(1) {
 			t.Errorf("%s: token %v, error %v", kind, token, err)
 		}
 	}

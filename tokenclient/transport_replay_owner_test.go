@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 )
 
 // ownedBody is a body of a caller who trusts net/http to read it from one
@@ -58,7 +60,7 @@ func TestReplayFirstSendingEnds(t *testing.T) {
 		var n int
 		var readers sync.WaitGroup
 		body := &ownedBody{t: t, size: size}
-		transport := contractSession(t, nil).Transport(roundTripper(func(req *http.Request) (*http.Response, error) {
+		transport := sessiontest.LoggedIn(t, nil).Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 			if n++; n == 1 {
 				some := make(chan struct{})
 				readers.Go(func() { // until Read fails
@@ -88,7 +90,7 @@ func TestReplayFirstSendingEnds(t *testing.T) {
 			}
 			return &http.Response{StatusCode: 200, Body: http.NoBody, Request: req}, nil
 		}))
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, contractURL, body)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.URL, body)
 		resp, err := transport.RoundTrip(req)
 		if err != nil || resp.StatusCode != 200 {
 			t.Fatalf("response %v, error %v", resp, err)
@@ -123,7 +125,7 @@ func (b *blockedBody) Close() error {
 // when the answer is closed, or at once.
 func blockedBase(t *testing.T, closeAtOnce bool) (base http.RoundTripper, reader *sync.WaitGroup) {
 	reader = new(sync.WaitGroup)
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
+	return sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		reader.Go(func() {
 			if _, err := req.Body.Read(make([]byte, 1)); err == nil {
 				t.Error("a Read of nothing succeeded")
@@ -150,10 +152,10 @@ func (b *closeBoth) Close() error { return b.also.Close() }
 func TestReplayBlockedBody(t *testing.T) {
 	for _, closeAtOnce := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			s := contractSession(t, nil)
+			s := sessiontest.LoggedIn(t, nil)
 			base, reader := blockedBase(t, closeAtOnce)
 			body := &blockedBody{gone: make(chan struct{})}
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, contractURL, body)
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.URL, body)
 			began := time.Now()
 			resp, err := s.Transport(base).RoundTrip(req)
 			if err != nil {
@@ -168,7 +170,7 @@ func TestReplayBlockedBody(t *testing.T) {
 				t.Errorf("close at once %v: the body was closed %d times", closeAtOnce, n)
 			}
 			synctest.Wait()
-			if token, err := s.Peek(t.Context()); err != nil || token.AccessToken != contractAccess(1) {
+			if token, err := s.Peek(t.Context()); err != nil || token.AccessToken != sessiontest.Access(1) {
 				t.Errorf("token %v, error %v; want the next", token, err)
 			}
 		})
@@ -180,12 +182,12 @@ func TestReplayBlockedBody(t *testing.T) {
 // lasts.
 func TestReplayBlockedBodyCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := contractSession(t, nil)
+		s := sessiontest.LoggedIn(t, nil)
 		base, reader := blockedBase(t, false)
 		body := &blockedBody{gone: make(chan struct{})}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
-		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, contractURL, body)
+		req, _ := http.NewRequestWithContext(ctx, http.MethodPost, sessiontest.URL, body)
 		req.GetBody = func() (io.ReadCloser, error) {
 			t.Error("GetBody was called while the body was being read")
 			return body, nil
@@ -213,15 +215,15 @@ func TestReplayPipeOnTheWire(t *testing.T) {
 	srv.close = true
 	s := srv.session(t, nil)
 	r, w := io.Pipe()
-	srv.accepting = func() { _, err := io.WriteString(w, contractPayload); _ = w.CloseWithError(err) }
+	srv.accepting = func() { _, err := io.WriteString(w, sessiontest.Payload); _ = w.CloseWithError(err) }
 	defer w.Close()
 	resp, err := s.Wrap(srv.Client()).Do(srv.request(t, t.Context(), r))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if resp.StatusCode == 200 {
-		sum := sha256.Sum256([]byte(contractPayload))
-		wantAccepted(t, resp, int64(len(contractPayload)), hex.EncodeToString(sum[:]))
+		sum := sha256.Sum256([]byte(sessiontest.Payload))
+		wantAccepted(t, resp, int64(len(sessiontest.Payload)), hex.EncodeToString(sum[:]))
 	} else {
 		wantRefused(t, resp)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -48,7 +49,7 @@ func newReplayServer(t *testing.T, early bool) *replayServer {
 }
 
 func (s *replayServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	refused := r.Header.Get("Authorization") == "Bearer "+contractAccess(0)
+	refused := r.Header.Get("Authorization") == "Bearer "+sessiontest.Access(0)
 	got := replaySeen{refused: refused}
 	if !refused && s.accepting != nil {
 		go s.accepting()
@@ -81,7 +82,7 @@ func (s *replayServer) sendings() []replaySeen {
 
 // session is logged in with a token that s refuses.
 func (s *replayServer) session(t *testing.T, change func(*tokenclient.Config)) *tokenclient.Session {
-	return contractSession(t, func(c *tokenclient.Config) {
+	return sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 		c.Origins = []string{s.URL}
 		c.Hooks = &tokenclient.Hooks{Refreshed: func(tokenclient.RefreshInfo) { s.refreshed <- struct{}{} }}
 		if change != nil {
@@ -120,7 +121,7 @@ func (s *replayServer) wantRefreshed(t *testing.T, session *tokenclient.Session)
 		t.Fatal("the token was not refreshed")
 	}
 	token, err := session.Peek(t.Context())
-	if err != nil || token.AccessToken != contractAccess(1) {
+	if err != nil || token.AccessToken != sessiontest.Access(1) {
 		t.Errorf("token %v, error %v; want that of one refresh", token, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -141,13 +142,13 @@ func TestSharedBody(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/early=%v", protocol, early), func(t *testing.T) {
 				srv := hashServer(t, protocol, early)
 				session, err := tokenclient.New(tokenclient.Config{
-					Refresher: contractRefresher(),
+					Refresher: sessiontest.Refresher(),
 					Origins:   []string{srv.URL},
 				})
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer closeSession(t, session)
+				defer sessiontest.Close(t, session)
 				transport := session.Transport(srv.Client().Transport)
 				transport.MaxReplayBody = 8 << 20
 				for _, body := range sharedBodies {
@@ -158,7 +159,7 @@ func TestSharedBody(t *testing.T) {
 						}
 						failed := 0
 						for range runs {
-							if err := session.SetToken(t.Context(), pair("revoked", "r", 0)); err != nil {
+							if err := session.SetToken(t.Context(), sessiontest.Pair("revoked", "r", 0)); err != nil {
 								t.Fatal(err)
 							}
 							if err := sendShared(t, transport, srv.URL, size, body.put); err != nil {

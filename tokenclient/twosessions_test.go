@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -14,17 +15,16 @@ import (
 
 // twins are two sessions over one store and key, as two processes are. alice has
 // logged in by the first.
-func twins(t *testing.T, o *tokentest.Options, timeout time.Duration) (a, b *rig, kept *store.Memory) {
+func twins(t *testing.T, o *tokentest.Options, timeout time.Duration) (a, b *sessiontest.Rig, kept *store.Memory) {
 	t.Helper()
 	kept = new(store.Memory)
 	shared := func(c *tokenclient.Config, _ *tokentest.Server) {
 		c.Store, c.Key, c.RefreshTimeout = kept, "alice", timeout
 	}
 	o.InMemory = true
-	a = newRig(t, o, shared)
-	s := newSession(t, a, shared)
-	b = &rig{a.srv, s, s.Wrap(a.srv.Client())}
-	a.login(t)
+	a = sessiontest.New(t, o, shared)
+	b = a.Another(t, shared)
+	a.Login(t)
 	return a, b, kept
 }
 
@@ -33,12 +33,12 @@ func TestTwoSessionsRefreshOncePerExpiry(t *testing.T) {
 		name    string
 		latency time.Duration
 		every   time.Duration
-		run     func(a, b *rig, f func(*rig))
+		run     func(a, b *sessiontest.Rig, f func(*sessiontest.Rig))
 	}{
-		{"in turn", 0, time.Minute, func(a, b *rig, f func(*rig)) { f(a); f(b) }},
-		{"at the same time", 0, time.Minute, func(a, b *rig, f func(*rig)) { both(a, b, f) }},
-		{"at the same time, slow", 3 * time.Second, time.Minute, func(a, b *rig, f func(*rig)) { both(a, b, f) }},
-		{"after each expiry", 3 * time.Second, 16 * time.Minute, func(a, b *rig, f func(*rig)) { both(a, b, f) }},
+		{"in turn", 0, time.Minute, func(a, b *sessiontest.Rig, f func(*sessiontest.Rig)) { f(a); f(b) }},
+		{"at the same time", 0, time.Minute, func(a, b *sessiontest.Rig, f func(*sessiontest.Rig)) { both(a, b, f) }},
+		{"at the same time, slow", 3 * time.Second, time.Minute, func(a, b *sessiontest.Rig, f func(*sessiontest.Rig)) { both(a, b, f) }},
+		{"after each expiry", 3 * time.Second, 16 * time.Minute, func(a, b *sessiontest.Rig, f func(*sessiontest.Rig)) { both(a, b, f) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -46,19 +46,19 @@ func TestTwoSessionsRefreshOncePerExpiry(t *testing.T) {
 				const hours = 5
 				began := time.Now()
 				var expiries int
-				last, err := a.session.Peek(t.Context())
+				last, err := a.Session.Peek(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
 				for time.Since(began) < hours*time.Hour {
-					tc.run(a, b, func(r *rig) { r.wantGet(t, 200) })
-					if now, err := a.session.Peek(t.Context()); err == nil && !now.Expiry.Equal(last.Expiry) {
+					tc.run(a, b, func(r *sessiontest.Rig) { r.WantGet(t, 200) })
+					if now, err := a.Session.Peek(t.Context()); err == nil && !now.Expiry.Equal(last.Expiry) {
 						expiries++
 						last = now
 					}
 					time.Sleep(tc.every)
 				}
-				c := a.srv.Counters()
+				c := a.Server.Counters()
 				if c.Refreshes != expiries && c.Refreshes != expiries+1 || expiries < hours*3 {
 					t.Errorf("%d refreshes for %d tokens", c.Refreshes, expiries)
 				}
@@ -70,7 +70,7 @@ func TestTwoSessionsRefreshOncePerExpiry(t *testing.T) {
 	}
 }
 
-func both(a, b *rig, f func(*rig)) {
+func both(a, b *sessiontest.Rig, f func(*sessiontest.Rig)) {
 	var wg sync.WaitGroup
 	wg.Go(func() { f(a) })
 	wg.Go(func() { f(b) })
@@ -80,22 +80,22 @@ func both(a, b *rig, f func(*rig)) {
 func TestTwoSessionsShareARevokedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, kept := twins(t, &tokentest.Options{Latency: 2 * time.Second}, 0)
-		both(a, b, func(r *rig) { r.wantGet(t, 200) })
-		a.srv.RevokeAccess("alice")
-		both(a, b, func(r *rig) {
-			crowd(20, func() {
-				if status, err := r.get(t.Context()); err != nil || status != 200 {
+		both(a, b, func(r *sessiontest.Rig) { r.WantGet(t, 200) })
+		a.Server.RevokeAccess("alice")
+		both(a, b, func(r *sessiontest.Rig) {
+			sessiontest.Crowd(20, func() {
+				if status, err := r.Get(t.Context()); err != nil || status != 200 {
 					t.Errorf("status %d, error %v", status, err)
 				}
 			})
 		})
-		a.wantRefreshes(t, 1)
+		a.WantRefreshes(t, 1)
 		rec, err := kept.Load(t.Context(), "alice")
 		if err != nil || rec.Number != 2 {
 			t.Errorf("record %d, error %v", rec.Number, err)
 		}
-		for _, r := range []*rig{a, b} {
-			if now, err := r.session.Peek(t.Context()); err != nil || now.AccessToken != rec.Token.AccessToken {
+		for _, r := range []*sessiontest.Rig{a, b} {
+			if now, err := r.Session.Peek(t.Context()); err != nil || now.AccessToken != rec.Token.AccessToken {
 				t.Errorf("token %v, error %v: not the one in the store", now, err)
 			}
 		}
@@ -107,26 +107,26 @@ func TestTwoSessionsShareARevokedToken(t *testing.T) {
 func TestTwoSessionsWaitForTheOther(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		then func(a *rig)
+		then func(a *sessiontest.Rig)
 	}{
-		{"expired", func(*rig) { time.Sleep(15 * time.Second) }},
-		{"rejected", func(a *rig) { a.srv.RevokeAccess("alice") }},
+		{"expired", func(*sessiontest.Rig) { time.Sleep(15 * time.Second) }},
+		{"rejected", func(a *sessiontest.Rig) { a.Server.RevokeAccess("alice") }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const latency = 30 * time.Second
 				a, b, _ := twins(t, &tokentest.Options{Latency: latency}, 2*latency)
-				b.wantGet(t, 200)
+				b.WantGet(t, 200)
 				time.Sleep(15*time.Minute - 20*time.Second)
-				go func() { _, _ = a.session.Refresh(context.Background()) }()
+				go func() { _, _ = a.Session.Refresh(context.Background()) }()
 				for range 9 { // it gives up again and again, and backs off
 					time.Sleep(time.Second)
-					b.wantGet(t, 200)
+					b.WantGet(t, 200)
 				}
-				a.wantRefreshes(t, 1)
+				a.WantRefreshes(t, 1)
 				tc.then(a)
-				b.wantGet(t, 200)
-				a.wantRefreshes(t, 1)
+				b.WantGet(t, 200)
+				a.WantRefreshes(t, 1)
 			})
 		})
 	}
@@ -135,37 +135,37 @@ func TestTwoSessionsWaitForTheOther(t *testing.T) {
 func TestTwoSessionsLoginAndLogout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, _ := twins(t, &tokentest.Options{}, 0)
-		b.wantGet(t, 200)
+		b.WantGet(t, 200)
 
 		// A login in one reaches the other when its own token is of no use.
-		a.srv.RevokeAll("alice")
-		second := a.login(t)
-		b.wantGet(t, 200)
-		a.wantRefreshes(t, 0)
-		if now, err := b.session.Peek(t.Context()); err != nil || now.AccessToken != second.AccessToken {
+		a.Server.RevokeAll("alice")
+		second := a.Login(t)
+		b.WantGet(t, 200)
+		a.WantRefreshes(t, 0)
+		if now, err := b.Session.Peek(t.Context()); err != nil || now.AccessToken != second.AccessToken {
 			t.Errorf("token %v, error %v; want that of the second login", now, err)
 		}
 
-		if err := a.session.Logout(t.Context()); err != nil {
+		if err := a.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err := b.get(t.Context())
-		wantErr(t, "GET after the other's logout", err, tokenclient.ErrLoginRequired)
+		_, err := b.Get(t.Context())
+		sessiontest.WantErr(t, "GET after the other's logout", err, tokenclient.ErrLoginRequired)
 
 		// And one brings the other back.
 		time.Sleep(2 * time.Second)
-		a.login(t)
-		b.wantGet(t, 200)
-		if err := b.session.Logout(t.Context()); err != nil {
+		a.Login(t)
+		b.WantGet(t, 200)
+		if err := b.Session.Logout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err = a.get(t.Context())
-		wantErr(t, "GET after the other's logout", err, tokenclient.ErrLoginRequired)
+		_, err = a.Get(t.Context())
+		sessiontest.WantErr(t, "GET after the other's logout", err, tokenclient.ErrLoginRequired)
 		time.Sleep(2 * time.Second)
-		b.login(t)
-		a.wantGet(t, 200)
-		a.wantRefreshes(t, 0)
-		if c := a.srv.Counters(); c.Reuses != 0 {
+		b.Login(t)
+		a.WantGet(t, 200)
+		a.WantRefreshes(t, 0)
+		if c := a.Server.Counters(); c.Reuses != 0 {
 			t.Errorf("%d reuses", c.Reuses)
 		}
 	})
@@ -178,9 +178,9 @@ func TestTwoSessionsLogoutDuringRefresh(t *testing.T) {
 		t.Run(point.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newRaceRig(t, true, point.stop)
-				other := newSession(t, a.rig, func(c *tokenclient.Config, _ *tokentest.Server) {
-					c.Store, c.Key, c.Refresher = a.store.Store, "somebody", &stepRefresher{OAuth2Refresher: a.srv.OAuth2Refresher()}
-				})
+				other := a.Another(t, func(c *tokenclient.Config, _ *tokentest.Server) {
+					c.Store, c.Key, c.Refresher = a.store.Store, "somebody", &sessiontest.StepRefresher{OAuth2Refresher: a.Server.OAuth2Refresher()}
+				}).Session
 				if _, err := other.Peek(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -188,23 +188,23 @@ func TestTwoSessionsLogoutDuringRefresh(t *testing.T) {
 				if err := other.Logout(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				a.at.lift()
+				a.at.Lift()
 				if err := <-errs; err == nil || err.Error() == "status 200" {
 					t.Errorf("GET: %v after a logout in another process", err)
 				}
 				time.Sleep(time.Hour)
-				_, err := a.session.Token(t.Context())
-				wantErr(t, "Token", err, tokenclient.ErrLoginRequired)
+				_, err := a.Session.Token(t.Context())
+				sessiontest.WantErr(t, "Token", err, tokenclient.ErrLoginRequired)
 				_, err = other.Token(t.Context())
-				wantErr(t, "Token of the other", err, tokenclient.ErrLoginRequired)
+				sessiontest.WantErr(t, "Token of the other", err, tokenclient.ErrLoginRequired)
 				rec, _ := a.store.Load(t.Context(), "somebody")
 				if rec.State != tokenclient.LoggedOut {
 					t.Errorf("the record is %v", rec.State)
 				}
-				for _, token := range a.refresher.issued {
+				for _, token := range a.refresher.Issued() {
 					dead := &tokenclient.Token{RefreshToken: token}
-					_, err := a.srv.OAuth2Refresher().Refresh(t.Context(), dead)
-					wantErr(t, "the late pair at the server", err, tokenclient.ErrLoginRequired)
+					_, err := a.Server.OAuth2Refresher().Refresh(t.Context(), dead)
+					sessiontest.WantErr(t, "the late pair at the server", err, tokenclient.ErrLoginRequired)
 				}
 			})
 		})

@@ -2,7 +2,6 @@ package tokenclient_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"sync"
@@ -10,34 +9,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// userSubject asks the API whose token it was sent.
-func userSubject(ctx context.Context, client *http.Client, base string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/me", nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	var answer struct{ Subject string }
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != 200 {
-		return "", fmt.Errorf("status %d: %w", resp.StatusCode, err)
-	}
-	return answer.Subject, nil
-}
-
 // TestUsersStayApart: a thousand users at once, a Session each over one store, all
 // of whose tokens expire or are revoked on the way. Each answer is its own user's.
 func TestUsersStayApart(t *testing.T) {
 	n := 1000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || sessiontest.Race {
 		n = 100
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -78,7 +60,7 @@ func TestUsersStayApart(t *testing.T) {
 					var both sync.WaitGroup
 					for _, client := range clients {
 						both.Go(func() {
-							if got, err := userSubject(t.Context(), client, srv.URL); err != nil || got != user {
+							if got, err := sessiontest.Subject(t.Context(), client, srv.URL); err != nil || got != user {
 								t.Errorf("%s was answered as %q, error %v", user, got, err)
 							}
 						})
