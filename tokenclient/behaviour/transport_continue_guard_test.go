@@ -172,7 +172,7 @@ func TestExpectContinueAnswerBreaks(t *testing.T) {
 		t.Run("", func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			s := startRawServer(t, func(_ *continueServer, conn io.Writer, r *http.Request) error {
+			s := startRawServer(t, func(_ *uploadServer, conn io.Writer, r *http.Request) error {
 				_, _ = io.ReadFull(r.Body, make([]byte, 1<<10))
 				_, _ = io.WriteString(conn, "HTTP/1.1 4")
 				if !cancelled {
@@ -183,9 +183,9 @@ func TestExpectContinueAnswerBreaks(t *testing.T) {
 				return err
 			})
 			s.transport.ExpectContinueTimeout = time.Millisecond
-			session, _ := s.session(t)
+			session := s.session(t)
 			body := newUpload(1 << 50)
-			resp, err := s.wrap(session).RoundTrip(s.request(t, body).WithContext(ctx))
+			resp, err := s.asking(session).RoundTrip(s.request(t, ctx, body))
 			if err == nil {
 				t.Fatalf("status %d", resp.StatusCode)
 			}
@@ -209,11 +209,11 @@ func TestExpectContinueCancelled(t *testing.T) {
 			s := kind.start(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			session, _ := s.session(t)
-			transport := s.wrap(session)
+			session := s.session(t)
+			transport := s.asking(session)
 			transport.NoReplay = func(*http.Request) bool { cancel(); return false }
 			body := newUpload(continueSize)
-			resp, err := transport.RoundTrip(s.request(t, body).WithContext(ctx))
+			resp, err := transport.RoundTrip(s.request(t, ctx, body))
 			if err == nil { // the 401
 				_ = resp.Body.Close()
 			} else if !errors.Is(err, context.Canceled) {

@@ -13,27 +13,6 @@ import (
 
 const continueSize = 8 << 20
 
-// uploadBody is a stream that counts what is read of it, and how often it is
-// closed.
-type uploadBody struct {
-	replayPattern
-	read   atomic.Int64
-	closed atomic.Int32
-}
-
-func newUpload(size int64) *uploadBody { return &uploadBody{replayPattern: replayPattern{left: size}} }
-
-func (b *uploadBody) Read(p []byte) (int, error) {
-	n, err := b.replayPattern.Read(p)
-	b.read.Add(int64(n))
-	return n, err
-}
-
-func (b *uploadBody) Close() error {
-	b.closed.Add(1)
-	return nil
-}
-
 // TestExpectContinue: a body that the server did not ask for is sent again whole,
 // every time, although nothing of it was kept.
 func TestExpectContinue(t *testing.T) {
@@ -46,14 +25,14 @@ func TestExpectContinue(t *testing.T) {
 				rounds = 10
 			}
 			for i := range rounds {
-				s.empty, s.early = i%2 == 1, i%4 > 1
-				session, _ := s.session(t)
+				s.refusal, s.hints = []string{longRefusal, ""}[i%2], i%4 > 1
+				session := s.session(t)
 				body := newUpload(continueSize)
-				req := s.request(t, body)
+				req := s.request(t, t.Context(), body)
 				if i%3 == 0 {
 					req.ContentLength = continueSize
 				}
-				resp, err := s.wrap(session).RoundTrip(req)
+				resp, err := s.asking(session).RoundTrip(req)
 				if err != nil {
 					t.Fatalf("round %d: %v", i, err)
 				}
@@ -63,14 +42,13 @@ func TestExpectContinue(t *testing.T) {
 				}
 			}
 			s.transport.CloseIdleConnections()
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.taken != rounds {
-				t.Errorf("%d of %d bodies were sent again", s.taken, rounds)
+			refused, accepted := s.got()
+			if len(accepted) != rounds {
+				t.Errorf("%d of %d bodies were sent again", len(accepted), rounds)
 			}
-			for _, n := range s.refused {
-				if n != 0 {
-					t.Errorf("%d bytes of a refused body arrived", n)
+			for _, u := range refused {
+				if u.length != 0 {
+					t.Errorf("%d bytes of a refused body arrived", u.length)
 				}
 			}
 		})
@@ -88,13 +66,13 @@ func TestExpectContinueTouched(t *testing.T) {
 			t.Run(kind.name+"/"+name, func(t *testing.T) {
 				s := kind.start(t)
 				s.read = read
-				session, refreshed := s.session(t)
+				session := s.session(t)
 				body := newUpload(continueSize)
-				resp, err := s.wrap(session).RoundTrip(s.request(t, body))
+				resp, err := s.asking(session).RoundTrip(s.request(t, t.Context(), body))
 				if err != nil {
 					t.Fatal(err)
 				}
-				s.wantRefusedOnce(t, resp, refreshed)
+				s.wantRefusedOnce(t, resp, session)
 				s.transport.CloseIdleConnections()
 				if c := body.closed.Load(); c > 1 {
 					t.Errorf("the body was closed %d times", c)
@@ -112,10 +90,10 @@ func TestExpectContinueCopy(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			s := kind.start(t)
 			s.read = -1
-			session, _ := s.session(t)
-			transport := s.wrap(session)
+			session := s.session(t)
+			transport := s.asking(session)
 			transport.MaxReplayBody = 0
-			resp, err := transport.RoundTrip(s.request(t, newUpload(size)))
+			resp, err := transport.RoundTrip(s.request(t, t.Context(), newUpload(size)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +109,7 @@ func TestExpectContinueTooLate(t *testing.T) {
 	const size = 3 << 20
 	for name, limit := range map[string]int64{"kept": size, "not kept": -1} {
 		t.Run(name, func(t *testing.T) {
-			s := startRawServer(t, func(s *continueServer, conn io.Writer, r *http.Request) error {
+			s := startRawServer(t, func(s *uploadServer, conn io.Writer, r *http.Request) error {
 				if r.Header.Get("Expect") == "" {
 					rawAnswer(conn, "200 OK", s.accept(r.Body))
 					return nil
@@ -139,15 +117,15 @@ func TestExpectContinueTooLate(t *testing.T) {
 				if _, err := io.ReadFull(r.Body, make([]byte, 1)); err != nil {
 					return err
 				}
-				rawAnswer(conn, "401 Unauthorized", s.refusal())
+				rawAnswer(conn, "401 Unauthorized", s.refusal)
 				_, err := io.Copy(io.Discard, r.Body)
 				return err
 			})
 			s.transport.ExpectContinueTimeout = time.Millisecond
-			session, refreshed := s.session(t)
-			transport := s.wrap(session)
+			session := s.session(t)
+			transport := s.asking(session)
 			transport.MaxReplayBody = limit
-			req := s.request(t, newUpload(size))
+			req := s.request(t, t.Context(), newUpload(size))
 			req.ContentLength = -1 // else it would not ask if all is kept
 			resp, err := transport.RoundTrip(req)
 			if err != nil {
@@ -156,7 +134,7 @@ func TestExpectContinueTooLate(t *testing.T) {
 			if limit > 0 {
 				wantAccepted(t, resp, size, replaySum(size))
 			} else {
-				s.wantRefusedOnce(t, resp, refreshed)
+				s.wantRefusedOnce(t, resp, session)
 			}
 		})
 	}
@@ -167,8 +145,8 @@ func TestExpectContinueTooLate(t *testing.T) {
 func TestExpectContinueHints(t *testing.T) {
 	for _, said := range []bool{true, false} {
 		t.Run(fmt.Sprintf("100 Continue %v", said), func(t *testing.T) {
-			s := startRawServer(t, func(s *continueServer, conn io.Writer, r *http.Request) error {
-				_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+			s := startRawServer(t, func(s *uploadServer, conn io.Writer, r *http.Request) error {
+				rawHints(conn)
 				if said {
 					_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
 				}
@@ -178,8 +156,8 @@ func TestExpectContinueHints(t *testing.T) {
 			if !said {
 				s.transport.ExpectContinueTimeout = 50 * time.Millisecond
 			}
-			session, _ := s.session(t)
-			resp, err := s.wrap(session).RoundTrip(s.request(t, newUpload(continueSize)))
+			session := s.session(t)
+			resp, err := s.asking(session).RoundTrip(s.request(t, t.Context(), newUpload(continueSize)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -195,10 +173,10 @@ func TestExpectContinueHandedBack(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			s := kind.start(t)
 			s.noted = make(chan int64, 1)
-			session, refreshed := s.session(t)
-			transport := s.wrap(session)
+			session := s.session(t)
+			transport := s.asking(session)
 			transport.NoReplay = func(*http.Request) bool { return true }
-			resp, err := transport.RoundTrip(s.request(t, newUpload(continueSize)))
+			resp, err := transport.RoundTrip(s.request(t, t.Context(), newUpload(continueSize)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +185,7 @@ func TestExpectContinueHandedBack(t *testing.T) {
 			if n := <-s.noted; kind.name == "HTTP1 kept" && n != continueSize {
 				t.Errorf("net/http was kept from sending the body: %d bytes arrived", n)
 			}
-			s.wantRefusedOnce(t, resp, refreshed)
+			s.wantRefusedOnce(t, resp, session)
 		})
 	}
 }
@@ -223,10 +201,10 @@ func TestExpectContinueRequests(t *testing.T) {
 		for _, kind := range continueServers {
 			t.Run(kind.name+"/"+name, func(t *testing.T) {
 				s := kind.start(t)
-				session, _ := s.session(t)
-				transport := s.wrap(session)
+				session := s.session(t)
+				transport := s.asking(session)
 				transport.MaxReplayBody = 1
-				req := s.request(t, newUpload(continueSize))
+				req := s.request(t, t.Context(), newUpload(continueSize))
 				change(req)
 				proto := req.Proto
 				resp, err := transport.RoundTrip(req)
@@ -247,9 +225,9 @@ func TestExpectContinueTrace(t *testing.T) {
 	for _, kind := range continueServers {
 		t.Run(kind.name, func(t *testing.T) {
 			s := kind.start(t)
-			session, _ := s.session(t)
+			session := s.session(t)
 			var waits, answers, wrote atomic.Int32
-			req := s.request(t, newUpload(continueSize))
+			req := s.request(t, t.Context(), newUpload(continueSize))
 			req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 				Wait100Continue:      func() { waits.Add(1) },
 				GotFirstResponseByte: func() { answers.Add(1) },
@@ -259,7 +237,7 @@ func TestExpectContinueTrace(t *testing.T) {
 					}
 				},
 			}))
-			resp, err := s.wrap(session).RoundTrip(req)
+			resp, err := s.asking(session).RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -131,9 +131,10 @@ func TestReplayBrokenBodyRefused(t *testing.T) {
 // TestNoReplay: the caller gets the 401 whole, and the next request a token
 // that works.
 func TestNoReplay(t *testing.T) {
-	srv := newReplayServer(t, false)
-	s := srv.session(t, nil)
-	transport := s.Transport(srv.Client().Transport)
+	srv := startUploadServer(t, "HTTP/1.1", shortRefusal)
+	srv.read = -1
+	s := srv.session(t)
+	transport := s.Transport(srv.transport)
 	var asked []*http.Request
 	transport.NoReplay = func(req *http.Request) bool {
 		asked = append(asked, req)
@@ -145,14 +146,14 @@ func TestNoReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantRefused(t, resp)
+	wantRefused(t, resp, shortRefusal)
 	srv.wantRefreshed(t, s)
 	if resp, err = client.Do(req.Clone(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if resp.StatusCode != 200 || len(srv.sendings()) != 2 {
-		t.Errorf("status %d after %d sendings", resp.StatusCode, len(srv.sendings()))
+	if refused, accepted := srv.got(); resp.StatusCode != 200 || len(refused) != 1 || len(accepted) != 1 {
+		t.Errorf("status %d, %d sendings refused and %d accepted", resp.StatusCode, len(refused), len(accepted))
 	}
 	if len(asked) != 1 || asked[0].Header.Get("Authorization") != "" {
 		t.Errorf("NoReplay was asked about %d requests, or shown the token", len(asked))
@@ -162,12 +163,13 @@ func TestNoReplay(t *testing.T) {
 // TestReplayCancelMidBody: the caller leaves while its body is on its way. It is
 // free when its body's Read ends, gets its context's error, and the body is closed.
 func TestReplayCancelMidBody(t *testing.T) {
-	srv := newReplayServer(t, false)
-	s := srv.session(t, nil)
+	srv := startUploadServer(t, "HTTP/1.1", shortRefusal)
+	srv.read = -1
+	s := srv.session(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	body := &sessiontest.Body{Reader: &cancelAfter{r: &replayPattern{left: 1 << 40}, left: 1 << 20, cancel: cancel}}
-	resp, err := s.Wrap(srv.Client()).Do(srv.request(t, ctx, body))
+	resp, err := s.Wrap(&http.Client{Transport: srv.transport}).Do(srv.request(t, ctx, body))
 	if err == nil {
 		_ = resp.Body.Close()
 		t.Fatalf("status %d", resp.StatusCode)
@@ -178,7 +180,7 @@ func TestReplayCancelMidBody(t *testing.T) {
 	if n := body.Closed.Load(); n != 1 {
 		t.Errorf("the body was closed %d times", n)
 	}
-	if resp, err = s.Wrap(srv.Client()).Do(srv.request(t, t.Context(), strings.NewReader("next"))); err != nil {
+	if resp, err = s.Wrap(&http.Client{Transport: srv.transport}).Do(srv.request(t, t.Context(), strings.NewReader("next"))); err != nil {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()

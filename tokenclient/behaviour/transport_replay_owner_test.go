@@ -135,7 +135,7 @@ func blockedBase(t *testing.T, closeAtOnce bool) (base http.RoundTripper, reader
 		if closeAtOnce {
 			_ = req.Body.Close()
 		}
-		return &http.Response{StatusCode: 401, Request: req, Body: &closeBoth{strings.NewReader(replayRefusal), req.Body}}, nil
+		return &http.Response{StatusCode: 401, Request: req, Body: &closeBoth{strings.NewReader(shortRefusal), req.Body}}, nil
 	}), reader
 }
 
@@ -164,7 +164,7 @@ func TestReplayBlockedBody(t *testing.T) {
 			if took := time.Since(began); took > time.Second {
 				t.Errorf("took %v", took)
 			}
-			wantRefused(t, resp)
+			wantRefused(t, resp, shortRefusal)
 			reader.Wait()
 			if n := body.closed.Load(); n != 1 {
 				t.Errorf("close at once %v: the body was closed %d times", closeAtOnce, n)
@@ -211,13 +211,13 @@ func TestReplayBlockedBodyCancelled(t *testing.T) {
 // of a pipe has written anything. If net/http has not begun to read, the body is
 // as good as new and is sent again; else the 401 comes back.
 func TestReplayPipeOnTheWire(t *testing.T) {
-	srv := newReplayServer(t, true)
-	srv.close = true
-	s := srv.session(t, nil)
+	srv := startUploadServer(t, "HTTP/1.1", shortRefusal)
+	srv.hangsUp = true
+	s := srv.session(t)
 	r, w := io.Pipe()
 	srv.accepting = func() { _, err := io.WriteString(w, sessiontest.Payload); _ = w.CloseWithError(err) }
 	defer w.Close()
-	resp, err := s.Wrap(srv.Client()).Do(srv.request(t, t.Context(), r))
+	resp, err := s.Wrap(&http.Client{Transport: srv.transport}).Do(srv.request(t, t.Context(), r))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestReplayPipeOnTheWire(t *testing.T) {
 		sum := sha256.Sum256([]byte(sessiontest.Payload))
 		wantAccepted(t, resp, int64(len(sessiontest.Payload)), hex.EncodeToString(sum[:]))
 	} else {
-		wantRefused(t, resp)
+		wantRefused(t, resp, shortRefusal)
 	}
 	srv.wantRefreshed(t, s)
 }

@@ -22,8 +22,8 @@ const (
 	replayHuge  = 100 << 20
 )
 
-// replayBodies are the kinds of bodies that programs send.
-var replayBodies = []struct {
+// replayBody is a kind of bodies that programs send.
+type replayBody struct {
 	name  string
 	huge  bool
 	make  func(size int64) io.Reader
@@ -31,7 +31,9 @@ var replayBodies = []struct {
 
 	replayed      bool // although the server read it all
 	replayedEarly bool // if the server read nothing
-}{
+}
+
+var replayBodies = []replayBody{
 	{name: "bytes", make: func(n int64) io.Reader { return bytes.NewReader(replayBytes(n)) }, replayed: true, replayedEarly: true},
 	{name: "strings", make: func(n int64) io.Reader { return strings.NewReader(string(replayBytes(n))) }, replayed: true, replayedEarly: true},
 	{name: "buffer", make: func(n int64) io.Reader { return bytes.NewBuffer(replayBytes(n)) }, replayed: true, replayedEarly: true},
@@ -54,6 +56,25 @@ var replayBodies = []struct {
 	}, replayed: true, replayedEarly: true},
 }
 
+// size is how long it is. Huge ones are left out in short mode.
+func (b *replayBody) size(t *testing.T) int64 {
+	if !b.huge {
+		return replaySmall
+	}
+	if testing.Short() {
+		t.Skip("100 MiB")
+	}
+	return replayHuge
+}
+
+func (b *replayBody) request(t *testing.T, srv *uploadServer) *http.Request {
+	req := srv.request(t, t.Context(), b.make(b.size(t)))
+	if b.after != nil {
+		b.after(req)
+	}
+	return req
+}
+
 func replayPipe(n int64) io.Reader {
 	r, w := io.Pipe()
 	go func() { _, err := io.Copy(w, &replayPattern{left: n}); _ = w.CloseWithError(err) }()
@@ -64,35 +85,27 @@ func replayPipe(n int64) io.Reader {
 func TestReplayBodyRead(t *testing.T) {
 	for _, tc := range replayBodies {
 		t.Run(tc.name, func(t *testing.T) {
-			size := int64(replaySmall)
-			if tc.huge {
-				if testing.Short() {
-					t.Skip("100 MiB")
-				}
-				size = replayHuge
-			}
-			srv := newReplayServer(t, false)
-			s := srv.session(t, nil)
-			req := srv.request(t, t.Context(), tc.make(size))
-			if tc.after != nil {
-				tc.after(req)
-			}
-			resp, err := s.Wrap(srv.Client()).Do(req)
+			size := tc.size(t)
+			srv := startUploadServer(t, "HTTP/1.1", shortRefusal)
+			srv.read = -1
+			s := srv.session(t)
+			client := s.Wrap(&http.Client{Transport: srv.transport})
+			resp, err := client.Do(tc.request(t, srv))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if tc.replayed {
 				wantAccepted(t, resp, size, replaySum(size))
 			} else {
-				wantRefused(t, resp)
+				wantRefused(t, resp, shortRefusal)
 			}
 			srv.wantRefreshed(t, s)
-			seen := srv.sendings()
-			if (len(seen) == 2) != tc.replayed || len(seen) > 2 {
-				t.Errorf("sent %d times", len(seen))
+			refused, accepted := srv.got()
+			if len(refused) != 1 || (len(accepted) == 1) != tc.replayed || len(accepted) > 1 {
+				t.Errorf("%d sendings refused and %d accepted", len(refused), len(accepted))
 			}
-			if seen[0].length != size {
-				t.Errorf("the first sending had %d bytes, want %d", seen[0].length, size)
+			if refused[0].length != size {
+				t.Errorf("the first sending had %d bytes, want %d", refused[0].length, size)
 			}
 		})
 	}
@@ -104,20 +117,11 @@ func TestReplayBodyRead(t *testing.T) {
 func TestReplayBodyUnread(t *testing.T) {
 	for _, tc := range replayBodies {
 		t.Run(tc.name, func(t *testing.T) {
-			size := int64(replaySmall)
-			if tc.huge {
-				if testing.Short() {
-					t.Skip("100 MiB")
-				}
-				size = replayHuge
-			}
-			srv := newReplayServer(t, true)
-			s := srv.session(t, nil)
-			req := srv.request(t, t.Context(), tc.make(size))
-			if tc.after != nil {
-				tc.after(req)
-			}
-			resp, err := s.Wrap(srv.Client()).Do(req)
+			size := tc.size(t)
+			srv := startUploadServer(t, "HTTP/1.1", shortRefusal)
+			s := srv.session(t)
+			client := s.Wrap(&http.Client{Transport: srv.transport})
+			resp, err := client.Do(tc.request(t, srv))
 			switch {
 			case err != nil:
 				// net/http lost the 401 to a connection that was reset.
@@ -129,18 +133,19 @@ func TestReplayBodyUnread(t *testing.T) {
 			case resp.StatusCode == 200 && (tc.replayedEarly || tc.huge):
 				wantAccepted(t, resp, size, replaySum(size))
 			default:
-				wantRefused(t, resp)
+				wantRefused(t, resp, shortRefusal)
 				if tc.replayedEarly {
 					t.Error("not sent again")
 				}
 				srv.wantRefreshed(t, s)
 			}
-			for _, seen := range srv.sendings() {
-				if !seen.refused && (seen.length != size || seen.sum != replaySum(size)) {
-					t.Errorf("the server accepted %d bytes with sum %s", seen.length, seen.sum)
+			_, accepted := srv.got()
+			for _, got := range accepted {
+				if got.length != size || got.sum != replaySum(size) {
+					t.Errorf("the server accepted %d bytes with sum %s", got.length, got.sum)
 				}
 			}
-			if resp, err = s.Wrap(srv.Client()).Do(srv.request(t, t.Context(), strings.NewReader("next"))); err != nil {
+			if resp, err = client.Do(srv.request(t, t.Context(), strings.NewReader("next"))); err != nil {
 				t.Fatal(err)
 			}
 			_ = resp.Body.Close()
@@ -154,26 +159,27 @@ func TestReplayBodyUnread(t *testing.T) {
 // TestReplayBodyFails: a body whose Read fails fails the request, with its error.
 func TestReplayBodyFails(t *testing.T) {
 	for _, early := range []bool{false, true} {
-		srv := newReplayServer(t, early)
-		s := srv.session(t, nil)
+		srv := startUploadServer(t, "HTTP/1.1", shortRefusal)
+		if !early {
+			srv.read = -1
+		}
+		s := srv.session(t)
 		body := io.MultiReader(bytes.NewReader(replayBytes(1000)), iotest.ErrReader(errReplayBody))
-		resp, err := s.Wrap(srv.Client()).Do(srv.request(t, t.Context(), body))
+		resp, err := s.Wrap(&http.Client{Transport: srv.transport}).Do(srv.request(t, t.Context(), body))
 		switch {
 		case err != nil:
 			if !errors.Is(err, errReplayBody) {
 				t.Errorf("early %v: error %v, want that of the body", early, err)
 			}
 		case early: // the answer may have been faster than the failure
-			wantRefused(t, resp)
+			wantRefused(t, resp, shortRefusal)
 		default:
 			t.Errorf("status %d for a body that broke", resp.StatusCode)
 			_ = resp.Body.Close()
 		}
-		srv.Close() // waits for the handler
-		for _, seen := range srv.sendings() {
-			if !seen.refused {
-				t.Errorf("early %v: the server accepted %d bytes of a body that broke", early, seen.length)
-			}
+		srv.close() // waits for the handler
+		if _, accepted := srv.got(); len(accepted) > 0 {
+			t.Errorf("early %v: the server accepted %+v of a body that broke", early, accepted)
 		}
 	}
 }

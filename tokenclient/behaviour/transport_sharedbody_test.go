@@ -87,26 +87,6 @@ func putFile(t *testing.T, req *http.Request, data []byte, length int64) {
 	}
 }
 
-// startServer starts a server that speaks protocol, and nothing else.
-func startServer(t *testing.T, protocol string, h http.Handler) *httptest.Server {
-	t.Helper()
-	srv := httptest.NewUnstartedServer(h)
-	switch protocol {
-	case "HTTP/2":
-		srv.EnableHTTP2 = true
-		srv.StartTLS()
-	case "h2c":
-		srv.Config.Protocols = new(http.Protocols)
-		srv.Config.Protocols.SetUnencryptedHTTP2(true)
-		srv.Start()
-		srv.Client().Transport.(*http.Transport).Protocols = srv.Config.Protocols
-	default:
-		srv.Start()
-	}
-	t.Cleanup(srv.Close)
-	return srv
-}
-
 // hashServer refuses the token "revoked", before it reads the body or after, and answers
 // others with the hash of what it read.
 func hashServer(t *testing.T, protocol string, early bool) *httptest.Server {
