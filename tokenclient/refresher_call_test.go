@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -124,18 +123,16 @@ func TestRefresherTimeout(t *testing.T) {
 		"context":             {time.Minute, time.Hour},
 		"http.Client.Timeout": {time.Hour, time.Minute},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), limit.context)
-				defer cancel()
-				client := &http.Client{Transport: hang, Timeout: limit.client}
-				r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh", HTTPClient: client}
-				_, err := r.Refresh(ctx, plantedToken)
-				e := tokenError(t, err)
-				if !e.Timeout() || !e.Temporary() || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tokenclient.ErrNotPresented) {
-					t.Errorf("wrong kind of error: %v", err)
-				}
-			})
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), limit.context)
+			defer cancel()
+			client := &http.Client{Transport: hang, Timeout: limit.client}
+			r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh", HTTPClient: client}
+			_, err := r.Refresh(ctx, plantedToken)
+			e := tokenError(t, err)
+			if !e.Timeout() || !e.Temporary() || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tokenclient.ErrNotPresented) {
+				t.Errorf("wrong kind of error: %v", err)
+			}
 		})
 	}
 }

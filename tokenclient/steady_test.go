@@ -36,20 +36,18 @@ func TestSteady(t *testing.T) {
 		{"soft window", 0, false},
 		{"no soft window", -1, true},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				quiet, expiry, refreshes := steadyRequests(t, tc.refreshBefore)
-				t.Logf("%d refreshes of %v each, requests by how long they took:\n%s",
-					refreshes, steadyEndpoint, histogram(quiet, expiry))
-				if refreshes < 5 || len(expiry) < refreshes {
-					t.Fatalf("%d refreshes, and %d requests while they ran: that is no measurement", refreshes, len(expiry))
-				}
-				median := slices.Sorted(slices.Values(slices.Concat(quiet, expiry)))[(len(quiet)+len(expiry))/2]
-				slowest := slices.Max(expiry)
-				if waits := slowest-median >= steadyEndpoint; waits != tc.waits {
-					t.Errorf("the slowest request at an expiry took %v, the median one %v", slowest, median)
-				}
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			quiet, expiry, refreshes := steadyRequests(t, tc.refreshBefore)
+			t.Logf("%d refreshes of %v each, requests by how long they took:\n%s",
+				refreshes, steadyEndpoint, histogram(quiet, expiry))
+			if refreshes < 5 || len(expiry) < refreshes {
+				t.Fatalf("%d refreshes, and %d requests while they ran: that is no measurement", refreshes, len(expiry))
+			}
+			median := slices.Sorted(slices.Values(slices.Concat(quiet, expiry)))[(len(quiet)+len(expiry))/2]
+			slowest := slices.Max(expiry)
+			if waits := slowest-median >= steadyEndpoint; waits != tc.waits {
+				t.Errorf("the slowest request at an expiry took %v, the median one %v", slowest, median)
+			}
 		})
 	}
 }

@@ -2,6 +2,8 @@ package sessiontest
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -17,16 +19,24 @@ type Rig struct {
 	Client  *http.Client // wrapped by Session
 }
 
+// A Change is what a test changes of the Config that a session would have.
+type Change = func(*tokenclient.Config, *tokentest.Server)
+
 // New starts a server and a session that has no token yet. A nil change leaves
 // the Config as it is.
-func New(t *testing.T, o *tokentest.Options, change func(*tokenclient.Config, *tokentest.Server)) *Rig {
+func New(t *testing.T, o *tokentest.Options, change Change) *Rig {
 	t.Helper()
 	r := &Rig{Server: tokentest.NewServer(t, o)}
 	return r.Another(t, change)
 }
 
+// Kept is the Change that keeps the token in s, under the key "alice".
+func Kept(s tokenclient.Store) Change {
+	return func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = s, "alice" }
+}
+
 // Another is another session for the server of r, without a token of its own.
-func (r *Rig) Another(t *testing.T, change func(*tokenclient.Config, *tokentest.Server)) *Rig {
+func (r *Rig) Another(t *testing.T, change Change) *Rig {
 	t.Helper()
 	c := tokenclient.Config{Refresher: r.Server.OAuth2Refresher(), Origins: []string{r.Server.URL}}
 	if change != nil {
@@ -98,12 +108,12 @@ func (r *Rig) WantGet(t *testing.T, status int) {
 	}
 }
 
-// WantOK asks the API n times at once. All have to succeed.
-func (r *Rig) WantOK(t *testing.T, n int) {
+// WantGets asks the API n times at once, and checks that each answer has status.
+func (r *Rig) WantGets(t *testing.T, n, status int) {
 	t.Helper()
 	Crowd(n, func() {
-		if status, err := r.Get(t.Context()); err != nil || status != http.StatusOK {
-			t.Errorf("GET: status %d, error %v", status, err)
+		if got, err := r.Get(t.Context()); err != nil || got != status {
+			t.Errorf("GET: status %d, error %v; want status %d", got, err, status)
 		}
 	})
 }
@@ -134,4 +144,22 @@ func (r *Rig) KeepFresh(t *testing.T) (stop func(), ended <-chan error) {
 	result := make(chan error, 1)
 	go func() { result <- r.Session.KeepFresh(ctx) }()
 	return cancel, result
+}
+
+// Subject asks the API of a tokentest.Server at base whose token it was sent.
+func Subject(ctx context.Context, client *http.Client, base string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/me", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var answer struct{ Subject string }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != 200 {
+		return "", fmt.Errorf("status %d: %w", resp.StatusCode, err)
+	}
+	return answer.Subject, nil
 }

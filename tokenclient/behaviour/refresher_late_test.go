@@ -3,7 +3,6 @@ package behaviour_test
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -17,8 +16,8 @@ import (
 func TestRefresherLate(t *testing.T) {
 	for _, late := range []time.Duration{200 * time.Millisecond, 2 * time.Second, 30 * time.Second} {
 		t.Run(late.String(), func(t *testing.T) {
-			eachStore(t, func(t *testing.T, memory bool) {
-				r := misusedRig(t, memory, func(r *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			eachStore(t, func(t *testing.T, keep sessiontest.Change) {
+				r := misusedRig(t, keep, func(r *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 					time.Sleep(refreshTimeout + late)
 					return r.Server.OAuth2Refresher().Refresh(context.WithoutCancel(ctx), old)
 				})
@@ -48,34 +47,32 @@ func TestRefresherLateAndClose(t *testing.T) {
 		"Close before it is late": time.Second,
 		"Close while it is late":  refreshTimeout + 5*time.Second,
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				kept := new(store.Memory)
-				var made *tokenclient.Token
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
-					c.Store, c.Key, c.RefreshTimeout = kept, "alice", refreshTimeout
-					c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-						var err error
-						made, err = srv.OAuth2Refresher().Refresh(context.WithoutCancel(ctx), old)
-						time.Sleep(refreshTimeout + 10*time.Second)
-						return made, err
-					})
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			kept := new(store.Memory)
+			var made *tokenclient.Token
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+				c.Store, c.Key, c.RefreshTimeout = kept, "alice", refreshTimeout
+				c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+					var err error
+					made, err = srv.OAuth2Refresher().Refresh(context.WithoutCancel(ctx), old)
+					time.Sleep(refreshTimeout + 10*time.Second)
+					return made, err
 				})
-				r.Login(t)
-				r.Server.RevokeAccess("alice")
-				go func() { _, _ = r.Get(t.Context()) }()
-				time.Sleep(at)
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				defer cancel()
-				if err := r.Session.Close(ctx); err != nil {
-					t.Errorf("Close: %v", err)
-				}
-				rec, err := kept.Load(t.Context(), "alice")
-				if err != nil || rec.Token.RefreshToken != made.RefreshToken {
-					t.Errorf("record %v, error %v; want the pair that came late: the next process has to log in", rec.Token, err)
-				}
-				time.Sleep(time.Minute)
 			})
+			r.Login(t)
+			r.Server.RevokeAccess("alice")
+			go func() { _, _ = r.Get(t.Context()) }()
+			time.Sleep(at)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := r.Session.Close(ctx); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+			rec, err := kept.Load(t.Context(), "alice")
+			if err != nil || rec.Token.RefreshToken != made.RefreshToken {
+				t.Errorf("record %v, error %v; want the pair that came late: the next process has to log in", rec.Token, err)
+			}
+			time.Sleep(time.Minute)
 		})
 	}
 }

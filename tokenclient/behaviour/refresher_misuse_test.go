@@ -9,11 +9,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -22,7 +20,7 @@ const refreshTimeout = 5 * time.Second
 
 // misusedRig is a session whose Refresher does what refresh says, once, and then
 // asks the server. alice's access token has been revoked.
-func misusedRig(t *testing.T, memory bool, refresh func(r *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error)) *sessiontest.Rig {
+func misusedRig(t *testing.T, keep sessiontest.Change, refresh func(r *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error)) *sessiontest.Rig {
 	t.Helper()
 	var r *sessiontest.Rig
 	var calls atomic.Int32
@@ -35,22 +33,11 @@ func misusedRig(t *testing.T, memory bool, refresh func(r *sessiontest.Rig, ctx 
 			}
 			return next.Refresh(ctx, old)
 		})
-		if memory {
-			c.Store, c.Key = new(store.Memory), "alice"
-		}
+		keep(c, srv)
 	})
 	r.Login(t)
 	r.Server.RevokeAccess("alice")
 	return r
-}
-
-func eachStore(t *testing.T, f func(t *testing.T, memory bool)) {
-	t.Helper()
-	for name, memory := range map[string]bool{"no store": false, "memory": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { f(t, memory) })
-		})
-	}
 }
 
 // What a Refresher may not do is an error for all who wait, and afterwards the
@@ -90,8 +77,8 @@ func TestRefresherMisuse(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			eachStore(t, func(t *testing.T, memory bool) {
-				r := misusedRig(t, memory, func(_ *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			eachStore(t, func(t *testing.T, keep sessiontest.Change) {
+				r := misusedRig(t, keep, func(_ *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 					time.Sleep(time.Second) // for others to join
 					return tc.refresh(ctx, old)
 				})
@@ -126,8 +113,8 @@ func TestRefresherMisuseReturnsTheSameToken(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			eachStore(t, func(t *testing.T, memory bool) {
-				r := misusedRig(t, memory, func(_ *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			eachStore(t, func(t *testing.T, keep sessiontest.Change) {
+				r := misusedRig(t, keep, func(_ *sessiontest.Rig, ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 					return tc.refresh(ctx, old)
 				})
 				r.WantGet(t, 401) // and no second round
@@ -141,9 +128,9 @@ func TestRefresherMisuseReturnsTheSameToken(t *testing.T) {
 // A Refresher may change the token it is given, or keep it and change it later,
 // whatever the rules say: nobody else sees that.
 func TestRefresherMisuseChangesTheToken(t *testing.T) {
-	eachStore(t, func(t *testing.T, memory bool) {
+	eachStore(t, func(t *testing.T, keep sessiontest.Change) {
 		var kept *tokenclient.Token
-		r := misusedRig(t, memory, func(_ *sessiontest.Rig, _ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+		r := misusedRig(t, keep, func(_ *sessiontest.Rig, _ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 			kept = old
 			*old = tokenclient.Token{}
 			return nil, tokenclient.ErrNotPresented
@@ -178,9 +165,9 @@ func TestRefresherMisuseCallsBack(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachStore(t, func(t *testing.T, memory bool) {
+			eachStore(t, func(t *testing.T, keep sessiontest.Change) {
 				var inner error
-				r := misusedRig(t, memory, func(r *sessiontest.Rig, ctx context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
+				r := misusedRig(t, keep, func(r *sessiontest.Rig, ctx context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
 					inner = call(r, ctx)
 					return nil, inner
 				})
@@ -204,9 +191,9 @@ func TestRefresherMisuseCallsBack(t *testing.T) {
 // If it drops the context nobody can know, and the deadline of the refresh lets
 // everybody go.
 func TestRefresherMisuseCallsBackWithAnotherContext(t *testing.T) {
-	eachStore(t, func(t *testing.T, memory bool) {
+	eachStore(t, func(t *testing.T, keep sessiontest.Change) {
 		inner := make(chan error, 1)
-		r := misusedRig(t, memory, func(r *sessiontest.Rig, _ context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
+		r := misusedRig(t, keep, func(r *sessiontest.Rig, _ context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
 			_, err := r.Get(context.Background())
 			inner <- err
 			return nil, err
@@ -229,13 +216,13 @@ func TestRefresherMisuseCallsBackWithAnotherContext(t *testing.T) {
 // What a Refresher says in an error or a panic may hold the secrets that it was
 // given.
 func TestRefresherMisuseShowsSecrets(t *testing.T) {
-	eachStore(t, func(t *testing.T, memory bool) {
+	eachStore(t, func(t *testing.T, keep sessiontest.Change) {
 		for _, fail := range []func(string) error{
 			func(s string) error { return fmt.Errorf("%w: cannot refresh %s", tokenclient.ErrNotPresented, s) },
 			func(s string) error { panic("cannot refresh " + s) },
 			func(s string) error { return &tokenclient.TokenError{Description: s, StatusCode: http.StatusTeapot} },
 		} {
-			r := misusedRig(t, memory, func(_ *sessiontest.Rig, _ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			r := misusedRig(t, keep, func(_ *sessiontest.Rig, _ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				return nil, fail(old.AccessToken + " or " + old.RefreshToken)
 			})
 			token, err := r.Session.Peek(t.Context())

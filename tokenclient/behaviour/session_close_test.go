@@ -47,34 +47,30 @@ func TestCloseWaitsForRefreshAndSave(t *testing.T) {
 			_, _ = r.Session.Refresh(ctx)
 		}},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				kept := new(store.Memory)
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: 10 * time.Second}, func(c *tokenclient.Config, _ *tokentest.Server) {
-					c.Store, c.Key = kept, "alice"
-				})
-				old := r.Login(t)
-				go tc.start(r)
-				synctest.Wait()
-				for r.Server.Counters().Refreshes == 0 {
-					time.Sleep(time.Second)
-				}
-				var wg sync.WaitGroup
-				for range 3 { // they all wait
-					wg.Go(func() { sessiontest.Close(t, r.Session) })
-				}
-				synctest.Wait()
-				wantAllClosed(t, r)
-				wg.Wait()
-				rec, err := kept.Load(t.Context(), "alice")
-				if err != nil || rec.Token.RefreshToken == old.RefreshToken {
-					t.Errorf("record %v, error %v: Close did not wait for the save", rec.Token, err)
-				}
-				sessiontest.Close(t, r.Session)
-				wantAllClosed(t, r)
-				r.WantRefreshes(t, 1)
-				time.Sleep(time.Minute)
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			kept := new(store.Memory)
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: 10 * time.Second}, sessiontest.Kept(kept))
+			old := r.Login(t)
+			go tc.start(r)
+			synctest.Wait()
+			for r.Server.Counters().Refreshes == 0 {
+				time.Sleep(time.Second)
+			}
+			var wg sync.WaitGroup
+			for range 3 { // they all wait
+				wg.Go(func() { sessiontest.Close(t, r.Session) })
+			}
+			synctest.Wait()
+			wantAllClosed(t, r)
+			wg.Wait()
+			rec, err := kept.Load(t.Context(), "alice")
+			if err != nil || rec.Token.RefreshToken == old.RefreshToken {
+				t.Errorf("record %v, error %v: Close did not wait for the save", rec.Token, err)
+			}
+			sessiontest.Close(t, r.Session)
+			wantAllClosed(t, r)
+			r.WantRefreshes(t, 1)
+			time.Sleep(time.Minute)
 		})
 	}
 }
@@ -126,7 +122,7 @@ func TestCloseEndsWithItsContext(t *testing.T) {
 func TestCloseEndsTheWaitForAnotherHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := new(store.Memory)
-		shared := func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = kept, "alice" }
+		shared := sessiontest.Kept(kept)
 		r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: 15 * time.Second}, shared)
 		r.Login(t)
 		other := r.Another(t, shared).Session
@@ -183,7 +179,7 @@ func TestCloseAtAnyTime(t *testing.T) {
 	for at := range 25 {
 		synctest.Test(t, func(t *testing.T) {
 			kept := new(store.Memory)
-			shared := func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = kept, "alice" }
+			shared := sessiontest.Kept(kept)
 			r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: 100 * time.Millisecond}, shared)
 			r.Login(t)
 			r.Server.RevokeAccess("alice")
@@ -212,9 +208,7 @@ func TestCloseLetsAnEarlyRefreshBegin(t *testing.T) {
 	for range 20 { // the request and Close race with the refresh
 		synctest.Test(t, func(t *testing.T) {
 			kept := new(store.Memory)
-			r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: time.Second}, func(c *tokenclient.Config, _ *tokentest.Server) {
-				c.Store, c.Key = kept, "alice"
-			})
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: time.Second}, sessiontest.Kept(kept))
 			r.Login(t)
 			time.Sleep(14 * time.Minute)
 			r.WantGet(t, 200)

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -159,9 +158,7 @@ func (n *endpointNetwork) set(r *sessiontest.Rig, f *endpointFailure) {
 func TestEndpointFails(t *testing.T) {
 	for _, f := range endpointFailures {
 		for _, m := range failureMoments {
-			t.Run(f.name+"/"+m.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { testEndpointFails(t, &f, m) })
-			})
+			sessiontest.Bubble(t, f.name+"/"+m.name, func(t *testing.T) { testEndpointFails(t, &f, m) })
 		}
 	}
 }

@@ -25,23 +25,21 @@ func TestHeartbeat(t *testing.T) {
 		{"heartbeat", time.Minute, false, 24*60 - 1, 24*60 + 1},
 		{"heartbeat, no expiry", 10 * time.Minute, true, 24*6 - 1, 24*6 + 1},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newSlidingRig(t, tokentest.Options{Opaque: tc.opaque}, func(c *tokenclient.Config, srv *tokentest.Server) {
-					c.Refresher, c.Heartbeat = heartbeat(srv), tc.heartbeat
-				})
-				stop, ended := r.KeepFresh(t)
-				time.Sleep(24 * time.Hour)
-				r.WantGet(t, 200)
-				stop()
-				if err := <-ended; err != nil {
-					t.Error(err)
-				}
-				if c := r.Server.Counters(); c.Heartbeats < tc.least || c.Heartbeats > tc.most || c.Refreshes+c.Unauthorized != 0 {
-					t.Errorf("%+v, want %d to %d heartbeats", c, tc.least, tc.most)
-				}
-				r.wantStored(t, r.stored(t).Number)
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			r := newSlidingRig(t, tokentest.Options{Opaque: tc.opaque}, func(c *tokenclient.Config, srv *tokentest.Server) {
+				c.Refresher, c.Heartbeat = heartbeat(srv), tc.heartbeat
 			})
+			stop, ended := r.KeepFresh(t)
+			time.Sleep(24 * time.Hour)
+			r.WantGet(t, 200)
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			if c := r.Server.Counters(); c.Heartbeats < tc.least || c.Heartbeats > tc.most || c.Refreshes+c.Unauthorized != 0 {
+				t.Errorf("%+v, want %d to %d heartbeats", c, tc.least, tc.most)
+			}
+			r.wantStored(t, r.stored(t).Number)
 		})
 	}
 }

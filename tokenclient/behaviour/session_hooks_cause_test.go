@@ -90,7 +90,7 @@ func (l *flightLog) want(events ...string) {
 }
 
 // newFlightRig is a rig with a log of the refreshes.
-func newFlightRig(t *testing.T, o *tokentest.Options, change func(*tokenclient.Config, *tokentest.Server)) (*sessiontest.Rig, *flightLog) {
+func newFlightRig(t *testing.T, o *tokentest.Options, change sessiontest.Change) (*sessiontest.Rig, *flightLog) {
 	l := &flightLog{t: t}
 	o.InMemory = true
 	return sessiontest.New(t, o, func(c *tokenclient.Config, srv *tokentest.Server) {
@@ -169,27 +169,23 @@ func TestHooksOvertaken(t *testing.T) {
 	}{
 		{"login", "forced overtaken: replaced", false, func(t *testing.T, r *sessiontest.Rig) { r.Login(t) }},
 		{"logout", "forced overtaken: replaced", false, func(t *testing.T, r *sessiontest.Rig) {
-			if err := r.Session.Logout(t.Context()); err != nil {
-				t.Error(err)
-			}
+			r.Logout(t)
 		}},
 		{"Close", "forced refreshed", false, func(t *testing.T, r *sessiontest.Rig) { sessiontest.Close(t, r.Session) }},
 		{"outage and Close", "forced overtaken: closed", true, func(t *testing.T, r *sessiontest.Rig) { sessiontest.Close(t, r.Session) }},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				o := slow
-				r, l := newFlightRig(t, &o, late)
-				r.Login(t)
-				if tc.down {
-					r.Server.FailRefresh(-1, tokentest.Fault{Status: 429})
-				}
-				go func() { _, _ = r.Session.Refresh(t.Context()) }()
-				synctest.Wait()
-				tc.do(t, r)
-				time.Sleep(time.Hour)
-				l.want(tc.want)
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			o := slow
+			r, l := newFlightRig(t, &o, late)
+			r.Login(t)
+			if tc.down {
+				r.Server.FailRefresh(-1, tokentest.Fault{Status: 429})
+			}
+			go func() { _, _ = r.Session.Refresh(t.Context()) }()
+			synctest.Wait()
+			tc.do(t, r)
+			time.Sleep(time.Hour)
+			l.want(tc.want)
 		})
 	}
 }
@@ -199,7 +195,7 @@ func TestHooksOvertaken(t *testing.T) {
 func TestHooksOvertakenByProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := new(store.Memory)
-		share := func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = shared, "alice" }
+		share := sessiontest.Kept(shared)
 		r, _ := newFlightRig(t, &tokentest.Options{}, share)
 		r.Login(t)
 		other, l := newFlightRig(t, &tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
@@ -216,9 +212,7 @@ func TestHooksOvertakenByProcess(t *testing.T) {
 			t.Error(err)
 		}
 		l.want("forced adopted")
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Error(err)
-		}
+		r.Logout(t)
 		_, err := other.Session.Refresh(t.Context())
 		sessiontest.WantErr(t, "Refresh after a logout elsewhere", err, tokenclient.ErrLoginRequired)
 		l.want("forced overtaken: ended")

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,11 +94,7 @@ func TestHooksStory(t *testing.T) {
 		l.want(t) // a login is the program's own doing
 
 		r.Server.RevokeAccess("alice")
-		var wg sync.WaitGroup
-		for range 3 {
-			wg.Go(func() { r.WantGet(t, 200) })
-		}
-		wg.Wait()
+		r.WantGets(t, 3, 200)
 		again := "replayed GET " + r.Server.URL
 		l.want(t, "refreshed", again, again, again)
 		token, err := r.Session.Peek(t.Context())
@@ -130,12 +125,8 @@ func TestHooksStory(t *testing.T) {
 		}
 		l.want(t, "failed: login required", "ended: login required")
 		r.Login(t)
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.Logout(t)
+		r.Logout(t)
 		l.want(t, "ended: logged out")
 	})
 }

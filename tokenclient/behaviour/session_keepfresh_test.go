@@ -33,39 +33,37 @@ func TestKeepFreshRefreshesInTime(t *testing.T) {
 		{name: "clock an hour behind the server's", o: tokentest.Options{ClockSkew: time.Hour, NoExpiresIn: true}, run: 24 * time.Hour, least: 24 * 4, most: 24 * 6},
 		{name: "milliseconds", o: tokentest.Options{Milliseconds: true, NoExpiresIn: true}, run: 24 * time.Hour, least: 24 * 4, most: 24 * 6},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				tc.o.InMemory = true
-				st := &sessiontest.StepStore{Store: new(store.Memory)}
-				r := sessiontest.New(t, &tc.o, func(c *tokenclient.Config, _ *tokentest.Server) {
-					c.RefreshBefore, c.Heartbeat = tc.before, tc.heartbeat
-					c.Store, c.Key = st, "alice"
-				})
-				r.Login(t)
-				stop, ended := r.KeepFresh(t)
-				for end := time.Now().Add(tc.run); time.Now().Before(end); time.Sleep(tc.run / 500) {
-					synctest.Wait()
-					if now, err := r.Session.Peek(t.Context()); err != nil {
-						t.Fatal(err)
-					} else if !now.Expiry.IsZero() && !now.Expiry.After(time.Now()) && tc.before >= 0 {
-						t.Fatalf("the token expired at %v, and it is %v", now.Expiry, time.Now())
-					}
-				}
-				stop()
-				if err := <-ended; err != nil {
-					t.Errorf("KeepFresh: %v, want nil when its context ends", err)
-				}
-				synctest.Wait() // a refresh may have begun just now
-				if got := r.Server.Counters().Refreshes; got < tc.least || got > tc.most {
-					t.Errorf("%d refreshes in %v, want %d to %d", got, tc.run, tc.least, tc.most)
-				}
-				if got := int(st.Refreshes.Load()); got != r.Server.Counters().Refreshes {
-					t.Errorf("%d writes to the store for %d refreshes", got, r.Server.Counters().Refreshes)
-				}
-				if got := st.Replaces.Load(); got != 1 {
-					t.Errorf("%d logins were stored", got)
-				}
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			tc.o.InMemory = true
+			st := &sessiontest.StepStore{Store: new(store.Memory)}
+			r := sessiontest.New(t, &tc.o, func(c *tokenclient.Config, _ *tokentest.Server) {
+				c.RefreshBefore, c.Heartbeat = tc.before, tc.heartbeat
+				c.Store, c.Key = st, "alice"
 			})
+			r.Login(t)
+			stop, ended := r.KeepFresh(t)
+			for end := time.Now().Add(tc.run); time.Now().Before(end); time.Sleep(tc.run / 500) {
+				synctest.Wait()
+				if now, err := r.Session.Peek(t.Context()); err != nil {
+					t.Fatal(err)
+				} else if !now.Expiry.IsZero() && !now.Expiry.After(time.Now()) && tc.before >= 0 {
+					t.Fatalf("the token expired at %v, and it is %v", now.Expiry, time.Now())
+				}
+			}
+			stop()
+			if err := <-ended; err != nil {
+				t.Errorf("KeepFresh: %v, want nil when its context ends", err)
+			}
+			synctest.Wait() // a refresh may have begun just now
+			if got := r.Server.Counters().Refreshes; got < tc.least || got > tc.most {
+				t.Errorf("%d refreshes in %v, want %d to %d", got, tc.run, tc.least, tc.most)
+			}
+			if got := int(st.Refreshes.Load()); got != r.Server.Counters().Refreshes {
+				t.Errorf("%d writes to the store for %d refreshes", got, r.Server.Counters().Refreshes)
+			}
+			if got := st.Replaces.Load(); got != 1 {
+				t.Errorf("%d logins were stored", got)
+			}
 		})
 	}
 }
@@ -77,9 +75,7 @@ func TestKeepFreshEnds(t *testing.T) {
 		want error
 	}{
 		{"logout", func(t *testing.T, r *sessiontest.Rig) {
-			if err := r.Session.Logout(t.Context()); err != nil {
-				t.Error(err)
-			}
+			r.Logout(t)
 		}, tokenclient.ErrLoginRequired},
 		{"Close", func(t *testing.T, r *sessiontest.Rig) { sessiontest.Close(t, r.Session) }, tokenclient.ErrClosed},
 		{"refused", func(t *testing.T, r *sessiontest.Rig) {
@@ -88,19 +84,17 @@ func TestKeepFreshEnds(t *testing.T) {
 			sessiontest.WantErr(t, "Refresh", err, tokenclient.ErrLoginRequired)
 		}, tokenclient.ErrLoginRequired},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
-				r.Login(t)
-				_, ended := r.KeepFresh(t)
-				time.Sleep(time.Minute + time.Second)
-				tc.end(t, r)
-				at := time.Now()
-				sessiontest.WantErr(t, "KeepFresh", <-ended, tc.want)
-				if took := time.Since(at); took > time.Second {
-					t.Errorf("KeepFresh ended %v after the session", took)
-				}
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+			r.Login(t)
+			_, ended := r.KeepFresh(t)
+			time.Sleep(time.Minute + time.Second)
+			tc.end(t, r)
+			at := time.Now()
+			sessiontest.WantErr(t, "KeepFresh", <-ended, tc.want)
+			if took := time.Since(at); took > time.Second {
+				t.Errorf("KeepFresh ended %v after the session", took)
+			}
 		})
 	}
 }
@@ -114,25 +108,23 @@ func TestKeepFreshFindsTheEnd(t *testing.T) {
 		{"refresh token refused", true},
 		{"no refresh token", false},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
-				token := r.Server.Issue("alice")
-				if !tc.refresh {
-					token.RefreshToken = ""
-				}
-				r.Give(t, token)
-				_, ended := r.KeepFresh(t)
-				r.Server.RevokeAll("alice")
-				began := time.Now()
-				sessiontest.WantErr(t, "KeepFresh", <-ended, tokenclient.ErrLoginRequired)
-				if took := time.Since(began); took > 16*time.Minute {
-					t.Errorf("KeepFresh took %v", took)
-				}
-				if got := r.Server.Counters().Refreshes; got > 1 {
-					t.Errorf("%d refreshes", got)
-				}
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+			token := r.Server.Issue("alice")
+			if !tc.refresh {
+				token.RefreshToken = ""
+			}
+			r.Give(t, token)
+			_, ended := r.KeepFresh(t)
+			r.Server.RevokeAll("alice")
+			began := time.Now()
+			sessiontest.WantErr(t, "KeepFresh", <-ended, tokenclient.ErrLoginRequired)
+			if took := time.Since(began); took > 16*time.Minute {
+				t.Errorf("KeepFresh took %v", took)
+			}
+			if got := r.Server.Counters().Refreshes; got > 1 {
+				t.Errorf("%d refreshes", got)
+			}
 		})
 	}
 }
@@ -146,71 +138,59 @@ func TestKeepFreshRefusesAtOnce(t *testing.T) {
 		{"no expiry", &tokenclient.Token{AccessToken: "opaque", RefreshToken: "r"}, nil},
 		{"no token", nil, tokenclient.ErrLoginRequired},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
-				if tc.token != nil {
-					r.Give(t, tc.token)
-				}
-				began := time.Now()
-				err := r.Session.KeepFresh(t.Context())
-				if err == nil || time.Since(began) != 0 || tc.want != nil && !errors.Is(err, tc.want) {
-					t.Errorf("KeepFresh: %v after %v", err, time.Since(began))
-				}
-				if tc.want == nil && errors.Is(err, tokenclient.ErrLoginRequired) {
-					t.Errorf("KeepFresh: %v, want an error about the expiry", err)
-				}
-				sessiontest.Close(t, r.Session)
-				sessiontest.WantErr(t, "after Close", r.Session.KeepFresh(t.Context()), tokenclient.ErrClosed)
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+			if tc.token != nil {
+				r.Give(t, tc.token)
+			}
+			began := time.Now()
+			err := r.Session.KeepFresh(t.Context())
+			if err == nil || time.Since(began) != 0 || tc.want != nil && !errors.Is(err, tc.want) {
+				t.Errorf("KeepFresh: %v after %v", err, time.Since(began))
+			}
+			if tc.want == nil && errors.Is(err, tokenclient.ErrLoginRequired) {
+				t.Errorf("KeepFresh: %v, want an error about the expiry", err)
+			}
+			sessiontest.Close(t, r.Session)
+			sessiontest.WantErr(t, "after Close", r.Session.KeepFresh(t.Context()), tokenclient.ErrClosed)
 		})
 	}
 }
 
 func TestKeepFreshSurvivesOutage(t *testing.T) {
-	for name, memory := range map[string]bool{"no store": false, "memory": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
-					if memory {
-						c.Store, c.Key = new(store.Memory), "alice"
-					}
-				})
-				r.Login(t)
-				stop, ended := r.KeepFresh(t)
-				r.Server.FailRefresh(-1, tokentest.Fault{Status: 503})
-				const hours = 24
-				time.Sleep(hours * time.Hour)
-				// With a minute of backoff at most, drawn from the whole of it, and two
-				// presentations each time.
-				if got := r.Server.Counters().Refreshes; got < hours*30 || got > hours*60*2*2*5/4 {
-					t.Errorf("%d calls in an outage of %d hours", got, hours)
-				}
-				r.Server.FailRefresh(0, tokentest.Fault{})
-				time.Sleep(2 * time.Minute)
-				before := r.Server.Counters().Refreshes
-				r.WantGet(t, 200)
-				time.Sleep(time.Hour)
-				r.WantGet(t, 200)
-				if c := r.Server.Counters(); c.Refreshes > before+6 || c.Unauthorized != 0 || c.Reuses != 0 {
-					t.Errorf("after the outage: %+v, and %d refreshes before", c, before)
-				}
-				stop()
-				if err := <-ended; err != nil {
-					t.Errorf("KeepFresh: %v", err)
-				}
-			})
-		})
-	}
+	eachStore(t, func(t *testing.T, keep sessiontest.Change) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, keep)
+		r.Login(t)
+		stop, ended := r.KeepFresh(t)
+		r.Server.FailRefresh(-1, tokentest.Fault{Status: 503})
+		const hours = 24
+		time.Sleep(hours * time.Hour)
+		// With a minute of backoff at most, drawn from the whole of it, and two
+		// presentations each time.
+		if got := r.Server.Counters().Refreshes; got < hours*30 || got > hours*60*2*2*5/4 {
+			t.Errorf("%d calls in an outage of %d hours", got, hours)
+		}
+		r.Server.FailRefresh(0, tokentest.Fault{})
+		time.Sleep(2 * time.Minute)
+		before := r.Server.Counters().Refreshes
+		r.WantGet(t, 200)
+		time.Sleep(time.Hour)
+		r.WantGet(t, 200)
+		if c := r.Server.Counters(); c.Refreshes > before+6 || c.Unauthorized != 0 || c.Reuses != 0 {
+			t.Errorf("after the outage: %+v, and %d refreshes before", c, before)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("KeepFresh: %v", err)
+		}
+	})
 }
 
 // A store that cannot be read for a while does not end it.
 func TestKeepFreshSurvivesBrokenStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &sessiontest.StepStore{Store: new(store.Memory)}
-		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
-			c.Store, c.Key = st, "alice"
-		})
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, sessiontest.Kept(st))
 		r.Login(t)
 		_, ended := r.KeepFresh(t)
 		st.Broken.Store(true)

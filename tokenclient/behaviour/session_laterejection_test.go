@@ -15,18 +15,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// holdRejections is a transport that keeps back each 401 of base until release
-// gives it leave.
-func holdRejections(base http.RoundTripper, release <-chan struct{}) sessiontest.RoundTrip {
-	return func(req *http.Request) (*http.Response, error) {
-		resp, err := base.RoundTrip(req)
-		if err == nil && resp.StatusCode == http.StatusUnauthorized {
-			<-release
-		}
-		return resp, err
-	}
-}
-
 func TestLateRejections(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -35,41 +23,32 @@ func TestLateRejections(t *testing.T) {
 		{"JWT", tokentest.Options{}},
 		{"opaque, no expiry", tokentest.Options{Opaque: true, NoExpiresIn: true}},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				tc.o.InMemory = true
-				r := sessiontest.New(t, &tc.o, nil)
-				release := make(chan struct{})
-				r.Client = r.Session.Wrap(&http.Client{Transport: holdRejections(r.Server.Client().Transport, release)})
-				r.Login(t)
-				r.Server.RevokeAccess("alice")
-
-				const n = 50
-				var ok atomic.Int32
-				var wg sync.WaitGroup
-				for range n {
-					wg.Go(func() {
-						if status, err := r.Get(t.Context()); err != nil || status != 200 {
-							t.Errorf("status %d, error %v", status, err)
-							return
-						}
-						ok.Add(1)
-					})
-				}
-				synctest.Wait()
-				for i := range n {
-					release <- struct{}{}
-					synctest.Wait()
-					if got := ok.Load(); got != int32(i+1) {
-						t.Fatalf("%d requests succeeded after %d rejections came", got, i+1)
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			r := newLateRig(t, tc.o)
+			const n = 50
+			var ok atomic.Int32
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					if status, err := r.Get(t.Context()); err != nil || status != 200 {
+						t.Errorf("status %d, error %v", status, err)
+						return
 					}
-					r.WantRefreshes(t, 1)
+					ok.Add(1)
+				})
+			}
+			synctest.Wait()
+			for i := range n {
+				r.held.release()
+				if got := ok.Load(); got != int32(i+1) {
+					t.Fatalf("%d requests succeeded after %d rejections came", got, i+1)
 				}
-				wg.Wait()
-				if c := r.Server.Counters(); c.Unauthorized != n {
-					t.Errorf("%d rejections, want %d", c.Unauthorized, n)
-				}
-			})
+				r.WantRefreshes(t, 1)
+			}
+			wg.Wait()
+			if c := r.Server.Counters(); c.Unauthorized != n {
+				t.Errorf("%d rejections, want %d", c.Unauthorized, n)
+			}
 		})
 	}
 }
@@ -84,26 +63,19 @@ func TestLateRejectionsOfTheSameText(t *testing.T) {
 			refreshes.Add(1)
 			return sessiontest.Pair("same", fmt.Sprint("r", refreshes.Load()+1), time.Hour), nil
 		}
-		release := make(chan struct{})
-		r := sessiontest.NewFake(t, refresh, holdRejections(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
+		held := make(lateRejections)
+		r := sessiontest.NewFake(t, refresh, held.of(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 			if refreshes.Load() == 0 {
 				return sessiontest.Reply(req, 401), nil
 			}
 			return sessiontest.Reply(req, 200), nil
-		}), release), nil)
+		})), nil)
 		r.Give(t, sessiontest.Pair("same", "r1", time.Hour))
 		var wg sync.WaitGroup
-		for range n {
-			wg.Go(func() {
-				if status, err := r.Get(t.Context()); err != nil || status != 200 {
-					t.Errorf("status %d, error %v", status, err)
-				}
-			})
-		}
+		wg.Go(func() { r.WantGets(t, n, 200) })
 		synctest.Wait()
 		for range n {
-			release <- struct{}{}
-			synctest.Wait()
+			held.release()
 		}
 		wg.Wait()
 		if got := refreshes.Load(); got != 1 {
@@ -128,11 +100,7 @@ func TestLateRejectionsEndInTheSameToken(t *testing.T) {
 			return sessiontest.Reply(req, 401), nil
 		}, nil)
 		r.Give(t, sessiontest.Pair("same", "r1", time.Hour))
-		sessiontest.Crowd(n, func() {
-			if status, err := r.Get(t.Context()); err != nil || status != 401 {
-				t.Errorf("status %d, error %v, want the 401", status, err)
-			}
-		})
+		r.WantGets(t, n, 401)
 		if refreshes.Load() != 1 || sent.Load() != 2*n {
 			t.Errorf("%d refreshes and %d sendings, want 1 and %d", refreshes.Load(), sent.Load(), 2*n)
 		}
@@ -174,22 +142,11 @@ func TestLateRejectionsWithoutTransport(t *testing.T) {
 // A rejection that comes when the session is over does not revive it.
 func TestLateRejectionsAfterLogout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
-		release := make(chan struct{})
-		r.Client = r.Session.Wrap(&http.Client{Transport: holdRejections(r.Server.Client().Transport, release)})
-		r.Login(t)
-		r.Server.RevokeAccess("alice")
-		failed := make(chan error)
-		go func() {
-			_, err := r.Get(t.Context())
-			failed <- err
-		}()
-		synctest.Wait()
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		release <- struct{}{}
-		sessiontest.WantErr(t, "GET", <-failed, tokenclient.ErrLoginRequired)
+		r := newLateRig(t, tokentest.Options{})
+		answered := r.begin(t)
+		r.Logout(t)
+		r.held.release()
+		sessiontest.WantErr(t, "GET", <-answered, tokenclient.ErrLoginRequired)
 		r.WantRefreshes(t, 0)
 	})
 }

@@ -3,7 +3,6 @@ package behaviour_test
 import (
 	"context"
 	"errors"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,58 +38,56 @@ func TestLogoutRaceWithLateRefresher(t *testing.T) {
 			if memory {
 				name += ", with a store"
 			}
-			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					st := &sessiontest.StepStore{Store: new(store.Memory)}
-					var refresher *sessiontest.StepRefresher
-					var ended []error
-					r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
-						refresher = &sessiontest.StepRefresher{OAuth2Refresher: srv.OAuth2Refresher(), KeepAlive: true, After: sessiontest.NewBarrier()}
-						c.Refresher, c.RefreshTimeout = refresher, 5*time.Second
-						if memory {
-							c.Store, c.Key = st, "somebody"
-						}
-						c.Hooks = &tokenclient.Hooks{SessionEnded: func(err error) { ended = append(ended, err) }}
-					})
-					r.Login(t)
-					r.Server.RevokeAccess("alice")
-					go func() { _, _ = r.Get(t.Context()) }()
-					<-refresher.After.Reached
-					if !tc.early {
-						time.Sleep(10 * time.Second) // it was given up
+			sessiontest.Bubble(t, name, func(t *testing.T) {
+				st := &sessiontest.StepStore{Store: new(store.Memory)}
+				var refresher *sessiontest.StepRefresher
+				var ended []error
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+					refresher = &sessiontest.StepRefresher{OAuth2Refresher: srv.OAuth2Refresher(), KeepAlive: true, After: sessiontest.NewBarrier()}
+					c.Refresher, c.RefreshTimeout = refresher, 5*time.Second
+					if memory {
+						c.Store, c.Key = st, "somebody"
 					}
-					st.Broken.Store(tc.broken)
-					err := r.Session.Logout(t.Context())
-					if tc.broken {
-						sessiontest.WantErr(t, "Logout", err, tokenclient.ErrStoreUnavailable)
-					} else if err != nil {
-						t.Fatal(err)
-					}
-					st.Broken.Store(false)
-					if tc.login != nil {
-						r.Give(t, tc.login)
-					}
-					time.Sleep(10 * time.Second)
-					refresher.After.Lift()
-					time.Sleep(time.Minute)
-					synctest.Wait()
-
-					now, err := r.Session.Peek(t.Context())
-					if tc.login == nil && !errors.Is(err, tokenclient.ErrLoggedOut) {
-						t.Errorf("token %v, error %v; want still ErrLoggedOut", now, err)
-					}
-					if tc.login != nil && (err != nil || now.AccessToken != tc.login.AccessToken) {
-						t.Errorf("token %v, error %v; want the new user's", now, err)
-					}
-					refresher.WantRevoked(t)
-					rec, _ := st.Load(t.Context(), "somebody")
-					if rec.Token != nil && rec.Token.RefreshToken == refresher.Issued()[0] {
-						t.Error("the late pair was stored")
-					}
-					if len(refresher.Issued()) != 1 || len(ended) != 1 {
-						t.Errorf("%d pairs issued and %d sessions ended, want 1 and 1", len(refresher.Issued()), len(ended))
-					}
+					c.Hooks = &tokenclient.Hooks{SessionEnded: func(err error) { ended = append(ended, err) }}
 				})
+				r.Login(t)
+				r.Server.RevokeAccess("alice")
+				go func() { _, _ = r.Get(t.Context()) }()
+				<-refresher.After.Reached
+				if !tc.early {
+					time.Sleep(10 * time.Second) // it was given up
+				}
+				st.Broken.Store(tc.broken)
+				err := r.Session.Logout(t.Context())
+				if tc.broken {
+					sessiontest.WantErr(t, "Logout", err, tokenclient.ErrStoreUnavailable)
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				st.Broken.Store(false)
+				if tc.login != nil {
+					r.Give(t, tc.login)
+				}
+				time.Sleep(10 * time.Second)
+				refresher.After.Lift()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+
+				now, err := r.Session.Peek(t.Context())
+				if tc.login == nil && !errors.Is(err, tokenclient.ErrLoggedOut) {
+					t.Errorf("token %v, error %v; want still ErrLoggedOut", now, err)
+				}
+				if tc.login != nil && (err != nil || now.AccessToken != tc.login.AccessToken) {
+					t.Errorf("token %v, error %v; want the new user's", now, err)
+				}
+				refresher.WantRevoked(t)
+				rec, _ := st.Load(t.Context(), "somebody")
+				if rec.Token != nil && rec.Token.RefreshToken == refresher.Issued()[0] {
+					t.Error("the late pair was stored")
+				}
+				if len(refresher.Issued()) != 1 || len(ended) != 1 {
+					t.Errorf("%d pairs issued and %d sessions ended, want 1 and 1", len(refresher.Issued()), len(ended))
+				}
 			})
 		}
 	}
@@ -101,7 +98,7 @@ func TestLogoutRaceWithLateRefresher(t *testing.T) {
 func TestLogoutRaceWithBrokenStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &sessiontest.StepStore{Store: new(store.Memory)}
-		r := sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = st, "alice" })
+		r := sessiontest.New(t, slow(), sessiontest.Kept(st))
 		r.Login(t)
 		r.WantGet(t, 200)
 		st.Broken.Store(true)
@@ -112,9 +109,7 @@ func TestLogoutRaceWithBrokenStore(t *testing.T) {
 			_, err := r.Get(t.Context())
 			sessiontest.WantErr(t, "GET", err, tokenclient.ErrLoggedOut)
 		}
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.Logout(t)
 		if rec, _ := st.Load(t.Context(), "alice"); rec.State != tokenclient.LoggedOut {
 			t.Errorf("the record is %v after the second Logout", rec.State)
 		}
@@ -131,22 +126,11 @@ func TestLogoutRaceWithBrokenStore(t *testing.T) {
 // would be made from his account.
 func TestLogoutRaceDoesNotMixUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
-		release := make(chan struct{})
-		r.Client = r.Session.Wrap(&http.Client{Transport: holdRejections(r.Server.Client().Transport, release)})
-		r.Login(t)
-		r.Server.RevokeAccess("alice")
-		answered := make(chan error)
-		go func() {
-			_, err := r.Get(t.Context())
-			answered <- err
-		}()
-		synctest.Wait()
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r := newLateRig(t, tokentest.Options{})
+		answered := r.begin(t)
+		r.Logout(t)
 		r.Give(t, r.Server.Issue("bob"))
-		release <- struct{}{}
+		r.held.release()
 		sessiontest.WantErr(t, "a request of alice's that was refused when bob had logged in", <-answered, tokenclient.ErrLoggedOut)
 	})
 }
@@ -154,9 +138,7 @@ func TestLogoutRaceDoesNotMixUsers(t *testing.T) {
 // A logout with a context that has ended already still forgets.
 func TestLogoutRaceWithEndedContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
-			c.Store, c.Key = new(store.Memory), "alice"
-		})
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, sessiontest.Kept(new(store.Memory)))
 		r.Login(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

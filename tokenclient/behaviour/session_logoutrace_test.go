@@ -103,10 +103,8 @@ func eachRacePoint(t *testing.T, f func(t *testing.T, r *raceRig, issued bool)) 
 			if point.inStore && !memory {
 				continue
 			}
-			t.Run(fmt.Sprintf("%s/store %v", point.name, memory), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					f(t, newRaceRig(t, memory, point.stop), point.issued)
-				})
+			sessiontest.Bubble(t, fmt.Sprintf("%s/store %v", point.name, memory), func(t *testing.T) {
+				f(t, newRaceRig(t, memory, point.stop), point.issued)
 			})
 		}
 	}
@@ -116,9 +114,7 @@ func TestLogoutRace(t *testing.T) {
 	eachRacePoint(t, func(t *testing.T, r *raceRig, issued bool) {
 		const n = 5
 		errs := r.wait(t, n)
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.Logout(t)
 		for range n { // while the refresh still runs
 			sessiontest.WantErr(t, "a request that waited", <-errs, tokenclient.ErrLoggedOut, tokenclient.ErrLoginRequired)
 		}
@@ -151,9 +147,7 @@ func TestLogoutRace(t *testing.T) {
 func TestLogoutRaceWithNextLogin(t *testing.T) {
 	eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
 		errs := r.wait(t, 1)
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.Logout(t)
 		sessiontest.WantErr(t, "a request that waited", <-errs, tokenclient.ErrLoggedOut)
 		bob := r.Server.Issue("bob")
 		r.Give(t, bob)

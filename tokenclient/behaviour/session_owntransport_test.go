@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -36,42 +35,36 @@ func TestOwnTransport(t *testing.T) {
 			return r
 		}},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var bearers []string
-				own := new(http.Client)
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
-					c.Refresher = tc.own(srv, own)
-				})
-				base := r.Server.Client().Transport
-				*own = *r.Session.Wrap(&http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
-					bearers = append(bearers, req.Header.Get("Authorization"))
-					return base.RoundTrip(req)
-				})})
-				r.Login(t)
-				r.Server.RevokeAccess("alice")
-				began := time.Now()
-				sessiontest.Crowd(5, func() {
-					if status, err := r.Get(t.Context()); err != nil || status != 200 {
-						t.Errorf("status %d, error %v", status, err)
-					}
-				})
-				r.WantRefreshes(t, 1)
-
-				r.Server.FailRefresh(1, tokentest.Fault{Status: 401})
-				if _, err := r.Session.Refresh(t.Context()); err == nil {
-					t.Error("a refresh that got a 401 succeeded")
-				}
-				r.WantRefreshes(t, 2)
-				if took := time.Since(began); took != 0 {
-					t.Errorf("it took %v", took)
-				}
-				for _, b := range bearers {
-					if strings.HasPrefix(b, "Bearer ") {
-						t.Error("the token endpoint was sent the access token")
-					}
-				}
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			var bearers []string
+			own := new(http.Client)
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+				c.Refresher = tc.own(srv, own)
 			})
+			base := r.Server.Client().Transport
+			*own = *r.Session.Wrap(&http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
+				bearers = append(bearers, req.Header.Get("Authorization"))
+				return base.RoundTrip(req)
+			})})
+			r.Login(t)
+			r.Server.RevokeAccess("alice")
+			began := time.Now()
+			r.WantGets(t, 5, 200)
+			r.WantRefreshes(t, 1)
+
+			r.Server.FailRefresh(1, tokentest.Fault{Status: 401})
+			if _, err := r.Session.Refresh(t.Context()); err == nil {
+				t.Error("a refresh that got a 401 succeeded")
+			}
+			r.WantRefreshes(t, 2)
+			if took := time.Since(began); took != 0 {
+				t.Errorf("it took %v", took)
+			}
+			for _, b := range bearers {
+				if strings.HasPrefix(b, "Bearer ") {
+					t.Error("the token endpoint was sent the access token")
+				}
+			}
 		})
 	}
 }
@@ -86,39 +79,37 @@ func TestOwnTransportInHooks(t *testing.T) {
 		"Close":   func(r *sessiontest.Rig, ctx context.Context) error { return r.Session.Close(ctx) },
 	}
 	for name, call := range calls {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var r *sessiontest.Rig
-				var done, again atomic.Int32
-				hook := func() {
-					if again.Add(1) == 1 { // a Refresh in a hook would call it again
-						_ = call(r, t.Context())
-					}
-					done.Add(1)
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			var r *sessiontest.Rig
+			var done, again atomic.Int32
+			hook := func() {
+				if again.Add(1) == 1 { // a Refresh in a hook would call it again
+					_ = call(r, t.Context())
 				}
-				r = sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
-					c.Hooks = &tokenclient.Hooks{
-						Refreshed:     func(tokenclient.RefreshInfo) { hook() },
-						RefreshFailed: func(tokenclient.RefreshInfo, error) { hook() },
-						SessionEnded:  func(error) { hook() },
-					}
-				})
-				r.Login(t)
-				r.Server.FailRefresh(2, tokentest.Fault{Status: 500})
-				_, err := r.Session.Refresh(t.Context())
-				if err == nil { // what error, depends on who is faster
-					t.Error("Refresh succeeded with the endpoint down")
-				}
-				time.Sleep(time.Minute)
-				_, err = r.Session.Refresh(t.Context())
-				if err != nil && !errors.Is(err, tokenclient.ErrLoginRequired) && !errors.Is(err, tokenclient.ErrClosed) {
-					t.Error(err)
-				}
-				time.Sleep(time.Minute)
-				if done.Load() == 0 || done.Load() != again.Load() {
-					t.Errorf("%d of %d hooks returned", done.Load(), again.Load())
+				done.Add(1)
+			}
+			r = sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
+				c.Hooks = &tokenclient.Hooks{
+					Refreshed:     func(tokenclient.RefreshInfo) { hook() },
+					RefreshFailed: func(tokenclient.RefreshInfo, error) { hook() },
+					SessionEnded:  func(error) { hook() },
 				}
 			})
+			r.Login(t)
+			r.Server.FailRefresh(2, tokentest.Fault{Status: 500})
+			_, err := r.Session.Refresh(t.Context())
+			if err == nil { // what error, depends on who is faster
+				t.Error("Refresh succeeded with the endpoint down")
+			}
+			time.Sleep(time.Minute)
+			_, err = r.Session.Refresh(t.Context())
+			if err != nil && !errors.Is(err, tokenclient.ErrLoginRequired) && !errors.Is(err, tokenclient.ErrClosed) {
+				t.Error(err)
+			}
+			time.Sleep(time.Minute)
+			if done.Load() == 0 || done.Load() != again.Load() {
+				t.Errorf("%d of %d hooks returned", done.Load(), again.Load())
+			}
 		})
 	}
 }

@@ -50,36 +50,32 @@ func TestRenewedAfterLogout(t *testing.T) {
 			a.answer("/after", "L")
 			<-done
 		}
-		t.Run(tc.name+" before the answer", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r, a := newAnswersRig(t, nil)
-				done := r.send("/")
-				if err := tc.turn(t, r); err != nil {
-					t.Error(err)
-				}
-				a.answer("/", "T1")
-				if status := <-done; status != 200 {
-					t.Errorf("status %d", status)
-				}
-				check(t, r, a)
-				if r.adopted.Load() != 0 || r.store.calls.Load() != 0 {
-					t.Errorf("%d adopted, the store called %d times", r.adopted.Load(), r.store.calls.Load())
-				}
-			})
+		sessiontest.Bubble(t, tc.name+" before the answer", func(t *testing.T) {
+			r, a := newAnswersRig(t, nil)
+			done := r.send("/")
+			if err := tc.turn(t, r); err != nil {
+				t.Error(err)
+			}
+			a.answer("/", "T1")
+			if status := <-done; status != 200 {
+				t.Errorf("status %d", status)
+			}
+			check(t, r, a)
+			if r.adopted.Load() != 0 || r.store.calls.Load() != 0 {
+				t.Errorf("%d adopted, the store called %d times", r.adopted.Load(), r.store.calls.Load())
+			}
 		})
-		t.Run(tc.name+" before the save", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r, a := newAnswersRig(t, nil)
-				r.store.slow = time.Minute
-				done := r.send("/")
-				a.answer("/", "T1")
-				<-done
-				if err := tc.turn(t, r); err != nil {
-					t.Error(err)
-				}
-				time.Sleep(5 * time.Minute)
-				check(t, r, a)
-			})
+		sessiontest.Bubble(t, tc.name+" before the save", func(t *testing.T) {
+			r, a := newAnswersRig(t, nil)
+			r.store.slow = time.Minute
+			done := r.send("/")
+			a.answer("/", "T1")
+			<-done
+			if err := tc.turn(t, r); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(5 * time.Minute)
+			check(t, r, a)
 		})
 	}
 }
@@ -126,52 +122,50 @@ func TestRefreshDuringSave(t *testing.T) {
 		name     string
 		attached bool // the access token is what is presented
 	}{{"refresh token", false}, {"heartbeat", true}} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var presented *tokenclient.Token
-				r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
-					real := srv.JSONRefresher()
-					if tc.attached {
-						real = heartbeat(srv)
-					}
-					c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-						presented = old
-						return real.Refresh(ctx, old)
-					})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			var presented *tokenclient.Token
+			r := newSlidingRig(t, tokentest.Options{}, func(c *tokenclient.Config, srv *tokentest.Server) {
+				real := srv.JSONRefresher()
+				if tc.attached {
+					real = heartbeat(srv)
+				}
+				c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+					presented = old
+					return real.Refresh(ctx, old)
 				})
-				if !tc.attached {
-					r.Login(t)
-				}
-				r.store.slow = time.Minute
-				r.WantGet(t, 200)
-				synctest.Wait() // the save has begun
-				var refreshes sync.WaitGroup
-				for range 3 {
-					refreshes.Go(func() {
-						if _, err := r.Session.Refresh(t.Context()); err != nil {
-							t.Error(err)
-						}
-					})
-				}
-				synctest.Wait() // they wait for the save
-				r.WantGet(t, 200)
-				renewed := r.Access(t) // which is not what they asked for
-				refreshes.Wait()
-				if presented == nil || presented.AccessToken != renewed {
-					t.Fatal("the newest token was not presented")
-				}
-				if c := r.Server.Counters(); c.Refreshes+c.Heartbeats != 1 {
-					t.Errorf("%+v, want one refresh", c)
-				}
-				if r.Access(t) == renewed {
-					t.Error("the session does not have the refreshed token")
-				}
-				time.Sleep(5 * time.Minute)
-				if rec := r.stored(t); rec.Number != 3 && rec.Number != 4 {
-					t.Errorf("record %d", rec.Number)
-				}
-				r.wantStored(t, r.stored(t).Number)
 			})
+			if !tc.attached {
+				r.Login(t)
+			}
+			r.store.slow = time.Minute
+			r.WantGet(t, 200)
+			synctest.Wait() // the save has begun
+			var refreshes sync.WaitGroup
+			for range 3 {
+				refreshes.Go(func() {
+					if _, err := r.Session.Refresh(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			synctest.Wait() // they wait for the save
+			r.WantGet(t, 200)
+			renewed := r.Access(t) // which is not what they asked for
+			refreshes.Wait()
+			if presented == nil || presented.AccessToken != renewed {
+				t.Fatal("the newest token was not presented")
+			}
+			if c := r.Server.Counters(); c.Refreshes+c.Heartbeats != 1 {
+				t.Errorf("%+v, want one refresh", c)
+			}
+			if r.Access(t) == renewed {
+				t.Error("the session does not have the refreshed token")
+			}
+			time.Sleep(5 * time.Minute)
+			if rec := r.stored(t); rec.Number != 3 && rec.Number != 4 {
+				t.Errorf("record %d", rec.Number)
+			}
+			r.wantStored(t, r.stored(t).Number)
 		})
 	}
 }

@@ -56,7 +56,7 @@ type slidingRig struct {
 
 // newSlidingRig makes one without a Refresher. alice has logged in, and got no
 // refresh token.
-func newSlidingRig(t *testing.T, o tokentest.Options, change func(*tokenclient.Config, *tokentest.Server)) *slidingRig {
+func newSlidingRig(t *testing.T, o tokentest.Options, change sessiontest.Change) *slidingRig {
 	t.Helper()
 	r := &slidingRig{store: new(writeStore)}
 	o.InMemory, o.SlidingHeader, o.Header, o.Milliseconds, o.NoExpiresIn = true, true, slidingHeader, true, true

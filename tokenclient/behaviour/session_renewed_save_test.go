@@ -24,25 +24,23 @@ func TestRenewedClose(t *testing.T) {
 		name string
 		slow time.Duration
 	}{{"at once", 0}, {"slow", 10 * time.Second}} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newSlidingRig(t, tokentest.Options{}, nil)
-				r.store.slow = tc.slow
-				var newest string
-				for range 5 {
-					r.WantGet(t, 200)
-					newest = r.Access(t)
-				}
-				if err := r.Session.Close(t.Context()); err != nil {
-					t.Error(err)
-				}
-				rec, err := r.store.Load(t.Context(), "alice")
-				if err != nil || rec.Token.AccessToken != newest {
-					t.Errorf("error %v; the newest token is not stored", err)
-				}
-				_, err = r.Get(t.Context())
-				sessiontest.WantErr(t, "after Close", err, tokenclient.ErrClosed)
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			r := newSlidingRig(t, tokentest.Options{}, nil)
+			r.store.slow = tc.slow
+			var newest string
+			for range 5 {
+				r.WantGet(t, 200)
+				newest = r.Access(t)
+			}
+			if err := r.Session.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			rec, err := r.store.Load(t.Context(), "alice")
+			if err != nil || rec.Token.AccessToken != newest {
+				t.Errorf("error %v; the newest token is not stored", err)
+			}
+			_, err = r.Get(t.Context())
+			sessiontest.WantErr(t, "after Close", err, tokenclient.ErrClosed)
 		})
 	}
 }

@@ -17,40 +17,34 @@ import (
 func TestSliding(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		change func(*tokenclient.Config, *tokentest.Server)
+		change sessiontest.Change
 	}{
 		{"no Refresher", nil},
 		{"Refresher", func(c *tokenclient.Config, srv *tokentest.Server) { c.Refresher = srv.JSONRefresher() }},
 		{"heartbeat", func(c *tokenclient.Config, srv *tokentest.Server) { c.Refresher = heartbeat(srv) }},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				const slides, callers = 20, 50
-				r := newSlidingRig(t, tokentest.Options{}, tc.change)
-				for range slides {
-					time.Sleep(10 * time.Minute) // of 15
-					sessiontest.Crowd(callers, func() {
-						if status, err := r.Get(t.Context()); err != nil || status != 200 {
-							t.Errorf("status %d, error %v", status, err)
-						}
-					})
-				}
-				synctest.Wait()
-				c, writes, adopted := r.Server.Counters(), int(r.store.writes.Load()), int(r.adopted.Load())
-				if c.Requests != slides*callers || c.Unauthorized != 0 || c.Logins+c.Refreshes+c.Heartbeats != 0 {
-					t.Errorf("%+v", c)
-				}
-				if adopted < slides || adopted > c.Renewals || writes > adopted {
-					t.Errorf("%d renewals sent, %d adopted, %d writes", c.Renewals, adopted, writes)
-				}
-				t.Logf("counts: %d renewals sent, %d adopted, %d writes", c.Renewals, adopted, writes)
-				r.wantStored(t, uint64(writes+1))
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			const slides, callers = 20, 50
+			r := newSlidingRig(t, tokentest.Options{}, tc.change)
+			for range slides {
+				time.Sleep(10 * time.Minute) // of 15
+				r.WantGets(t, callers, 200)
+			}
+			synctest.Wait()
+			c, writes, adopted := r.Server.Counters(), int(r.store.writes.Load()), int(r.adopted.Load())
+			if c.Requests != slides*callers || c.Unauthorized != 0 || c.Logins+c.Refreshes+c.Heartbeats != 0 {
+				t.Errorf("%+v", c)
+			}
+			if adopted < slides || adopted > c.Renewals || writes > adopted {
+				t.Errorf("%d renewals sent, %d adopted, %d writes", c.Renewals, adopted, writes)
+			}
+			t.Logf("counts: %d renewals sent, %d adopted, %d writes", c.Renewals, adopted, writes)
+			r.wantStored(t, uint64(writes+1))
 
-				time.Sleep(15 * time.Minute) // the slide ends
-				if tc.change == nil {
-					r.WantGet(t, 401)
-				}
-			})
+			time.Sleep(15 * time.Minute) // the slide ends
+			if tc.change == nil {
+				r.WantGet(t, 401)
+			}
 		})
 	}
 }
@@ -97,9 +91,7 @@ func TestSlidingWithoutStore(t *testing.T) {
 			t.Error(err)
 		}
 		r.WantGet(t, 200)
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Error(err)
-		}
+		r.Logout(t)
 		_, err := r.Get(t.Context())
 		sessiontest.WantErr(t, "after Logout", err, tokenclient.ErrLoginRequired)
 	})
@@ -161,21 +153,19 @@ func TestRenewedNothing(t *testing.T) {
 		{"nil", func(*http.Response) (*tokenclient.Token, bool) { return nil, true }},
 		{"not found", func(*http.Response) (*tokenclient.Token, bool) { return sessiontest.Pair("T1", "", 0), false }},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r, a := newAnswersRig(t, func(c *tokenclient.Config) { c.Renewed = tc.renewed })
-				r.Give(t, sessiontest.Pair("T0", "R0", 0))
-				for range 3 {
-					done := r.send("/")
-					a.answer("/", "T0")
-					if status := <-done; status != 200 {
-						t.Errorf("status %d", status)
-					}
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			r, a := newAnswersRig(t, func(c *tokenclient.Config) { c.Renewed = tc.renewed })
+			r.Give(t, sessiontest.Pair("T0", "R0", 0))
+			for range 3 {
+				done := r.send("/")
+				a.answer("/", "T0")
+				if status := <-done; status != 200 {
+					t.Errorf("status %d", status)
 				}
-				if r.Access(t) != "T0" || r.adopted.Load() != 0 || r.store.calls.Load() != 0 {
-					t.Errorf("token %s, %d adopted, the store called %d times", r.Access(t), r.adopted.Load(), r.store.calls.Load())
-				}
-			})
+			}
+			if r.Access(t) != "T0" || r.adopted.Load() != 0 || r.store.calls.Load() != 0 {
+				t.Errorf("token %s, %d adopted, the store called %d times", r.Access(t), r.adopted.Load(), r.store.calls.Load())
+			}
 		})
 	}
 }

@@ -46,9 +46,7 @@ func TestRenewedTwoProcesses(t *testing.T) {
 		}
 
 		// A logout in one ends the other as soon as it looks.
-		if err := b.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.Logout(t)
 		a.WantGet(t, 200) // the server does not know; the answer is a renewal to save
 		synctest.Wait()
 		_, err := a.Get(t.Context())

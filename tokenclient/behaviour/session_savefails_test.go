@@ -233,9 +233,7 @@ func TestSaveFailsLogout(t *testing.T) {
 		r.store.set(3)
 		r.Server.RevokeAccess("alice")
 		r.WantGet(t, 200)
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.Logout(t)
 		time.Sleep(10 * time.Minute)
 		if rec, err := r.store.Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) {
 			t.Errorf("the store holds %v, error %v", rec, err)

@@ -1,8 +1,6 @@
 package behaviour_test
 
 import (
-	"net/http"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,14 +10,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// withConnections makes r's requests over at most n connections.
-func withConnections(t *testing.T, r *sessiontest.Rig, n int) {
-	base := r.Server.Client().Transport.(*http.Transport).Clone()
-	base.MaxConnsPerHost, base.MaxIdleConnsPerHost = n, n
-	t.Cleanup(base.CloseIdleConnections)
-	r.Client = r.Session.Wrap(&http.Client{Transport: base})
-}
-
 // That no goroutine is left is what the bubble checks when it ends.
 func TestStormOfRevokedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -28,17 +18,7 @@ func TestStormOfRevokedToken(t *testing.T) {
 		withConnections(t, r, 200)
 		r.Login(t)
 		r.Server.RevokeAccess("alice")
-		var ok atomic.Int32
-		sessiontest.Crowd(n, func() {
-			if status, err := r.Get(t.Context()); err != nil || status != 200 {
-				t.Errorf("status %d, error %v", status, err)
-				return
-			}
-			ok.Add(1)
-		})
-		if got := int(ok.Load()); got != n {
-			t.Errorf("%d of %d requests succeeded", got, n)
-		}
+		r.WantGets(t, n, 200)
 		r.WantRefreshes(t, 1)
 		if c := r.Server.Counters(); c.Requests > 2*n || c.Reuses != 0 {
 			t.Errorf("%d requests for %d calls, %d reuses", c.Requests, n, c.Reuses)
@@ -54,30 +34,24 @@ func TestStormOfRejections(t *testing.T) {
 		{"never accepted", false},
 		{"accepted before", true},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := sessiontest.Many(10_000)
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
-				withConnections(t, r, 200)
-				r.Login(t)
-				if tc.accepted {
-					r.WantGet(t, 200)
-				}
-				before := r.Server.Counters()
-				r.Server.FailAPI(-1, tokentest.Fault{Status: 401})
-				sessiontest.Crowd(n, func() {
-					if status, err := r.Get(t.Context()); err != nil || status != 401 {
-						t.Errorf("status %d, error %v; want the 401", status, err)
-					}
-				})
-				c := r.Server.Counters()
-				if c.Refreshes < 1 || c.Refreshes > 5 {
-					t.Errorf("%d refreshes, want at most 5", c.Refreshes)
-				}
-				if got := c.Requests - before.Requests; got > 2*n {
-					t.Errorf("%d requests for %d calls: one was sent more than twice", got, n)
-				}
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			n := sessiontest.Many(10_000)
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+			withConnections(t, r, 200)
+			r.Login(t)
+			if tc.accepted {
+				r.WantGet(t, 200)
+			}
+			before := r.Server.Counters()
+			r.Server.FailAPI(-1, tokentest.Fault{Status: 401})
+			r.WantGets(t, n, 401)
+			c := r.Server.Counters()
+			if c.Refreshes < 1 || c.Refreshes > 5 {
+				t.Errorf("%d refreshes, want at most 5", c.Refreshes)
+			}
+			if got := c.Requests - before.Requests; got > 2*n {
+				t.Errorf("%d requests for %d calls: one was sent more than twice", got, n)
+			}
 		})
 	}
 }
@@ -99,24 +73,22 @@ func TestStormSlowerThanTheWindow(t *testing.T) {
 		{name: "each 20 seconds, beside one that works", every: 20 * time.Second, mixed: true},
 		{name: "each 2 minutes, beside one that works", every: 2 * time.Minute, mixed: true},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				// Tokens live for longer than the test, so that no refresh is due.
-				r := sessiontest.New(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
-				r.Login(t)
-				const hours = 12
-				for end := time.Now().Add(hours * time.Hour); time.Now().Before(end); time.Sleep(tc.every) {
-					if tc.mixed {
-						r.WantGet(t, 200)
-					}
-					r.Server.FailAPI(2, tokentest.Fault{Status: 401})
-					r.WantGet(t, 401)
-					r.Server.FailAPI(0, tokentest.Fault{})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			// Tokens live for longer than the test, so that no refresh is due.
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true, AccessLifetime: 1000 * time.Hour}, nil)
+			r.Login(t)
+			const hours = 12
+			for end := time.Now().Add(hours * time.Hour); time.Now().Before(end); time.Sleep(tc.every) {
+				if tc.mixed {
+					r.WantGet(t, 200)
 				}
-				if got := r.Server.Counters().Refreshes; got > 10+hours {
-					t.Errorf("%d refreshes in %d hours", got, hours)
-				}
-			})
+				r.Server.FailAPI(2, tokentest.Fault{Status: 401})
+				r.WantGet(t, 401)
+				r.Server.FailAPI(0, tokentest.Fault{})
+			}
+			if got := r.Server.Counters().Refreshes; got > 10+hours {
+				t.Errorf("%d refreshes in %d hours", got, hours)
+			}
 		})
 	}
 }
@@ -179,21 +151,19 @@ func TestStormOfShortTokens(t *testing.T) {
 		{"1 s, never early", time.Second, -1, 61},
 		{"zero", 500 * time.Millisecond, 0, 200}, // says expires_in 0
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				o := &tokentest.Options{InMemory: true, AccessLifetime: tc.lifetime}
-				r := sessiontest.New(t, o, func(c *tokenclient.Config, _ *tokentest.Server) { c.RefreshBefore = tc.before })
-				r.Login(t)
-				for range 1200 {
-					if _, err := r.Get(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-					time.Sleep(50 * time.Millisecond)
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			o := &tokentest.Options{InMemory: true, AccessLifetime: tc.lifetime}
+			r := sessiontest.New(t, o, func(c *tokenclient.Config, _ *tokentest.Server) { c.RefreshBefore = tc.before })
+			r.Login(t)
+			for range 1200 {
+				if _, err := r.Get(t.Context()); err != nil {
+					t.Fatal(err)
 				}
-				if got := r.Server.Counters().Refreshes; got > tc.most {
-					t.Errorf("%d refreshes in a minute, want at most %d", got, tc.most)
-				}
-			})
+				time.Sleep(50 * time.Millisecond)
+			}
+			if got := r.Server.Counters().Refreshes; got > tc.most {
+				t.Errorf("%d refreshes in a minute, want at most %d", got, tc.most)
+			}
 		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,15 +60,7 @@ func TestSessionStampede(t *testing.T) {
 		r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: time.Second}, nil)
 		r.Login(t)
 		r.Server.RevokeAccess("alice")
-		var wg sync.WaitGroup
-		for range 200 {
-			wg.Go(func() {
-				if status, err := r.Get(t.Context()); err != nil || status != 200 {
-					t.Errorf("status %d, error %v", status, err)
-				}
-			})
-		}
-		wg.Wait()
+		r.WantGets(t, 200, 200)
 		r.WantRefreshes(t, 1)
 	})
 }
@@ -122,9 +113,7 @@ func TestSessionLogout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
 		token := r.Login(t)
-		if err := r.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		r.Logout(t)
 		if _, err := r.Get(t.Context()); !errors.Is(err, tokenclient.ErrLoginRequired) {
 			t.Errorf("error %v, want ErrLoginRequired", err)
 		}

@@ -36,61 +36,60 @@ var timeOptions = []struct {
 	{name: "opaque, no expiry", o: tokentest.Options{Opaque: true, NoExpiresIn: true}, blind: true},
 }
 
+// eachTime runs f with alice logged in to each of these servers.
+func eachTime(t *testing.T, f func(t *testing.T, r *sessiontest.Rig, blind bool)) {
+	t.Helper()
+	for _, tc := range timeOptions {
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			tc.o.InMemory = true
+			r := sessiontest.New(t, &tc.o, nil)
+			r.Login(t)
+			f(t, r, tc.blind)
+		})
+	}
+}
+
 // Half a day of requests, each two minutes: all succeed, no token costs more than one
 // rejection, and none more than one refresh.
 func TestTimeOfServers(t *testing.T) {
-	for _, tc := range timeOptions {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				tc.o.InMemory = true
-				r := sessiontest.New(t, &tc.o, nil)
-				r.Login(t)
-				const hours = 12
-				for range hours * 30 {
-					r.WantGet(t, 200)
-					time.Sleep(2 * time.Minute)
-				}
-				c := r.Server.Counters()
-				if c.Refreshes < hours*60/17 || c.Refreshes > hours*6 {
-					t.Errorf("%d refreshes in %d hours", c.Refreshes, hours)
-				}
-				if c.Unauthorized > c.Refreshes || !tc.blind && c.Unauthorized != 0 {
-					t.Errorf("%d rejections for %d tokens", c.Unauthorized, c.Refreshes)
-				}
-				if c.Reuses != 0 {
-					t.Errorf("%d reuses", c.Reuses)
-				}
-			})
-		})
-	}
+	eachTime(t, func(t *testing.T, r *sessiontest.Rig, blind bool) {
+		const hours = 12
+		for range hours * 30 {
+			r.WantGet(t, 200)
+			time.Sleep(2 * time.Minute)
+		}
+		c := r.Server.Counters()
+		if c.Refreshes < hours*60/17 || c.Refreshes > hours*6 {
+			t.Errorf("%d refreshes in %d hours", c.Refreshes, hours)
+		}
+		if c.Unauthorized > c.Refreshes || !blind && c.Unauthorized != 0 {
+			t.Errorf("%d rejections for %d tokens", c.Unauthorized, c.Refreshes)
+		}
+		if c.Reuses != 0 {
+			t.Errorf("%d reuses", c.Reuses)
+		}
+	})
 }
 
 // The clock of the server is set while it runs: that costs one rejection or one
 // refresh, not one for each request.
 func TestTimeJumps(t *testing.T) {
-	for _, tc := range timeOptions {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				tc.o.InMemory = true
-				r := sessiontest.New(t, &tc.o, nil)
-				r.Login(t)
-				for i, jump := range []time.Duration{time.Hour, -time.Hour, -time.Hour, 2 * time.Hour, 30 * 24 * time.Hour / 2} {
-					r.WantGet(t, 200)
-					before := r.Server.Counters()
-					r.Server.Set(func(o *tokentest.Options) { o.ClockSkew += jump })
-					for range 20 {
-						r.WantGet(t, 200)
-						time.Sleep(time.Second)
-					}
-					c := r.Server.Counters()
-					if c.Unauthorized-before.Unauthorized > 1 || c.Refreshes-before.Refreshes > 1 {
-						t.Errorf("jump %d: %d rejections, %d refreshes", i, c.Unauthorized-before.Unauthorized, c.Refreshes-before.Refreshes)
-					}
-					time.Sleep(time.Minute)
-				}
-			})
-		})
-	}
+	eachTime(t, func(t *testing.T, r *sessiontest.Rig, _ bool) {
+		for i, jump := range []time.Duration{time.Hour, -time.Hour, -time.Hour, 2 * time.Hour, 30 * 24 * time.Hour / 2} {
+			r.WantGet(t, 200)
+			before := r.Server.Counters()
+			r.Server.Set(func(o *tokentest.Options) { o.ClockSkew += jump })
+			for range 20 {
+				r.WantGet(t, 200)
+				time.Sleep(time.Second)
+			}
+			c := r.Server.Counters()
+			if c.Unauthorized-before.Unauthorized > 1 || c.Refreshes-before.Refreshes > 1 {
+				t.Errorf("jump %d: %d rejections, %d refreshes", i, c.Unauthorized-before.Unauthorized, c.Refreshes-before.Refreshes)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
 }
 
 // A 401 is believed over the clock: a token that should be good for hours yet is
@@ -143,43 +142,41 @@ func TestTimeOfOddLifetimes(t *testing.T) {
 		{"3", 3 * time.Second, 1100, 1801}, // shorter than any margin
 		{"1", time.Second, 1700, 3601},
 	} {
-		t.Run(tc.expiresIn, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var refreshes atomic.Int64 // an early one may be running at the end
-				s, err := tokenclient.New(tokenclient.Config{Refresher: expiring(tc.expiresIn, &refreshes), Origins: []string{sessiontest.FakeAPI}})
+		sessiontest.Bubble(t, tc.expiresIn, func(t *testing.T) {
+			var refreshes atomic.Int64 // an early one may be running at the end
+			s, err := tokenclient.New(tokenclient.Config{Refresher: expiring(tc.expiresIn, &refreshes), Origins: []string{sessiontest.FakeAPI}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sessiontest.Close(t, s)
+			if err := s.SetToken(t.Context(), sessiontest.Pair("a0", "r0", 0)); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			now, err := s.Refresh(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case tc.want == 0 && !now.Expiry.IsZero():
+				t.Errorf("expiry %v, want none", now.Expiry)
+			case tc.want != 0 && !now.Expiry.Equal(began.Add(tc.want)):
+				t.Errorf("lifetime %v, want %v", now.Expiry.Sub(began), tc.want)
+			}
+			refreshes.Store(0)
+			for range 3600 {
+				now, err := s.Token(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer sessiontest.Close(t, s)
-				if err := s.SetToken(t.Context(), sessiontest.Pair("a0", "r0", 0)); err != nil {
-					t.Fatal(err)
+				if !now.Expiry.IsZero() && !now.Expiry.After(time.Now()) {
+					t.Fatalf("a token that expired %v ago was handed out", time.Since(now.Expiry))
 				}
-				began := time.Now()
-				now, err := s.Refresh(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				switch {
-				case tc.want == 0 && !now.Expiry.IsZero():
-					t.Errorf("expiry %v, want none", now.Expiry)
-				case tc.want != 0 && !now.Expiry.Equal(began.Add(tc.want)):
-					t.Errorf("lifetime %v, want %v", now.Expiry.Sub(began), tc.want)
-				}
-				refreshes.Store(0)
-				for range 3600 {
-					now, err := s.Token(t.Context())
-					if err != nil {
-						t.Fatal(err)
-					}
-					if !now.Expiry.IsZero() && !now.Expiry.After(time.Now()) {
-						t.Fatalf("a token that expired %v ago was handed out", time.Since(now.Expiry))
-					}
-					time.Sleep(time.Second)
-				}
-				if n := refreshes.Load(); n < tc.least || n > tc.most {
-					t.Errorf("%d refreshes in an hour, want %d to %d", n, tc.least, tc.most)
-				}
-			})
+				time.Sleep(time.Second)
+			}
+			if n := refreshes.Load(); n < tc.least || n > tc.most {
+				t.Errorf("%d refreshes in an hour, want %d to %d", n, tc.least, tc.most)
+			}
 		})
 	}
 }
@@ -219,20 +216,18 @@ func TestTimeOfOddLogins(t *testing.T) {
 		"expiry in another zone": func(t *tokenclient.Token) { t.Expiry = t.Expiry.In(time.FixedZone("", 14*3600)) },
 	} {
 		for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
-			t.Run(fmt.Sprintf("%s, server %v ahead", name, skew), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					r := sessiontest.New(t, &tokentest.Options{InMemory: true, ClockSkew: skew}, nil)
-					token := r.Server.Issue("alice")
-					change(token)
-					r.Give(t, token)
-					for range 60 {
-						r.WantGet(t, 200)
-						time.Sleep(time.Minute)
-					}
-					if c := r.Server.Counters(); c.Unauthorized > 1 || c.Refreshes < 3 || c.Refreshes > 6 {
-						t.Errorf("%+v in an hour", c)
-					}
-				})
+			sessiontest.Bubble(t, fmt.Sprintf("%s, server %v ahead", name, skew), func(t *testing.T) {
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true, ClockSkew: skew}, nil)
+				token := r.Server.Issue("alice")
+				change(token)
+				r.Give(t, token)
+				for range 60 {
+					r.WantGet(t, 200)
+					time.Sleep(time.Minute)
+				}
+				if c := r.Server.Counters(); c.Unauthorized > 1 || c.Refreshes < 3 || c.Refreshes > 6 {
+					t.Errorf("%+v in an hour", c)
+				}
 			})
 		}
 	}

@@ -2,7 +2,6 @@ package behaviour_test
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,41 +39,32 @@ func TestTwoSessionsRefreshOncePerExpiry(t *testing.T) {
 		{"at the same time, slow", 3 * time.Second, time.Minute, func(a, b *sessiontest.Rig, f func(*sessiontest.Rig)) { both(a, b, f) }},
 		{"after each expiry", 3 * time.Second, 16 * time.Minute, func(a, b *sessiontest.Rig, f func(*sessiontest.Rig)) { both(a, b, f) }},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a, b, _ := twins(t, &tokentest.Options{Latency: tc.latency}, 0)
-				const hours = 5
-				began := time.Now()
-				var expiries int
-				last, err := a.Session.Peek(t.Context())
-				if err != nil {
-					t.Fatal(err)
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			a, b, _ := twins(t, &tokentest.Options{Latency: tc.latency}, 0)
+			const hours = 5
+			began := time.Now()
+			var expiries int
+			last, err := a.Session.Peek(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for time.Since(began) < hours*time.Hour {
+				tc.run(a, b, func(r *sessiontest.Rig) { r.WantGet(t, 200) })
+				if now, err := a.Session.Peek(t.Context()); err == nil && !now.Expiry.Equal(last.Expiry) {
+					expiries++
+					last = now
 				}
-				for time.Since(began) < hours*time.Hour {
-					tc.run(a, b, func(r *sessiontest.Rig) { r.WantGet(t, 200) })
-					if now, err := a.Session.Peek(t.Context()); err == nil && !now.Expiry.Equal(last.Expiry) {
-						expiries++
-						last = now
-					}
-					time.Sleep(tc.every)
-				}
-				c := a.Server.Counters()
-				if c.Refreshes != expiries && c.Refreshes != expiries+1 || expiries < hours*3 {
-					t.Errorf("%d refreshes for %d tokens", c.Refreshes, expiries)
-				}
-				if c.Reuses != 0 || c.Unauthorized != 0 {
-					t.Errorf("%+v, want no reuse and no rejection", c)
-				}
-			})
+				time.Sleep(tc.every)
+			}
+			c := a.Server.Counters()
+			if c.Refreshes != expiries && c.Refreshes != expiries+1 || expiries < hours*3 {
+				t.Errorf("%d refreshes for %d tokens", c.Refreshes, expiries)
+			}
+			if c.Reuses != 0 || c.Unauthorized != 0 {
+				t.Errorf("%+v, want no reuse and no rejection", c)
+			}
 		})
 	}
-}
-
-func both(a, b *sessiontest.Rig, f func(*sessiontest.Rig)) {
-	var wg sync.WaitGroup
-	wg.Go(func() { f(a) })
-	wg.Go(func() { f(b) })
-	wg.Wait()
 }
 
 func TestTwoSessionsShareARevokedToken(t *testing.T) {
@@ -83,11 +73,7 @@ func TestTwoSessionsShareARevokedToken(t *testing.T) {
 		both(a, b, func(r *sessiontest.Rig) { r.WantGet(t, 200) })
 		a.Server.RevokeAccess("alice")
 		both(a, b, func(r *sessiontest.Rig) {
-			sessiontest.Crowd(20, func() {
-				if status, err := r.Get(t.Context()); err != nil || status != 200 {
-					t.Errorf("status %d, error %v", status, err)
-				}
-			})
+			r.WantGets(t, 20, 200)
 		})
 		a.WantRefreshes(t, 1)
 		rec, err := kept.Load(t.Context(), "alice")
@@ -112,22 +98,20 @@ func TestTwoSessionsWaitForTheOther(t *testing.T) {
 		{"expired", func(*sessiontest.Rig) { time.Sleep(15 * time.Second) }},
 		{"rejected", func(a *sessiontest.Rig) { a.Server.RevokeAccess("alice") }},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				const latency = 30 * time.Second
-				a, b, _ := twins(t, &tokentest.Options{Latency: latency}, 2*latency)
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			const latency = 30 * time.Second
+			a, b, _ := twins(t, &tokentest.Options{Latency: latency}, 2*latency)
+			b.WantGet(t, 200)
+			time.Sleep(15*time.Minute - 20*time.Second)
+			go func() { _, _ = a.Session.Refresh(context.Background()) }()
+			for range 9 { // it gives up again and again, and backs off
+				time.Sleep(time.Second)
 				b.WantGet(t, 200)
-				time.Sleep(15*time.Minute - 20*time.Second)
-				go func() { _, _ = a.Session.Refresh(context.Background()) }()
-				for range 9 { // it gives up again and again, and backs off
-					time.Sleep(time.Second)
-					b.WantGet(t, 200)
-				}
-				a.WantRefreshes(t, 1)
-				tc.then(a)
-				b.WantGet(t, 200)
-				a.WantRefreshes(t, 1)
-			})
+			}
+			a.WantRefreshes(t, 1)
+			tc.then(a)
+			b.WantGet(t, 200)
+			a.WantRefreshes(t, 1)
 		})
 	}
 }
@@ -146,9 +130,7 @@ func TestTwoSessionsLoginAndLogout(t *testing.T) {
 			t.Errorf("token %v, error %v; want that of the second login", now, err)
 		}
 
-		if err := a.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		a.Logout(t)
 		_, err := b.Get(t.Context())
 		sessiontest.WantErr(t, "GET after the other's logout", err, tokenclient.ErrLoginRequired)
 
@@ -156,9 +138,7 @@ func TestTwoSessionsLoginAndLogout(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		a.Login(t)
 		b.WantGet(t, 200)
-		if err := b.Session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.Logout(t)
 		_, err = a.Get(t.Context())
 		sessiontest.WantErr(t, "GET after the other's logout", err, tokenclient.ErrLoginRequired)
 		time.Sleep(2 * time.Second)
@@ -175,38 +155,36 @@ func TestTwoSessionsLoginAndLogout(t *testing.T) {
 // came too late is revoked.
 func TestTwoSessionsLogoutDuringRefresh(t *testing.T) {
 	for _, point := range racePoints {
-		t.Run(point.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := newRaceRig(t, true, point.stop)
-				other := a.Another(t, func(c *tokenclient.Config, _ *tokentest.Server) {
-					c.Store, c.Key, c.Refresher = a.store.Store, "somebody", &sessiontest.StepRefresher{OAuth2Refresher: a.Server.OAuth2Refresher()}
-				}).Session
-				if _, err := other.Peek(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				errs := a.wait(t, 1)
-				if err := other.Logout(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				a.at.Lift()
-				if err := <-errs; err == nil || err.Error() == "status 200" {
-					t.Errorf("GET: %v after a logout in another process", err)
-				}
-				time.Sleep(time.Hour)
-				_, err := a.Session.Token(t.Context())
-				sessiontest.WantErr(t, "Token", err, tokenclient.ErrLoginRequired)
-				_, err = other.Token(t.Context())
-				sessiontest.WantErr(t, "Token of the other", err, tokenclient.ErrLoginRequired)
-				rec, _ := a.store.Load(t.Context(), "somebody")
-				if rec.State != tokenclient.LoggedOut {
-					t.Errorf("the record is %v", rec.State)
-				}
-				for _, token := range a.refresher.Issued() {
-					dead := &tokenclient.Token{RefreshToken: token}
-					_, err := a.Server.OAuth2Refresher().Refresh(t.Context(), dead)
-					sessiontest.WantErr(t, "the late pair at the server", err, tokenclient.ErrLoginRequired)
-				}
-			})
+		sessiontest.Bubble(t, point.name, func(t *testing.T) {
+			a := newRaceRig(t, true, point.stop)
+			other := a.Another(t, func(c *tokenclient.Config, _ *tokentest.Server) {
+				c.Store, c.Key, c.Refresher = a.store.Store, "somebody", &sessiontest.StepRefresher{OAuth2Refresher: a.Server.OAuth2Refresher()}
+			}).Session
+			if _, err := other.Peek(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			errs := a.wait(t, 1)
+			if err := other.Logout(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			a.at.Lift()
+			if err := <-errs; err == nil || err.Error() == "status 200" {
+				t.Errorf("GET: %v after a logout in another process", err)
+			}
+			time.Sleep(time.Hour)
+			_, err := a.Session.Token(t.Context())
+			sessiontest.WantErr(t, "Token", err, tokenclient.ErrLoginRequired)
+			_, err = other.Token(t.Context())
+			sessiontest.WantErr(t, "Token of the other", err, tokenclient.ErrLoginRequired)
+			rec, _ := a.store.Load(t.Context(), "somebody")
+			if rec.State != tokenclient.LoggedOut {
+				t.Errorf("the record is %v", rec.State)
+			}
+			for _, token := range a.refresher.Issued() {
+				dead := &tokenclient.Token{RefreshToken: token}
+				_, err := a.Server.OAuth2Refresher().Refresh(t.Context(), dead)
+				sessiontest.WantErr(t, "the late pair at the server", err, tokenclient.ErrLoginRequired)
+			}
 		})
 	}
 }

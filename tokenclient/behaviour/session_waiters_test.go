@@ -15,11 +15,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// slow is a server whose token endpoint takes two seconds.
-func slow() *tokentest.Options {
-	return &tokentest.Options{InMemory: true, Latency: 2 * time.Second}
-}
-
 // Whoever leaves is free at once, and nobody else notices.
 func TestWaitersLeave(t *testing.T) {
 	const n = 10
@@ -32,43 +27,41 @@ func TestWaitersLeave(t *testing.T) {
 		{"all but the last", func(i int) bool { return i < n-1 }},
 		{"all", func(int) bool { return true }},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := sessiontest.New(t, slow(), nil)
-				old := r.Login(t)
-				r.Server.RevokeAccess("alice")
-				began := time.Now()
-				var wg sync.WaitGroup
-				for i := range n {
-					wg.Go(func() {
-						ctx, cancel := context.WithCancel(t.Context())
-						defer cancel()
-						if tc.leaves(i) {
-							time.AfterFunc(time.Second, cancel)
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			r := sessiontest.New(t, slow(), nil)
+			old := r.Login(t)
+			r.Server.RevokeAccess("alice")
+			began := time.Now()
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() {
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if tc.leaves(i) {
+						time.AfterFunc(time.Second, cancel)
+					}
+					status, err := r.Get(ctx)
+					switch took := time.Since(began); {
+					case !tc.leaves(i):
+						if status != 200 || err != nil {
+							t.Errorf("a request that stayed: status %d, error %v", status, err)
 						}
-						status, err := r.Get(ctx)
-						switch took := time.Since(began); {
-						case !tc.leaves(i):
-							if status != 200 || err != nil {
-								t.Errorf("a request that stayed: status %d, error %v", status, err)
-							}
-						case took != time.Second:
-							t.Errorf("a request that left was kept for %v", took)
-						default:
-							sessiontest.WantErr(t, "a request that left", err, context.Canceled)
-						}
-					})
-					synctest.Wait() // the first is the leader
-				}
-				wg.Wait()
-				time.Sleep(2 * time.Second)
-				now, err := r.Session.Peek(t.Context())
-				if err != nil || now.RefreshToken == old.RefreshToken {
-					t.Errorf("token %v, error %v: the result of the flight was lost", now, err)
-				}
-				r.WantGet(t, 200)
-				r.WantRefreshes(t, 1)
-			})
+					case took != time.Second:
+						t.Errorf("a request that left was kept for %v", took)
+					default:
+						sessiontest.WantErr(t, "a request that left", err, context.Canceled)
+					}
+				})
+				synctest.Wait() // the first is the leader
+			}
+			wg.Wait()
+			time.Sleep(2 * time.Second)
+			now, err := r.Session.Peek(t.Context())
+			if err != nil || now.RefreshToken == old.RefreshToken {
+				t.Errorf("token %v, error %v: the result of the flight was lost", now, err)
+			}
+			r.WantGet(t, 200)
+			r.WantRefreshes(t, 1)
 		})
 	}
 }
@@ -99,57 +92,30 @@ func TestWaitersShortDeadline(t *testing.T) {
 		{"Token", func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Session.Token(ctx); return err }},
 		{"Refresh", func(r *sessiontest.Rig, ctx context.Context) error { _, err := r.Session.Refresh(ctx); return err }},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				kept := new(store.Memory)
-				r := sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
-					c.Store, c.Key = kept, "alice"
-				})
-				old := r.Login(t)
-				time.Sleep(20 * time.Minute) // it has expired
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-				defer cancel()
-				began := time.Now()
-				sessiontest.WantErr(t, tc.name, tc.call(r, ctx), context.DeadlineExceeded)
-				if took := time.Since(began); took != 10*time.Millisecond {
-					t.Errorf("free after %v, want 10ms", took)
-				}
-				time.Sleep(3 * time.Second)
-				now, err := r.Session.Peek(t.Context())
-				if err != nil || now.AccessToken == old.AccessToken {
-					t.Errorf("token %v, error %v: the refresh was not adopted", now, err)
-				}
-				if rec, err := kept.Load(t.Context(), "alice"); err != nil || rec.Token.AccessToken != now.AccessToken {
-					t.Errorf("record %v, error %v: the refresh was not saved", rec.Token, err)
-				}
-				r.WantGet(t, 200)
-				r.WantRefreshes(t, 1)
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			kept := new(store.Memory)
+			r := sessiontest.New(t, slow(), sessiontest.Kept(kept))
+			old := r.Login(t)
+			time.Sleep(20 * time.Minute) // it has expired
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			sessiontest.WantErr(t, tc.name, tc.call(r, ctx), context.DeadlineExceeded)
+			if took := time.Since(began); took != 10*time.Millisecond {
+				t.Errorf("free after %v, want 10ms", took)
+			}
+			time.Sleep(3 * time.Second)
+			now, err := r.Session.Peek(t.Context())
+			if err != nil || now.AccessToken == old.AccessToken {
+				t.Errorf("token %v, error %v: the refresh was not adopted", now, err)
+			}
+			if rec, err := kept.Load(t.Context(), "alice"); err != nil || rec.Token.AccessToken != now.AccessToken {
+				t.Errorf("record %v, error %v: the refresh was not saved", rec.Token, err)
+			}
+			r.WantGet(t, 200)
+			r.WantRefreshes(t, 1)
 		})
 	}
-}
-
-func TestWaitersRefreshTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: time.Hour}, func(c *tokenclient.Config, _ *tokentest.Server) {
-			c.RefreshTimeout = 5 * time.Second
-		})
-		r.Login(t)
-		r.Server.RevokeAccess("alice")
-		began := time.Now()
-		sessiontest.Crowd(10, func() {
-			_, err := r.Get(t.Context())
-			sessiontest.WantTransient(t, "GET", err)
-			sessiontest.WantErr(t, "GET", err, context.DeadlineExceeded)
-		})
-		if took := time.Since(began); took != 5*time.Second {
-			t.Errorf("the flight took %v, want 5s", took)
-		}
-		r.Server.Set(func(o *tokentest.Options) { o.Latency = 0 })
-		time.Sleep(2 * time.Second) // longer than the first backoff
-		r.WantGet(t, 200)
-		r.WantRefreshes(t, 2)
-	})
 }
 
 // What a caller put into its context is no business of everybody's refresh.

@@ -62,51 +62,47 @@ func TestStoreCallsBack(t *testing.T) {
 	}
 	for _, from := range []string{"Load", "Replace", "Refresh"} {
 		for name, call := range calls {
-			t.Run(name+" from "+from, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					var r *sessiontest.Rig
-					var depth int
-					var inner []error
-					back := func(ctx context.Context) error {
-						if depth++; depth > 1 {
-							return nil
-						}
-						ctx, cancel := context.WithTimeout(ctx, time.Hour) // in the place of a deadlock
-						defer cancel()
-						inner = append(inner, call(r.Session, ctx))
+			sessiontest.Bubble(t, name+" from "+from, func(t *testing.T) {
+				var r *sessiontest.Rig
+				var depth int
+				var inner []error
+				back := func(ctx context.Context) error {
+					if depth++; depth > 1 {
 						return nil
 					}
-					st := &callingStore{Store: new(store.Memory)}
-					r = sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
-						c.Store, c.Key = st, "alice"
-					})
-					began := time.Now()
-					switch from {
-					case "Load":
-						st.load = back
-						_, _ = r.Session.Token(t.Context())
-					case "Replace":
-						st.replace = back
-						_ = r.Session.SetToken(t.Context(), r.Server.Issue("alice"))
-					case "Refresh":
-						r.Login(t)
-						st.refresh = back
-						_, _ = r.Session.Refresh(t.Context())
-					}
-					took := time.Since(began)
-					synctest.Wait()
-					if took != 0 || len(inner) == 0 {
-						t.Fatalf("%v after %v: a deadlock, but for the deadline", inner, took)
-					}
-					for _, err := range inner {
-						if err != nil && !errors.Is(err, tokenclient.ErrReentrant) && !errors.Is(err, tokenclient.ErrLoginRequired) {
-							t.Errorf("the call from inside: %v", err)
-						}
-					}
-					st.load, st.replace, st.refresh = nil, nil, nil
+					ctx, cancel := context.WithTimeout(ctx, time.Hour) // in the place of a deadlock
+					defer cancel()
+					inner = append(inner, call(r.Session, ctx))
+					return nil
+				}
+				st := &callingStore{Store: new(store.Memory)}
+				r = sessiontest.New(t, &tokentest.Options{InMemory: true}, sessiontest.Kept(st))
+				began := time.Now()
+				switch from {
+				case "Load":
+					st.load = back
+					_, _ = r.Session.Token(t.Context())
+				case "Replace":
+					st.replace = back
+					_ = r.Session.SetToken(t.Context(), r.Server.Issue("alice"))
+				case "Refresh":
 					r.Login(t)
-					r.WantGet(t, 200)
-				})
+					st.refresh = back
+					_, _ = r.Session.Refresh(t.Context())
+				}
+				took := time.Since(began)
+				synctest.Wait()
+				if took != 0 || len(inner) == 0 {
+					t.Fatalf("%v after %v: a deadlock, but for the deadline", inner, took)
+				}
+				for _, err := range inner {
+					if err != nil && !errors.Is(err, tokenclient.ErrReentrant) && !errors.Is(err, tokenclient.ErrLoginRequired) {
+						t.Errorf("the call from inside: %v", err)
+					}
+				}
+				st.load, st.replace, st.refresh = nil, nil, nil
+				r.Login(t)
+				r.WantGet(t, 200)
 			})
 		}
 	}
@@ -116,9 +112,7 @@ func TestStoreCallsBack(t *testing.T) {
 func TestStoreMisuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &callingStore{Store: new(store.Memory)}
-		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
-			c.Store, c.Key = st, "alice"
-		})
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, sessiontest.Kept(st))
 		explode := func(context.Context) error { panic("planted") }
 		st.load = explode
 		_, err := r.Session.Token(t.Context())

@@ -56,39 +56,37 @@ func TestExpectContinueHold(t *testing.T) {
 		{"Close", func(r *http.Request, _ *httptrace.ClientTrace, _ context.CancelFunc) { _ = r.Body.Close() }, 0, http.ErrBodyReadAfterClose},
 		{"timeout", func(*http.Request, *httptrace.ClientTrace, context.CancelFunc) {}, timeout, nil},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				base := continueBase(timeout, func(r *http.Request) (*http.Response, error) {
-					trace := httptrace.ContextClientTrace(r.Context())
-					trace.Wait100Continue()
-					began := time.Now()
-					trace.GotFirstResponseByte()
-					done := make(chan error)
-					go func() { _, err := r.Body.Read(make([]byte, 1)); done <- err }()
-					synctest.Wait()
-					select {
-					case err := <-done:
-						t.Errorf("the Read did not wait, error %v", err)
-						return nil, errReplayBody
-					default:
-					}
-					tc.act(r, trace, cancel)
-					if err := <-done; !errors.Is(err, tc.err) {
-						t.Errorf("the Read ended with %v, want %v", err, tc.err)
-					}
-					if took := time.Since(began); took != tc.took {
-						t.Errorf("the Read waited %v, want %v", took, tc.took)
-					}
-					_ = r.Body.Close()
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			base := continueBase(timeout, func(r *http.Request) (*http.Response, error) {
+				trace := httptrace.ContextClientTrace(r.Context())
+				trace.Wait100Continue()
+				began := time.Now()
+				trace.GotFirstResponseByte()
+				done := make(chan error)
+				go func() { _, err := r.Body.Read(make([]byte, 1)); done <- err }()
+				synctest.Wait()
+				select {
+				case err := <-done:
+					t.Errorf("the Read did not wait, error %v", err)
 					return nil, errReplayBody
-				})
-				body, _, err := continueSend(t, ctx, base, 10)
-				if !errors.Is(err, errReplayBody) || body.closed.Load() != 1 {
-					t.Errorf("error %v, closed %d times", err, body.closed.Load())
+				default:
 				}
+				tc.act(r, trace, cancel)
+				if err := <-done; !errors.Is(err, tc.err) {
+					t.Errorf("the Read ended with %v, want %v", err, tc.err)
+				}
+				if took := time.Since(began); took != tc.took {
+					t.Errorf("the Read waited %v, want %v", took, tc.took)
+				}
+				_ = r.Body.Close()
+				return nil, errReplayBody
 			})
+			body, _, err := continueSend(t, ctx, base, 10)
+			if !errors.Is(err, errReplayBody) || body.closed.Load() != 1 {
+				t.Errorf("error %v, closed %d times", err, body.closed.Load())
+			}
 		})
 	}
 }

@@ -45,35 +45,33 @@ func (b *endlessBody) Close() error {
 // can be used again, but not if that is much or takes long.
 func TestDrain(t *testing.T) {
 	for name, stall := range map[string]bool{"much": false, "long": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				first := &endlessBody{stall: stall, closed: make(chan struct{})}
-				var n int
-				s := sessiontest.LoggedIn(t, nil)
-				transport := s.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
-					if n++; n == 1 {
-						return &http.Response{StatusCode: 401, Body: first, Request: req}, nil
-					}
-					return &http.Response{StatusCode: 200, Body: http.NoBody, Request: req}, nil
-				}))
-				began := time.Now()
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.URL, nil)
-				resp, err := transport.RoundTrip(req)
-				if err != nil || resp.StatusCode != 200 {
-					t.Fatalf("response %v, error %v", resp, err)
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			first := &endlessBody{stall: stall, closed: make(chan struct{})}
+			var n int
+			s := sessiontest.LoggedIn(t, nil)
+			transport := s.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
+				if n++; n == 1 {
+					return &http.Response{StatusCode: 401, Body: first, Request: req}, nil
 				}
-				if took := time.Since(began); took > 250*time.Millisecond {
-					t.Errorf("took %v", took)
-				}
-				if got := first.read.Load(); got > 64<<10 {
-					t.Errorf("%d bytes of the refused answer were read", got)
-				}
-				select {
-				case <-first.closed:
-				default:
-					t.Error("the refused answer was not closed")
-				}
-			})
+				return &http.Response{StatusCode: 200, Body: http.NoBody, Request: req}, nil
+			}))
+			began := time.Now()
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.URL, nil)
+			resp, err := transport.RoundTrip(req)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("response %v, error %v", resp, err)
+			}
+			if took := time.Since(began); took > 250*time.Millisecond {
+				t.Errorf("took %v", took)
+			}
+			if got := first.read.Load(); got > 64<<10 {
+				t.Errorf("%d bytes of the refused answer were read", got)
+			}
+			select {
+			case <-first.closed:
+			default:
+				t.Error("the refused answer was not closed")
+			}
 		})
 	}
 }
