@@ -4,8 +4,8 @@
 //	go run ./examples/cli
 //
 // plays all commands against a server of its own. To use them by hand, run "go run
-// ./examples/mockserver -for 0" in another terminal, which has the user alice with
-// the password secret, and then
+// ./examples/mockserver" in another terminal, which has the user alice with the
+// password secret, and then
 //
 //	go build -o cli ./examples/cli
 //	./cli login
