@@ -154,6 +154,7 @@ func (t *tool) parse(args []string) (command string, rest []string, err error) {
 
 // withSession is the same for all commands: what they share is in the folder.
 func (t *tool) withSession(ctx context.Context, do func(*tokenclient.Session) error) (err error) {
+	// A backup should leave the key out: whoever has both can read the tokens.
 	key, err := store.LoadOrCreateKeyFile(filepath.Join(t.dir, "secret.key"))
 	if err != nil {
 		return err
