@@ -2,12 +2,16 @@ package tokenclient_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -53,6 +57,67 @@ func TestAttacherHeader(t *testing.T) {
 		}
 	}
 }
+
+// TestAttacherWraps: an Attacher of the user's that wraps another is called for each request,
+// replays included, and not at all for a request that the caller put a token on. Its error
+// fails the request.
+func TestAttacherWraps(t *testing.T) {
+	for header, wrapped := range map[string]tokenclient.Attacher{
+		"Authorization": tokenclient.Bearer{}, "X-Auth-Token": tokenclient.HeaderAttacher("X-Auth-Token"),
+	} {
+		t.Run(header, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent []http.Header
+				api := func(req *http.Request) (*http.Response, error) {
+					sent = append(sent, req.Header)
+					time.Sleep(1234 * time.Millisecond)
+					return sessiontest.Reply(req, 200+len(sent)%2*201), nil // every other one is refused
+				}
+				refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					return sessiontest.Pair("T1", "R1", time.Hour), nil
+				}
+				r := sessiontest.NewFake(t, refresh, api, func(c *tokenclient.Config) { c.Attacher = stamped{wrapped} })
+				r.Give(t, sessiontest.Pair("T0", "R0", time.Hour))
+				began := time.Now()
+				r.WantGet(t, 200)
+				for i, h := range sent {
+					at := began.Add(time.Duration(i) * 1234 * time.Millisecond).UnixMilli()
+					if got, want := h.Get("X-Timestamp"), strconv.FormatInt(at, 10); got != want || !strings.HasSuffix(h.Get(header), "T"+strconv.Itoa(i)) {
+						t.Errorf("sending %d: time %q, want %q; %v", i, got, want, h)
+					}
+				}
+				if len(sent) != 2 {
+					t.Fatalf("sent %d times, want twice", len(sent))
+				}
+
+				req, err := http.NewRequestWithContext(t.Context(), "GET", sessiontest.FakeAPI, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set(header, "mine")
+				resp, err := r.Client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if h := sent[len(sent)-1]; h.Get("X-Timestamp") != "" || h.Get(header) != "mine" {
+					t.Errorf("a request with a token of its own was changed: %v", h)
+				}
+			})
+		})
+	}
+
+	r := sessiontest.NewFake(t, noRefresh, ownAPI, func(c *tokenclient.Config) { c.Attacher = stamped{failingAttacher{}} })
+	r.Give(t, sessiontest.Pair("T0", "R0", time.Hour))
+	_, err := r.Client.Get(sessiontest.FakeAPI)
+	sessiontest.WantErr(t, "a request", err, errAttach)
+}
+
+type failingAttacher struct{ tokenclient.Bearer }
+
+var errAttach = errors.New("attacher")
+
+func (failingAttacher) Attach(*http.Request, *tokenclient.Token) error { return errAttach }
 
 // TestAttacherCallerSet: a request on which the caller set the attacher's header
 // goes out untouched, even if the header has no value; any other header is the

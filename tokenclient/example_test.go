@@ -32,7 +32,7 @@ func runTool(ctx context.Context, dir, api string, token *tokenclient.Token) (er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, session.Close(ctx)) }() // waits for a save under way
+	defer func() { err = errors.Join(err, session.Close(ctx)) }() // waits for a save under way, also after ^C
 	client := session.Wrap(http.DefaultClient)                    // a copy whose requests carry the token
 
 	if token != nil {

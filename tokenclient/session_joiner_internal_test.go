@@ -33,7 +33,7 @@ func TestJoinerIsNotHandedTheRejectedToken(t *testing.T) {
 		name  string
 		again func(*Session, context.Context, *held) (*held, error)
 	}{
-		{"rejected", func(s *Session, ctx context.Context, h *held) (*held, error) { return s.renewed(ctx, h) }},
+		{"rejected", func(s *Session, ctx context.Context, h *held) (*held, error) { return s.insteadOf(ctx, h) }},
 		{"forced", func(s *Session, ctx context.Context, h *held) (*held, error) { return s.refreshed(ctx, h, CauseForced) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestJoinerIsNotHandedTheRejectedToken(t *testing.T) {
 					return &Token{AccessToken: next, RefreshToken: "r", Expiry: time.Now().Add(time.Hour)}, nil
 				})
 				first := s.held.Load()
-				second, err := s.renewed(t.Context(), first)
+				second, err := s.insteadOf(t.Context(), first)
 				if err != nil {
 					t.Fatal(err)
 				}

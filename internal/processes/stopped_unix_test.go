@@ -58,11 +58,7 @@ func TestHard02TwoProcessesHolderStopped(t *testing.T) {
 				short = append(short, p.order(t, order{Do: "get", Timeout: 300 * time.Millisecond}))
 			}
 			for i, q := range short {
-				a := q.wait(t)
-				a.wantKind(t, others[i].name, "DeadlineExceeded")
-				if a.Took > 300*time.Millisecond+5*time.Second { // 5 s: a busy machine
-					t.Errorf("%s left after %v, its deadline was 300ms", others[i].name, a.Took)
-				}
+				q.wait(t).wantKind(t, others[i].name, "DeadlineExceeded") // though the holder does not go on
 			}
 			w.wantRefreshes(t, 1, 0)
 

@@ -83,7 +83,7 @@ func TestHard02EightProcessesOneRefresh(t *testing.T) {
 func TestHard02TwoProcessesHolderKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.base.RefreshTimeout = 2 * time.Second
+	w.base.RefreshTimeout = 5 * time.Second // the holder must not give up before it is killed
 	w.loginExpired(t, "alice")
 	agents := w.startAll(t, 8, nil)
 	held := w.gate.holdNext(beforeServer)
@@ -105,7 +105,7 @@ func TestHard02TwoProcessesHolderKilled(t *testing.T) {
 	}
 	took := time.Since(killed)
 	t.Logf("others went on %v after the kill, RefreshTimeout is %v", took.Round(time.Millisecond), w.base.RefreshTimeout)
-	if limit := w.base.RefreshTimeout + 5*time.Second; took > limit { // 5 s: a busy machine
+	if limit := w.base.RefreshTimeout + patience/3; took > limit { // a busy machine is slow
 		t.Errorf("others went on %v after the kill, want about %v", took, w.base.RefreshTimeout)
 	}
 	calls := w.gate.history()

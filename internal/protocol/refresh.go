@@ -34,8 +34,14 @@ type flight struct {
 	refusal  error // fn's, while the record is not a tombstone yet
 }
 
-// maxTimeout keeps the length of a hold well within what a record can say.
-const maxTimeout = 24 * time.Hour
+// The longest hold that there may be is the longest call and the longest margin. A record
+// that says more was forged, by somebody who can write to the store and has no key, and
+// would keep everybody waiting for weeks.
+const (
+	maxTimeout = time.Hour
+	MaxMargin  = time.Hour // of an Engine
+	maxHold    = maxTimeout + MaxMargin
+)
 
 // reentry is the key under which the context of fn says whose fn it is.
 type reentry struct {

@@ -2,7 +2,9 @@ package behaviour_test
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -73,6 +75,96 @@ func TestRefresherLateAndClose(t *testing.T) {
 				t.Errorf("record %v, error %v; want the pair that came late: the next process has to log in", rec.Token, err)
 			}
 			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// lateRefresher ignores its context and brings a pair long after that.
+type lateRefresher struct {
+	brings  *tokenclient.Token
+	revoked []string
+}
+
+func (r *lateRefresher) Refresh(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+	time.Sleep(refreshTimeout + 10*time.Second)
+	return r.brings, nil
+}
+
+func (r *lateRefresher) Revoke(_ context.Context, t *tokenclient.Token) error {
+	r.revoked = append(r.revoked, t.RefreshToken)
+	return nil
+}
+
+// What a pair that comes late finds in the store decides what becomes of it.
+func TestRefresherLateFinds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		brings    *tokenclient.Token
+		meanwhile func(st tokenclient.Store, seen tokenclient.Record)
+		save      func() error // the first three times
+		want      string       // the access token of the session; "": none
+		revoked   bool
+	}{
+		"a store that is down": {sessiontest.Pair("A2", "R2", time.Hour), nil, func() error { return tokenclient.ErrStoreUnavailable }, "A2", false},
+		"a store that panics":  {sessiontest.Pair("A2", "R2", time.Hour), nil, func() error { panic("planted") }, "A2", false},
+		"another login": {sessiontest.Pair("A2", "R2", time.Hour), func(st tokenclient.Store, _ tokenclient.Record) {
+			_, _, _ = st.Replace(t.Context(), "alice", sessiontest.Pair("A9", "R9", time.Hour))
+		}, nil, "A9", true},
+		"a logout": {sessiontest.Pair("A2", "R2", time.Hour), func(st tokenclient.Store, _ tokenclient.Record) {
+			_, _, _ = st.Replace(t.Context(), "alice", nil)
+		}, nil, "", true},
+		"another refresh": {sessiontest.Pair("A2", "R2", time.Hour), func(st tokenclient.Store, seen tokenclient.Record) {
+			_, _ = st.Refresh(t.Context(), "alice", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+				return sessiontest.Pair("A9", "R9", time.Hour), nil
+			})
+		}, nil, "A9", false},
+		"a claim of the refresh token that it keeps": {sessiontest.Pair("A2", "", time.Hour), func(st tokenclient.Store, seen tokenclient.Record) {
+			_, _ = st.Refresh(t.Context(), "alice", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+				return nil, errors.New("EOF")
+			})
+		}, nil, "A1", false},
+	} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			st, late := &callingStore{Store: new(store.Memory)}, &lateRefresher{brings: tc.brings}
+			if tc.save != nil {
+				n := 0
+				st.save = func(context.Context) error {
+					if n++; n <= 3 {
+						return tc.save()
+					}
+					return nil
+				}
+			}
+			s, err := tokenclient.New(tokenclient.Config{
+				Store: st, Key: "alice", AnyOrigin: true, Refresher: late, RefreshTimeout: refreshTimeout,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sessiontest.Close(t, s)
+			if err := s.SetToken(t.Context(), sessiontest.Pair("A1", "R1", time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Refresh(t.Context()); err == nil {
+				t.Error("no error, though the Refresher did not return")
+			}
+			seen, err := st.Store.Load(t.Context(), "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.meanwhile != nil {
+				tc.meanwhile(st.Store, seen)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			now, err := s.Peek(t.Context())
+			if tc.want == "" {
+				sessiontest.WantErr(t, "Peek", err, tokenclient.ErrLoginRequired)
+			} else if err != nil || now.AccessToken != tc.want {
+				t.Errorf("the session has %v, error %v; want %s", now, err, tc.want)
+			}
+			if revoked := len(late.revoked) == 1 && late.revoked[0] == "R2"; revoked != tc.revoked || len(late.revoked) > 1 {
+				t.Errorf("revoked %q", late.revoked)
+			}
 		})
 	}
 }

@@ -148,6 +148,7 @@ func TestHooksCauseOfJoined(t *testing.T) {
 		r.Login(t)
 		time.Sleep(14 * time.Minute)
 		r.WantGet(t, 200) // begins a refresh
+		synctest.Wait()
 		r.Server.RevokeAccess("alice")
 		r.WantGet(t, 200)
 		if _, err := r.Session.Refresh(t.Context()); err != nil { // a second one

@@ -170,6 +170,9 @@ func TestLogLines(t *testing.T) {
 		refresh()
 		_, _ = other.Session.Refresh(t.Context()) // adopts
 
+		elsewhere, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://elsewhere.example.com/", nil)
+		_, _ = r.Client.Do(elsewhere)
+
 		renewed = "planted renewed"
 		r.WantGet(t, 200)
 		renewed = "planted\x00renewed"

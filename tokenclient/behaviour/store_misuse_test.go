@@ -16,7 +16,7 @@ import (
 // callingStore is a Store that calls back.
 type callingStore struct {
 	tokenclient.Store
-	load, replace, refresh func(context.Context) error
+	load, replace, refresh, save func(context.Context) error
 }
 
 func called(f func(context.Context) error, ctx context.Context) error {
@@ -46,6 +46,13 @@ func (s *callingStore) Refresh(ctx context.Context, key string, seen tokenclient
 		return tokenclient.Record{}, err
 	}
 	return s.Store.Refresh(ctx, key, seen, timeout, fn)
+}
+
+func (s *callingStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	if err := called(s.save, ctx); err != nil {
+		return tokenclient.Record{}, err
+	}
+	return s.Store.Save(ctx, key, seen, t)
 }
 
 // A Store that calls back gets an answer or ErrReentrant, whatever it calls and
