@@ -90,7 +90,7 @@ func TestAttacherWraps(t *testing.T) {
 					t.Fatalf("sent %d times, want twice", len(sent))
 				}
 
-				req, err := http.NewRequestWithContext(t.Context(), "GET", fakeAPI, nil)
+				req, err := http.NewRequestWithContext(t.Context(), "GET", sessiontest.FakeAPI, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
