@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/exampletest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -79,15 +79,14 @@ func (f *fixture) check(args []string, got, code int, stdout, stderr string, wan
 	if code != exitOK && stdout != "" {
 		f.Errorf("%v: failed, and wrote to stdout: %s", args, stdout)
 	}
-	if holdsSecret([]byte(out)) {
+	if holdsSecret(out) {
 		f.Errorf("%v: a secret in\n%s", args, out)
 	}
 }
 
-// holdsSecret knows JWTs by how all of them begin.
-func holdsSecret(b []byte) bool {
-	return bytes.Contains(b, []byte("eyJ")) || bytes.Contains(b, []byte(password)) || bytes.Contains(b, []byte("wrong horse"))
-}
+var secrets = []string{password, "wrong horse"}
+
+func holdsSecret(text string) bool { return exampletest.HoldsSecret(text, secrets...) }
 
 func (f *fixture) login() {
 	f.Helper()
@@ -148,7 +147,7 @@ func (f *fixture) expire() {
 func TestSecretIsFound(t *testing.T) {
 	token := newFixture(t).server.Issue("alice")
 	for _, s := range []string{token.AccessToken, token.RefreshToken, password} {
-		if !holdsSecret([]byte("x" + s)) {
+		if !holdsSecret("x" + s) {
 			t.Error("a secret is not recognised")
 		}
 	}
@@ -165,7 +164,7 @@ func TestCommands(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if holdsSecret(b) {
+		if holdsSecret(string(b)) {
 			t.Errorf("a secret in %s", path)
 		}
 	}
@@ -406,10 +405,8 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func checkStory(t *testing.T, out string) {
-	t.Helper()
-	rest := out
-	for _, want := range []string{
+var story = exampletest.Story{
+	Lines: []string{
 		"Nobody has logged in yet:", "$ cli get /api/orders", "log in first", "(exit status 3)",
 		"$ cli login", "alice is logged in at http://",
 		"$ cli get /api/orders", `"subject":"alice"`,
@@ -419,25 +416,21 @@ func checkStory(t *testing.T, out string) {
 		"$ cli logout", "alice is logged out",
 		"log in first", "(exit status 3)",
 		"All as told. The server counted: logins 1, refreshes ",
-	} {
-		_, after, found := strings.Cut(rest, want)
-		if !found {
-			t.Fatalf("no %q, or not in its place, in\n%s", want, out)
-		}
-		rest = after
-	}
-	if holdsSecret([]byte(out)) {
-		t.Errorf("a secret in\n%s", out)
+	},
+	Secrets: secrets,
+}
+
+func checkStory(t *testing.T, out string) {
+	t.Helper()
+	if err := story.Check(out); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 // TestProgram builds the program and uses it as a person does.
 func TestProgram(t *testing.T) {
 	t.Parallel()
-	program := filepath.Join(t.TempDir(), "cli.exe") // a name that runs everywhere
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	program := exampletest.Build(t)
 	t.Run("demo", func(t *testing.T) {
 		t.Parallel()
 		out, err := exec.CommandContext(t.Context(), program).CombinedOutput()

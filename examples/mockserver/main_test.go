@@ -11,11 +11,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/exampletest"
 )
 
 // words splits a line as a shell does, with quotes and variables.
@@ -207,15 +208,11 @@ func TestFlagErrors(t *testing.T) {
 
 // TestProgram runs the real thing: it plays the story, and an interrupt ends it.
 func TestProgram(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "mockserver.exe")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	lasts := "0"
 	if runtime.GOOS == "windows" { // where no process can be interrupted
 		lasts = "3s"
 	}
-	cmd := exec.CommandContext(t.Context(), binary, "-addr", "127.0.0.1:0", "-for", lasts)
+	cmd := exec.CommandContext(t.Context(), exampletest.Build(t), "-addr", "127.0.0.1:0", "-for", lasts)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
