@@ -219,3 +219,68 @@ func TestFileFullFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestFileClockWasSetForward: the time of day says that the holder has died long ago, and
+// was wrong when it did. A machine without a battery has such a clock at every start.
+func TestFileClockWasSetForward(t *testing.T) {
+	const timeout = 2 * time.Second
+	f, seen := killed(t, timeout)
+	info, err := os.Stat(f.RecordPath("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := info.ModTime().Add(-2 * time.Hour)
+	if err := os.Chtimes(f.RecordPath("k"), past, past); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Refresh(t.Context(), "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+		if d := time.Since(info.ModTime()); d < timeout {
+			t.Errorf("presented again %v after the claim", d)
+		}
+		return next(ctx, cur)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFileStamp(t *testing.T) {
+	f := openFile(t, newFolder(t))
+	seen := login(t, f, "k", "a")
+	if _, ok, _ := f.SinceStamp("k"); ok {
+		t.Error("there is a stamp before the first claim")
+	}
+	if _, err := f.Refresh(t.Context(), "k", seen, time.Second, next); err != nil {
+		t.Fatal(err)
+	}
+	if passed, ok, up := f.SinceStamp("k"); !ok || passed > up {
+		t.Errorf("after a claim: %v, %t", passed, ok)
+	}
+	// Older by an hour, from the future, and from before the machine was started.
+	if err := f.SetStamp("k", "", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if passed, ok, _ := f.SinceStamp("k"); !ok || passed < time.Hour {
+		t.Errorf("after an hour: %v, %t", passed, ok)
+	}
+	if err := f.SetStamp("k", "", -time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if passed, ok, _ := f.SinceStamp("k"); !ok || passed != 0 {
+		t.Errorf("from the future: %v, %t", passed, ok)
+	}
+	if err := f.SetStamp("k", "another-start", -1000*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if passed, ok, up := f.SinceStamp("k"); !ok || passed < up {
+		t.Errorf("before this start: %v, %t; want %v", passed, ok, up)
+	}
+	for _, text := range []string{"", "x", "another program's"} {
+		if err := os.WriteFile(f.RecordPath("k")+".hold", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, _ := f.SinceStamp("k"); ok {
+			t.Errorf("%q is taken for a stamp", text)
+		}
+	}
+}

@@ -55,6 +55,7 @@ func (m *fileMedium) CompareAndSwap(ctx context.Context, key string, old, new []
 		return false, nil
 	}
 	f.sweep()
+	f.stampHold(key, new)
 	path := f.path(key)
 	if err := f.writeTemp(new, func(temp string) error {
 		return retryInUse(ctx, func() error { return os.Rename(temp, path) })

@@ -158,6 +158,11 @@ func TestFileHolderWasKilledLongAgo(t *testing.T) {
 	if err := os.Chtimes(f.RecordPath("k"), past, past); err != nil {
 		t.Fatal(err)
 	}
+	if store.SinceStart() {
+		if err := f.SetStamp("k", "", 2*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	rec, err := f.Refresh(ctx, "k", seen, time.Minute, next)

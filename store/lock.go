@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 
@@ -152,72 +151,4 @@ func (f *File) shortLock(ctx context.Context, key string) (unlock func(), err er
 			return nil, err
 		}
 	}
-}
-
-// A fileTurn is the turn of a File: a slot within the process, then the long lock,
-// which is held during fn. A process that was stopped keeps the lock and is waited
-// for, however long that takes: it may go on with a call that it has begun. Thus
-// two processes never present the same token, as they may where a hold runs out.
-type fileTurn struct {
-	slotTurn
-	file *File
-	lock *fileLock
-
-	deadClaim [16]byte  // write id of a claim whose holder died
-	deadUntil time.Time // when the request of that holder is over
-}
-
-func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) {
-	if !t.held {
-		if _, err := t.slotTurn.Ready(ctx, r); err != nil || !t.held {
-			return false, err
-		}
-	}
-	if t.lock == nil {
-		path := t.file.path(t.key) + longSuffix
-		var err error
-		if t.lock, err = tryLock(path); err != nil {
-			return false, err
-		}
-		if t.lock == nil {
-			if err = protocol.Sleep(ctx, t.poll.Next()); err != nil {
-				err = fmt.Errorf("lock %s: held by another process: %w", path, err)
-			}
-		}
-		return false, err // the record may have changed before the lock was ours
-	}
-	if r.Lease == [16]byte{} {
-		return true, ctx.Err()
-	}
-	return t.outlive(ctx, r)
-}
-
-// outlive waits until the request of a holder that died cannot have an effect any
-// more: until then the token may be exchanged at any moment, and to present it a
-// second time after that ends the session at servers that detect reuse.
-//
-// The holder may have died just now; only the time since it wrote the record has
-// certainly passed. A clock that was set back proves nothing.
-func (t *fileTurn) outlive(ctx context.Context, r *protocol.Record) (bool, error) {
-	if t.deadClaim != r.WriteID {
-		info, err := os.Lstat(t.file.path(t.key))
-		if err != nil {
-			return false, err
-		}
-		passed := min(max(time.Since(info.ModTime()), 0), r.LeaseLen)
-		t.deadClaim, t.deadUntil = r.WriteID, time.Now().Add(r.LeaseLen-passed)
-	}
-	left := time.Until(t.deadUntil)
-	if left <= 0 {
-		return true, ctx.Err()
-	}
-	return false, protocol.Sleep(ctx, min(left, t.poll.Next()))
-}
-
-func (t *fileTurn) End() {
-	if t.lock != nil {
-		t.lock.unlock()
-		t.lock = nil
-	}
-	t.slotTurn.End()
 }

@@ -14,7 +14,6 @@ import (
 const (
 	defaultMargin = 10 * time.Second
 	minMargin     = time.Second
-	maxMargin     = time.Hour
 )
 
 // SharedOptions change what [NewShared] does by default. A nil *SharedOptions is
@@ -62,8 +61,8 @@ func NewShared(kv KV, s *Sealer, o *SharedOptions) (*Shared, error) {
 	if o != nil && o.Margin != 0 {
 		margin = o.Margin
 	}
-	if margin < minMargin || margin > maxMargin {
-		return nil, fmt.Errorf("store: NewShared: SharedOptions.Margin is %v, not between %v and %v", margin, minMargin, maxMargin)
+	if margin < minMargin || margin > protocol.MaxMargin {
+		return nil, fmt.Errorf("store: NewShared: SharedOptions.Margin is %v, not between %v and %v", margin, minMargin, protocol.MaxMargin)
 	}
 	return &Shared{protocol.Engine{Medium: kvMedium{kv}, Sealer: sealing{s}, Margin: margin}}, nil
 }

@@ -2,13 +2,18 @@ package tokenclient_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -24,13 +29,13 @@ func TestAttacherBearer(t *testing.T) {
 		"MAC":    "MAC access-0",
 		"DPoP":   "DPoP access-0",
 	} {
-		s := contractSession(t, nil)
-		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: contractAccess(0), TokenType: tokenType}); err != nil {
+		s := sessiontest.LoggedIn(t, nil)
+		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: sessiontest.Access(0), TokenType: tokenType}); err != nil {
 			t.Fatal(err)
 		}
-		base := &contractBase{answers: []contractAnswer{{status: 200}}}
-		if _, err := s.Wrap(&http.Client{Transport: base}).Get(contractURL); err != nil || strings.Join(base.sent[0].auth, "|") != want {
-			t.Errorf("type %q: error %v, Authorization %q", tokenType, err, base.sent[0].auth)
+		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}}}
+		if _, err := s.Wrap(&http.Client{Transport: base}).Get(sessiontest.URL); err != nil || strings.Join(base.Sent[0].Auth, "|") != want {
+			t.Errorf("type %q: error %v, Authorization %q", tokenType, err, base.Sent[0].Auth)
 		}
 	}
 }
@@ -39,19 +44,80 @@ func TestAttacherBearer(t *testing.T) {
 // way its name is written, and nothing in Authorization.
 func TestAttacherHeader(t *testing.T) {
 	for _, name := range []string{"X-Auth-Token", "x-auth-token", "X-AUTH-TOKEN"} {
-		r := newRig(t, &tokentest.Options{Header: "X-Auth-Token"}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{Header: "X-Auth-Token"}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.Attacher = tokenclient.HeaderAttacher(name)
 		})
-		r.login(t)
-		r.wantGet(t, 200)
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
-		r.wantRefreshes(t, 1)
+		r.Login(t)
+		r.WantGet(t, 200)
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 1)
 		if got := tokenclient.HeaderAttacher(name).HeaderName(); got != "X-Auth-Token" {
 			t.Errorf("HeaderName is %q", got)
 		}
 	}
 }
+
+// TestAttacherWraps: an Attacher of the user's that wraps another is called for each request,
+// replays included, and not at all for a request that the caller put a token on. Its error
+// fails the request.
+func TestAttacherWraps(t *testing.T) {
+	for header, wrapped := range map[string]tokenclient.Attacher{
+		"Authorization": tokenclient.Bearer{}, "X-Auth-Token": tokenclient.HeaderAttacher("X-Auth-Token"),
+	} {
+		t.Run(header, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent []http.Header
+				api := func(req *http.Request) (*http.Response, error) {
+					sent = append(sent, req.Header)
+					time.Sleep(1234 * time.Millisecond)
+					return sessiontest.Reply(req, 200+len(sent)%2*201), nil // every other one is refused
+				}
+				refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					return sessiontest.Pair("T1", "R1", time.Hour), nil
+				}
+				r := sessiontest.NewFake(t, refresh, api, func(c *tokenclient.Config) { c.Attacher = stamped{wrapped} })
+				r.Give(t, sessiontest.Pair("T0", "R0", time.Hour))
+				began := time.Now()
+				r.WantGet(t, 200)
+				for i, h := range sent {
+					at := began.Add(time.Duration(i) * 1234 * time.Millisecond).UnixMilli()
+					if got, want := h.Get("X-Timestamp"), strconv.FormatInt(at, 10); got != want || !strings.HasSuffix(h.Get(header), "T"+strconv.Itoa(i)) {
+						t.Errorf("sending %d: time %q, want %q; %v", i, got, want, h)
+					}
+				}
+				if len(sent) != 2 {
+					t.Fatalf("sent %d times, want twice", len(sent))
+				}
+
+				req, err := http.NewRequestWithContext(t.Context(), "GET", sessiontest.FakeAPI, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set(header, "mine")
+				resp, err := r.Client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if h := sent[len(sent)-1]; h.Get("X-Timestamp") != "" || h.Get(header) != "mine" {
+					t.Errorf("a request with a token of its own was changed: %v", h)
+				}
+			})
+		})
+	}
+
+	r := sessiontest.NewFake(t, noRefresh, ownAPI, func(c *tokenclient.Config) { c.Attacher = stamped{failingAttacher{}} })
+	r.Give(t, sessiontest.Pair("T0", "R0", time.Hour))
+	_, err := r.Client.Get(fakeAPI)
+	sessiontest.WantErr(t, "a request", err, errAttach)
+}
+
+type failingAttacher struct{ tokenclient.Bearer }
+
+var errAttach = errors.New("attacher")
+
+func (failingAttacher) Attach(*http.Request, *tokenclient.Token) error { return errAttach }
 
 // TestAttacherCallerSet: a request on which the caller set the attacher's header
 // goes out untouched, even if the header has no value; any other header is the
@@ -69,20 +135,20 @@ func TestAttacherCallerSet(t *testing.T) {
 		{tokenclient.HeaderAttacher("x-auth-token"), http.Header{"X-Auth-Token": {"mine"}}, false},
 		{tokenclient.HeaderAttacher("X-Auth-Token"), http.Header{"Authorization": {"Basic x"}}, true},
 	} {
-		s := contractSession(t, func(c *tokenclient.Config) { c.Attacher = tc.attacher })
-		base := &contractBase{answers: []contractAnswer{{status: 401}}}
-		req := newContractRequest(t, t.Context(), contractURL, "stream", tc.header)
+		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = tc.attacher })
+		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}}}
+		req := sessiontest.NewRequest(t, t.Context(), sessiontest.URL, "stream", tc.header)
 		resp, err := s.Transport(base).RoundTrip(req.Request)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		got := len(base.sent) == 2
+		got := len(base.Sent) == 2
 		if got != tc.own {
-			t.Errorf("attacher %v, caller's header %v: sent %d times", tc.attacher, tc.header, len(base.sent))
+			t.Errorf("attacher %v, caller's header %v: sent %d times", tc.attacher, tc.header, len(base.Sent))
 		}
 		for name, values := range tc.header {
-			if sent := base.sent[0].req.Header[name]; strings.Join(sent, "|") != strings.Join(values, "|") {
+			if sent := base.Sent[0].Request.Header[name]; strings.Join(sent, "|") != strings.Join(values, "|") {
 				t.Errorf("attacher %v: %s was sent as %q, the caller set %q", tc.attacher, name, sent, values)
 			}
 		}
@@ -108,20 +174,20 @@ func (a *stampAttacher) Attach(req *http.Request, t *tokenclient.Token) error {
 // request of its own to change, and its header is the one that the caller may set.
 func TestAttacherOwn(t *testing.T) {
 	a := new(stampAttacher)
-	s := contractSession(t, func(c *tokenclient.Config) { c.Attacher = a })
-	base := &contractBase{answers: []contractAnswer{{status: 401}, {status: 200}}}
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = a })
+	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
 	for _, header := range []http.Header{nil, {"X-Stamp": {"mine"}}} {
-		req := newContractRequest(t, t.Context(), contractURL, "GetBody", header)
+		req := sessiontest.NewRequest(t, t.Context(), sessiontest.URL, "GetBody", header)
 		req.Header["X-Twice"] = append(make([]string, 0, 8), "one", "two")
 		resp, err := s.Transport(base).RoundTrip(req.Request)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		req.wantUnchanged(t)
+		req.WantUnchanged(t)
 	}
-	for i, want := range []string{contractAccess(0), contractAccess(1), "mine"} {
-		if got := base.sent[i].req.Header.Get("X-Stamp"); got != want {
+	for i, want := range []string{sessiontest.Access(0), sessiontest.Access(1), "mine"} {
+		if got := base.Sent[i].Request.Header.Get("X-Stamp"); got != want {
 			t.Errorf("sending %d: stamp %q, want %q", i+1, got, want)
 		}
 	}
@@ -132,9 +198,9 @@ func TestAttacherOwn(t *testing.T) {
 
 // TestAttacherNilHeader: an Attacher always has a map to write to.
 func TestAttacherNilHeader(t *testing.T) {
-	s := contractSession(t, func(c *tokenclient.Config) { c.Attacher = new(stampAttacher) })
-	base := &contractBase{answers: []contractAnswer{{status: 200}}}
-	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, contractURL, nil)
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = new(stampAttacher) })
+	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}}}
+	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, sessiontest.URL, nil)
 	req.Header = nil
 	if _, err := s.Transport(base).RoundTrip(req); err != nil || req.Header != nil {
 		t.Errorf("error %v, header %v", err, req.Header)
@@ -151,14 +217,14 @@ func TestAttacherBadToken(t *testing.T) {
 		{AccessToken: "a", TokenType: "Bearer x\r\nX-Evil: 1"},
 		{AccessToken: "a", TokenType: "two words"},
 		{AccessToken: "a", RefreshToken: "b\n"},
-		{RefreshToken: "only"},
+		{TokenType: "Bearer"},
 	} {
-		s := contractSession(t, nil)
+		s := sessiontest.LoggedIn(t, nil)
 		err := s.SetToken(t.Context(), bad)
 		if err == nil || strings.Contains(err.Error(), "Evil") {
 			t.Errorf("SetToken(%q): %v", bad.AccessToken, err)
 		}
-		if now, err := s.Peek(t.Context()); err != nil || now.AccessToken != contractAccess(0) {
+		if now, err := s.Peek(t.Context()); err != nil || now.AccessToken != sessiontest.Access(0) {
 			t.Errorf("after a bad SetToken: token %v, error %v", now, err)
 		}
 	}
@@ -167,16 +233,16 @@ func TestAttacherBadToken(t *testing.T) {
 // TestAttacherHeaderCount: however many headers a request has, all of them go out
 // with the token, and none is added to the caller's.
 func TestAttacherHeaderCount(t *testing.T) {
-	base := &contractBase{answers: []contractAnswer{{status: 200}}}
-	transport := contractSession(t, nil).Transport(base)
+	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}}}
+	transport := sessiontest.LoggedIn(t, nil).Transport(base)
 	for n := range 120 {
 		req := allocsRequest(t, http.MethodGet, n)
 		before := req.Header.Clone()
 		if _, err := transport.RoundTrip(req); err != nil {
 			t.Fatal(err)
 		}
-		sent := base.sent[n].req.Header.Clone()
-		if !slices.Equal(sent["Authorization"], []string{"Bearer " + contractAccess(0)}) {
+		sent := base.Sent[n].Request.Header.Clone()
+		if !slices.Equal(sent["Authorization"], []string{"Bearer " + sessiontest.Access(0)}) {
 			t.Errorf("%d headers: Authorization is %q", n, sent["Authorization"])
 		}
 		delete(sent, "Authorization")

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -47,7 +48,7 @@ func TestConfigErrors(t *testing.T) {
 		"endless timeout":     {func(c *tokenclient.Config) { c.RefreshTimeout = math.MaxInt64 }, []string{"Config.RefreshTimeout", "1h0m0s"}},
 		"negative heartbeat":  {func(c *tokenclient.Config) { c.Heartbeat = -time.Second }, []string{"Config.Heartbeat", "negative", "-1s"}},
 	} {
-		c := tokenclient.Config{Refresher: contractRefresher(), Origins: []string{"https://api.example.com"}}
+		c := tokenclient.Config{Refresher: sessiontest.Refresher(), Origins: []string{"https://api.example.com"}}
 		tc.change(&c)
 		s, err := tokenclient.New(c)
 		if err == nil || s != nil {
@@ -77,13 +78,13 @@ func TestConfigAccepts(t *testing.T) {
 		"hosts of any origin":     func(c *tokenclient.Config) { c.Origins, c.AnyOrigin, c.Hosts = nil, true, []string{"h"} },
 		"store and key":           func(c *tokenclient.Config) { c.Store, c.Key = new(store.Memory), "\x00/../ä" },
 		"never early":             func(c *tokenclient.Config) { c.RefreshBefore = -1 },
-		"Attacher by value":       func(c *tokenclient.Config) { c.Attacher = attacherFunc(nil) },
+		"Attacher by value":       func(c *tokenclient.Config) { c.Attacher = sessiontest.AttacherFunc(nil) },
 		"refresher by value":      func(c *tokenclient.Config) { c.Refresher = valueRefresher{} },
 		"attacher without name":   func(c *tokenclient.Config) { c.Attacher = &pointerAttacher{} },
 		"zero hooks":              func(c *tokenclient.Config) { c.Hooks = new(tokenclient.Hooks) },
 		"long timeout, no logger": func(c *tokenclient.Config) { c.RefreshTimeout = time.Hour },
 	} {
-		c := tokenclient.Config{Refresher: contractRefresher(), Origins: []string{"https://api.example.com"}}
+		c := tokenclient.Config{Refresher: sessiontest.Refresher(), Origins: []string{"https://api.example.com"}}
 		change(&c)
 		s, err := tokenclient.New(c)
 		if name == "Attacher by value" { // a nil func is as bad as a nil pointer
@@ -115,30 +116,30 @@ func TestConfigIsCopied(t *testing.T) {
 	var replayed int
 	done := make(chan struct{}, 1)
 	hooks := &tokenclient.Hooks{Replayed: func(string, string) { replayed++; done <- struct{}{} }}
-	s := contractSession(t, func(c *tokenclient.Config) { c.Origins, c.Hooks = origins, hooks })
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Origins, c.Hooks = origins, hooks })
 	origins[0] = "https://evil.example.com"
 	hooks.Replayed = func(string, string) { t.Error("a hook that was set later") }
-	base := &contractBase{answers: []contractAnswer{{status: 401}, {status: 200}}}
-	for _, url := range []string{contractURL, "https://evil.example.com/"} {
+	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
+	for _, url := range []string{sessiontest.URL, "https://evil.example.com/"} {
 		if _, err := s.Wrap(&http.Client{Transport: base}).Get(url); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if <-done; replayed != 1 || base.sent[2].auth != nil {
-		t.Errorf("%d replays; the other host got %q", replayed, base.sent[2].auth)
+	if <-done; replayed != 1 || base.Sent[2].Auth != nil {
+		t.Errorf("%d replays; the other host got %q", replayed, base.Sent[2].Auth)
 	}
 }
 
 // TestConfigZeroValues: a zero Session in a Transport and a nil one are errors or
 // nothing, never a panic.
 func TestConfigZeroValues(t *testing.T) {
-	body := newContractBody("x")
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, contractURL, body)
+	body := sessiontest.NewBody("x")
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.URL, body)
 	_, err := new(tokenclient.Transport).RoundTrip(req)
 	if err == nil || !strings.Contains(err.Error(), "Transport.Session is nil") || !strings.Contains(err.Error(), "Session.Wrap") {
 		t.Errorf("error %v, want one that says what to do", err)
 	}
-	if body.closed.Load() != 1 {
+	if body.Closed.Load() != 1 {
 		t.Error("the body is open")
 	}
 	new(tokenclient.Transport).CloseIdleConnections()
@@ -146,7 +147,7 @@ func TestConfigZeroValues(t *testing.T) {
 	if none.Clone() != nil {
 		t.Error("Clone of nil is not nil")
 	}
-	if err := contractSession(t, nil).SetToken(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "Logout") {
+	if err := sessiontest.LoggedIn(t, nil).SetToken(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "Logout") {
 		t.Errorf("SetToken(nil): %v", err)
 	}
 }

@@ -83,6 +83,7 @@
 //	WARN   answer to a refresh lost, trying once more        err
 //	DEBUG  token rejected                                    generation, method, origin
 //	DEBUG  request sent again                                method, origin
+//	WARN   sent without a token: not in Config.Origins       origin, near, differs
 //	WARN   refreshed tokens refused too often                generation, origin, until, expiry
 //	DEBUG  token renewed by the server                       generation, expiry
 //	DEBUG  token in an answer ignored                        err
@@ -92,8 +93,8 @@
 //	ERROR  panic contained                                   in, stack
 //
 // Their values are those of [RefreshInfo]: generation and waiters are integers,
-// duration is a time.Duration, until and expiry are times, cause is a string, err is
-// an error.
+// duration is a time.Duration, until and expiry are times, err is an error, and the
+// others are strings.
 //
 // # Errors
 //

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 )
 
 // What callers branch on. All of them work with [errors.Is] through the
@@ -203,3 +205,45 @@ func (e *NotSavedError) Error() string {
 
 // Unwrap returns Err.
 func (e *NotSavedError) Unwrap() error { return e.Err }
+
+// asTokenError makes what went wrong in a Refresher a *TokenError that is the
+// outermost error, shows neither secret of the token that was presented, and is
+// ErrRefused if only a login helps.
+func asTokenError(err error, old *Token) *TokenError {
+	te, ok := err.(*TokenError)
+	if !ok {
+		te = &TokenError{Err: err}
+		var inner *TokenError
+		if errors.As(err, &inner) { // its facts, without saying it all twice
+			te = &TokenError{StatusCode: inner.StatusCode, RetryAfter: inner.RetryAfter, Err: err}
+		}
+	}
+	te = showable(te, old)
+	if errors.Is(te, ErrLoginRequired) && !errors.Is(te, ErrNotPresented) && !errors.Is(te, ErrRefused) {
+		c := *te
+		c.Err = &refusedError{c.Err}
+		te = &c
+	}
+	return te
+}
+
+// showable returns te without the secrets of old, and without what may be keys in URLs.
+func showable(te *TokenError, old *Token) *TokenError {
+	secrets := redact.Secrets{old.AccessToken, old.RefreshToken}
+	c := *te
+	c.Endpoint, c.Code, c.Description = secrets.Replace(te.Endpoint), secrets.Replace(te.Code), secrets.Replace(te.Description)
+	if te.Err != nil {
+		was := te.Err.Error()
+		if text := secrets.Replace(redact.URLs(was, te.Err)); text != was {
+			c.Err = redact.Error(text, te.Err)
+		}
+	}
+	return &c
+}
+
+// refusedError is ErrRefused in addition to what it holds.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string        { return e.err.Error() }
+func (e *refusedError) Unwrap() error        { return e.err }
+func (e *refusedError) Is(target error) bool { return target == ErrRefused }

@@ -16,6 +16,7 @@ import (
 
 // runTool is what the README shows, around two requests. A test compares the two.
 func runTool(ctx context.Context, dir, api string, token *tokenclient.Token) (err error) {
+	// Leave the key out of the backups of dir: whoever has both can read the tokens.
 	key, err := store.LoadOrCreateKeyFile(filepath.Join(dir, "secret.key"))
 	if err != nil {
 		return err
@@ -32,7 +33,7 @@ func runTool(ctx context.Context, dir, api string, token *tokenclient.Token) (er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, session.Close(ctx)) }() // waits for a save under way
+	defer func() { err = errors.Join(err, session.Close(ctx)) }() // waits for a save under way, also after ^C
 	client := session.Wrap(http.DefaultClient)                    // a copy whose requests carry the token
 
 	if token != nil {

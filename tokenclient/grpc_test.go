@@ -5,23 +5,24 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
 func TestPerRPCCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.Origins = []string{"https://rpc.example.com"}
 		})
-		creds := r.session.PerRPCCredentials()
+		creds := r.Session.PerRPCCredentials()
 		if !creds.RequireTransportSecurity() {
 			t.Error("plain connections are allowed")
 		}
 		if _, err := creds.GetRequestMetadata(t.Context(), "https://rpc.example.com/things.Service"); !errors.Is(err, tokenclient.ErrLoginRequired) {
 			t.Errorf("before login: %v, want ErrLoginRequired", err)
 		}
-		token := r.login(t)
+		token := r.Login(t)
 		md, err := creds.GetRequestMetadata(t.Context(), "https://rpc.example.com:443/things.Service")
 		if err != nil || len(md) != 1 || md["authorization"] != "Bearer "+token.AccessToken {
 			t.Errorf("%d headers, error %v; want authorization alone", len(md), err)

@@ -2,7 +2,14 @@ package tokenclient
 
 import (
 	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // Hooks are told what happens to a session. Nil fields are skipped. [JoinHooks]
@@ -66,6 +73,15 @@ type Hooks struct {
 	// Replayed is called when a request was sent a second time, with its method
 	// and the origin it went to.
 	Replayed func(method, origin string)
+
+	// NotInOrigins is called when a request went out without the token because its
+	// origin is none of Config.Origins: once for each such origin, and for the first 32
+	// of a session. near is the allowed origin that it may have been meant to be, and
+	// differs what they differ in: "scheme", "port", "name of this machine" (localhost
+	// is not 127.0.0.1), "trailing dot" or "subdomain"; both are empty if there is none.
+	// Requests with WithoutToken and those to the Refresher's URL are none of these, nor
+	// are those whose redirect chain has been elsewhere.
+	NotInOrigins func(origin, near, differs string)
 
 	// StormGuarded is called when the server refuses refreshed tokens so often
 	// that it is not asked for another one, and not before until. Refused
@@ -146,6 +162,7 @@ func JoinHooks(hooks ...*Hooks) *Hooks {
 		j.RefreshOvertaken = join2(j.RefreshOvertaken, h.RefreshOvertaken)
 		j.Rejected = join2(j.Rejected, h.Rejected)
 		j.Replayed = join2(j.Replayed, h.Replayed)
+		j.NotInOrigins = join3(j.NotInOrigins, h.NotInOrigins)
 		j.StormGuarded = join2(j.StormGuarded, h.StormGuarded)
 		j.SaveFailed = join2(j.SaveFailed, h.SaveFailed)
 		j.SessionEnded = join1(j.SessionEnded, h.SessionEnded)
@@ -171,4 +188,130 @@ func join2[A, B any](f, g func(A, B)) func(A, B) {
 		return f
 	}
 	return func(a A, b B) { f(a, b); g(a, b) }
+}
+
+func join3[A, B, C any](f, g func(A, B, C)) func(A, B, C) {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(a A, b B, c C) { f(a, b, c); g(a, b, c) }
+}
+
+// note logs. It does so where hooks are called, and for the same reasons: a handler may be
+// slow, or send its lines through this very session.
+func (s *Session) note(level slog.Level, msg string, args ...any) {
+	if s.hooks.log == nil {
+		return
+	}
+	args = append([]any{"key", s.key}, args...)
+	s.told.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
+}
+
+// tell tells the Logger and the Hooks of e.
+func (s *Session) tell(e event) {
+	info := e.info
+	info.Key, info.Waiters = s.key, int(s.waiting.Load())
+	generation := []any{"generation", info.Generation}
+	cause := append(generation, "cause", info.Cause.String())
+	course := append(cause, "duration", info.Duration, "waiters", info.Waiters)
+	switch hooks := s.hooks; e.kind {
+	case refreshStarted:
+		s.note(slog.LevelDebug, "refresh started", cause...)
+		post1(s, hooks.RefreshStarted, info)
+	case tokenRefreshed:
+		s.note(slog.LevelDebug, "token refreshed", append(course, "expiry", info.Expiry)...)
+		post1(s, hooks.Refreshed, info)
+	case tokenAdopted:
+		s.note(slog.LevelDebug, "token adopted", append(course, "expiry", info.Expiry)...)
+		post1(s, hooks.Adopted, info)
+	case tokenRenewed:
+		s.note(slog.LevelDebug, "token renewed by the server", append(generation, "expiry", info.Expiry)...)
+	case refreshOvertaken:
+		s.note(slog.LevelDebug, "refresh overtaken", append(course, "err", e.err)...)
+		post2(s, hooks.RefreshOvertaken, info, e.err)
+	case refreshFailed:
+		s.note(slog.LevelWarn, "refresh failed", append(course, "err", e.err)...)
+		post2(s, hooks.RefreshFailed, info, e.err)
+	case refusedTooOften:
+		s.note(slog.LevelWarn, "refreshed tokens refused too often", append(generation,
+			"origin", e.origin, "until", e.until, "expiry", info.Expiry)...)
+		post2(s, hooks.StormGuarded, info, e.until)
+	case saveFailed:
+		err := e.err
+		if unsaved, ok := err.(*NotSavedError); ok {
+			err = unsaved.Err // the line says already that it is not saved
+		}
+		s.note(slog.LevelError, "token not saved", append(generation, "err", err)...)
+		post2(s, hooks.SaveFailed, info, e.err)
+	case sessionEnded:
+		s.note(slog.LevelInfo, "session ended", "err", e.err)
+		post1(s, hooks.SessionEnded, e.err)
+	}
+}
+
+// tellRejected tells that an answer to req, which was sent with h, refused it.
+func (s *Session) tellRejected(req *http.Request, h *held) {
+	if s.hooks.log != nil || s.hooks.Rejected != nil { // thousands may be refused at once
+		method, to := req.Method, origin.Of(req.URL).String()
+		s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", to)
+		post2(s, s.hooks.Rejected, method, to)
+	}
+}
+
+// tellReplayed tells that req is sent again.
+func (s *Session) tellReplayed(req *http.Request) {
+	if s.hooks.log != nil || s.hooks.Replayed != nil {
+		method, to := req.Method, origin.Of(req.URL).String()
+		s.note(slog.LevelDebug, "request sent again", "method", method, "origin", to)
+		post2(s, s.hooks.Replayed, method, to)
+	}
+}
+
+// maxOutside is how many origins a session remembers that it has told of.
+const maxOutside = 32
+
+// outside are the origins that requests went to without a token.
+type outside struct {
+	mu   sync.Mutex // guards told
+	told []origin.Origin
+}
+
+// add reports whether o is to be told of.
+func (x *outside) add(o origin.Origin) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.told) == maxOutside || slices.ContainsFunc(x.told, o.Equal) {
+		return false
+	}
+	x.told = append(x.told, o.Clone())
+	return true
+}
+
+// tellOutside tells that a request to u goes out without a token, if that is because of its
+// origin.
+func (s *Session) tellOutside(u *url.URL) {
+	if s.hooks.log == nil && s.hooks.NotInOrigins == nil || !s.rules.Outside(u) || !s.outside.add(origin.Of(u)) {
+		return
+	}
+	o := origin.Of(u)
+	near, differs := s.rules.Near(o)
+	s.note(slog.LevelWarn, "sent without a token: not in Config.Origins", "origin", o.String(), "near", near, "differs", differs)
+	if hook := s.hooks.NotInOrigins; hook != nil {
+		s.told.Post(func() { hook(o.String(), near, differs) })
+	}
+}
+
+func post1[A any](s *Session, hook func(A), a A) {
+	if hook != nil {
+		s.told.Post(func() { hook(a) })
+	}
+}
+
+func post2[A, B any](s *Session, hook func(A, B), a A, b B) {
+	if hook != nil {
+		s.told.Post(func() { hook(a, b) })
+	}
 }

@@ -1,242 +1,56 @@
 package tokenclient_test
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"net/http"
-	"runtime"
+	"reflect"
 	"slices"
-	"sync"
+	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
-	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// hookLog writes down what the hooks of a session are told. Nothing guards it but
-// the promise that hooks are called one at a time: run it with -race.
-type hookLog struct {
-	events []string
-	infos  []tokenclient.RefreshInfo
-	inside bool
-	do     func(event string) // is called in each hook
-}
-
-func (l *hookLog) add(event string, info *tokenclient.RefreshInfo) {
-	if l.inside {
-		panic("two hooks at the same time")
+// TestJoinHooks fails when a field of Hooks is forgotten.
+func TestJoinHooks(t *testing.T) {
+	var calls []string
+	record := func(who string) *tokenclient.Hooks {
+		h := new(tokenclient.Hooks)
+		v := reflect.ValueOf(h).Elem()
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			v.Field(i).Set(reflect.MakeFunc(v.Field(i).Type(), func([]reflect.Value) []reflect.Value {
+				calls = append(calls, who+name)
+				return nil
+			}))
+		}
+		return h
 	}
-	l.inside = true
-	defer func() { l.inside = false }()
-	l.events = append(l.events, event)
-	if info != nil {
-		l.infos = append(l.infos, *info)
-	}
-	if l.do != nil {
-		l.do(event)
-	}
-}
-
-func (l *hookLog) hooks() *tokenclient.Hooks {
-	return &tokenclient.Hooks{
-		Refreshed:     func(i tokenclient.RefreshInfo) { l.add("refreshed", &i) },
-		Adopted:       func(i tokenclient.RefreshInfo) { l.add("adopted", &i) },
-		RefreshFailed: func(i tokenclient.RefreshInfo, err error) { l.add("failed: "+hookKind(err), &i) },
-		SaveFailed:    func(i tokenclient.RefreshInfo, err error) { l.add("save failed: "+hookKind(err), &i) },
-		SessionEnded:  func(err error) { l.add("ended: "+hookKind(err), nil) },
-		Replayed:      func(method, origin string) { l.add("replayed "+method+" "+origin, nil) },
+	joined := reflect.ValueOf(tokenclient.JoinHooks(nil, record("1 "), new(tokenclient.Hooks), record("2 "), record("3 "))).Elem()
+	alone := reflect.ValueOf(tokenclient.JoinHooks(new(tokenclient.Hooks), nil)).Elem()
+	for i := range joined.NumField() {
+		name := joined.Type().Field(i).Name
+		if joined.Field(i).IsNil() || !alone.Field(i).IsNil() {
+			t.Errorf("%s: nil %v, and of nothing %v", name, joined.Field(i).IsNil(), alone.Field(i).IsNil())
+			continue
+		}
+		var args []reflect.Value
+		for j := range joined.Field(i).Type().NumIn() {
+			args = append(args, reflect.Zero(joined.Field(i).Type().In(j)))
+		}
+		calls = nil
+		joined.Field(i).Call(args)
+		if want := "1 " + name + ",2 " + name + ",3 " + name; strings.Join(calls, ",") != want {
+			t.Errorf("%s calls %q", name, calls)
+		}
 	}
 }
 
-func hookKind(err error) string {
-	var te *tokenclient.TokenError
-	switch {
-	case errors.Is(err, tokenclient.ErrLoggedOut):
-		return "logged out"
-	case errors.Is(err, tokenclient.ErrLoginRequired):
-		return "login required"
-	case errors.As(err, &te):
-		return fmt.Sprint("status ", te.StatusCode)
+func TestCauseString(t *testing.T) {
+	var names []string
+	for c := range tokenclient.CauseTimer + 2 {
+		names = append(names, c.String())
 	}
-	return fmt.Sprint(err)
-}
-
-func (l *hookLog) want(t *testing.T, events ...string) {
-	t.Helper()
-	synctest.Wait()
-	if !slices.Equal(l.events, events) {
-		t.Errorf("hooks %q, want %q", l.events, events)
-	}
-	l.events = nil
-}
-
-func newHookRig(t *testing.T, o tokentest.Options, change func(*tokenclient.Config)) (*rig, *hookLog) {
-	l := new(hookLog)
-	o.InMemory = true
-	return newRig(t, &o, func(c *tokenclient.Config, _ *tokentest.Server) {
-		c.Hooks = l.hooks()
-		if change != nil {
-			change(c)
-		}
-	}), l
-}
-
-// TestHooksStory: what a program is told, in order, from login to the end.
-func TestHooksStory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, l := newHookRig(t, tokentest.Options{Latency: time.Second}, nil)
-		r.login(t)
-		r.wantGet(t, 200)
-		l.want(t) // a login is the program's own doing
-
-		r.srv.RevokeAccess("alice")
-		var wg sync.WaitGroup
-		for range 3 {
-			wg.Go(func() { r.wantGet(t, 200) })
-		}
-		wg.Wait()
-		again := "replayed GET " + r.srv.URL
-		l.want(t, "refreshed", again, again, again)
-		token, err := r.session.Peek(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := tokenclient.RefreshInfo{Generation: 2, Duration: time.Second, Waiters: 3, Expiry: token.Expiry}
-		if i := l.infos[0]; !i.Expiry.Equal(want.Expiry) || i.Generation != want.Generation || i.Duration != want.Duration || i.Waiters != want.Waiters || i.Key != "" {
-			t.Errorf("info %+v, want %+v", i, want)
-		}
-
-		time.Sleep(16 * time.Minute)
-		r.srv.FailRefresh(1, tokentest.Fault{Status: 429})
-		if _, err := r.get(t.Context()); err == nil {
-			t.Error("no error")
-		}
-		l.want(t, "failed: status 429")
-		if i := l.infos[1]; i.Generation != 2 || i.Waiters != 1 || i.Duration != time.Second {
-			t.Errorf("info %+v", i)
-		}
-		time.Sleep(time.Minute)
-		r.wantGet(t, 200)
-		l.want(t, "refreshed")
-
-		r.srv.RevokeAll("alice")
-		for range 3 {
-			_, _ = r.get(t.Context())
-		}
-		l.want(t, "failed: login required", "ended: login required")
-		r.login(t)
-		if err := r.session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.session.Logout(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		l.want(t, "ended: logged out")
-	})
-}
-
-// TestHooksAdopted: two sessions share a store. One refreshes and the other is
-// told that it took the token over.
-func TestHooksAdopted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		shared := new(store.Memory)
-		share := func(c *tokenclient.Config) { c.Store, c.Key = shared, "alice" }
-		r, l := newHookRig(t, tokentest.Options{}, share)
-		other, otherLog := newHookRig(t, tokentest.Options{}, func(c *tokenclient.Config) {
-			share(c)
-			c.Refresher, c.Origins = r.srv.OAuth2Refresher(), []string{r.srv.URL}
-		})
-		other.srv, other.client = r.srv, other.session.Wrap(r.srv.Client())
-		r.login(t)
-		other.wantGet(t, 200)
-		otherLog.want(t)
-		r.srv.RevokeAccess("alice")
-		r.wantGet(t, 200)
-		other.wantGet(t, 200)
-		l.want(t, "refreshed", "replayed GET "+r.srv.URL)
-		otherLog.want(t, "adopted", "replayed GET "+r.srv.URL)
-		if i := otherLog.infos[0]; i.Key != "alice" || i.Generation != 2 {
-			t.Errorf("info %+v", i)
-		}
-		r.wantRefreshes(t, 1)
-	})
-}
-
-// TestHooksMayCallTheSession: no lock is held, and none of these waits for ever.
-func TestHooksMayCallTheSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, l := newHookRig(t, tokentest.Options{}, nil)
-		l.do = func(event string) {
-			_, _ = r.session.Peek(t.Context())
-			_, _ = r.session.Token(t.Context())
-			if event == "refreshed" && len(l.events) == 1 {
-				if _, err := r.session.Refresh(t.Context()); err != nil {
-					t.Errorf("Refresh in a hook: %v", err)
-				}
-			}
-			if _, err := r.get(t.Context()); (err == nil) != (event != "ended: logged out") {
-				t.Errorf("a request in hook %q: %v", event, err)
-			}
-			if event == "refreshed" && len(l.events) > 1 {
-				if err := r.session.Logout(t.Context()); err != nil {
-					t.Errorf("Logout in a hook: %v", err)
-				}
-			}
-		}
-		r.login(t)
-		// The logout in the hook may come before this gets to know of its refresh.
-		if _, err := r.session.Refresh(t.Context()); err != nil && !errors.Is(err, tokenclient.ErrLoggedOut) {
-			t.Fatal(err)
-		}
-		l.want(t, "refreshed", "refreshed", "ended: logged out")
-	})
-}
-
-// TestHooksThatHang hold up nothing: requests, refreshes and Close go on. One that
-// ends its goroutine does not take the later ones with it.
-func TestHooksThatHang(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, l := newHookRig(t, tokentest.Options{}, nil)
-		release := make(chan struct{})
-		l.do = func(event string) {
-			if len(l.events) == 1 {
-				<-release
-			}
-			runtime.Goexit()
-		}
-		r.login(t)
-		for range 3 {
-			r.srv.RevokeAccess("alice")
-			r.wantGet(t, 200)
-			time.Sleep(time.Minute)
-		}
-		began := time.Now()
-		if err := r.session.Close(t.Context()); err != nil || time.Since(began) != 0 {
-			t.Errorf("Close: %v after %v", err, time.Since(began))
-		}
-		synctest.Wait()
-		if len(l.events) != 1 {
-			t.Errorf("%q while a hook hangs", l.events)
-		}
-		close(release)
-		again := "replayed GET " + r.srv.URL
-		l.want(t, "refreshed", again, "refreshed", again, "refreshed", again)
-	})
-}
-
-// TestHooksNone: nil hooks are skipped one by one.
-func TestHooksNone(t *testing.T) {
-	s := contractSession(t, func(c *tokenclient.Config) { c.Hooks = new(tokenclient.Hooks) })
-	base := &contractBase{answers: []contractAnswer{{status: 401}, {status: 200}}}
-	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, contractURL, nil)
-	if resp, err := s.Transport(base).RoundTrip(req); err != nil || resp.StatusCode != 200 {
-		t.Errorf("response %v, error %v", resp, err)
-	}
-	if err := s.Logout(t.Context()); err != nil {
-		t.Error(err)
+	want := []string{"none", "soft", "hard", "rejected", "forced", "timer", "invalid cause"}
+	if !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
 	}
 }

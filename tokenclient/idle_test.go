@@ -11,7 +11,7 @@ import (
 )
 
 // idleMost is what an idle session may take beyond the text of its token.
-const idleMost = 700
+const idleMost = 1000
 
 // idleToken makes a token whose strings are as long as those of a server that issues
 // JWTs, and nobody else's.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/turns"
 )
 
 // PoolConfig is what [NewPool] makes a [Pool] from. Store and Config are required.
@@ -102,13 +103,13 @@ type Pool struct {
 	config  func(context.Context, string) (Config, error)
 	maxIdle int
 	period  time.Duration // of tick
-	lines   *lines
+	lines   *turns.Lines[origin.Origin, *Session]
 
 	// lifetime is the context of what the pool does by itself.
 	lifetime context.Context
 	end      context.CancelFunc
 
-	entries *table        // written with mu held
+	entries sync.Map      // of *entry by key; written with mu held
 	tick    atomic.Uint32 // odd; goes up by two every period
 
 	loaded, evicted atomic.Uint64
@@ -144,10 +145,9 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		config:  c.Config,
 		maxIdle: defaultMaxIdle,
 		period:  defaultIdleFor / idleTicks,
-		entries: newTable(),
 		loads:   make(map[string]*load),
 	}
-	p.lines = &lines{pool: p, max: defaultMaxRefreshes, lines: make(map[origin.Origin]*line)}
+	most := defaultMaxRefreshes
 	if c.MaxIdle > 0 {
 		p.maxIdle = c.MaxIdle
 	}
@@ -155,8 +155,9 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		p.period = max(c.IdleFor/idleTicks, time.Millisecond)
 	}
 	if c.MaxRefreshes > 0 {
-		p.lines.max = c.MaxRefreshes
+		most = c.MaxRefreshes
 	}
+	p.lines = turns.New[origin.Origin, *Session](most)
 	p.tick.Store(1)
 	p.lifetime, p.end = context.WithCancel(context.WithValue(context.Background(), insidePool{p}, true))
 	return p, nil
@@ -209,10 +210,17 @@ func (p *Pool) sessionFor(ctx context.Context) (*Session, error) {
 
 // find returns the session of key if it is loaded.
 func (p *Pool) find(key string) *Session {
-	if e := p.entries.load(key); e != nil {
+	if e := p.entry(key); e != nil {
 		return p.use(e)
 	}
 	return nil
+}
+
+// entry returns what is known of key, nil if that is nothing.
+func (p *Pool) entry(key string) *entry {
+	e, _ := p.entries.Load(key)
+	known, _ := e.(*entry)
+	return known
 }
 
 // Transport returns a RoundTripper whose requests carry the token of the user whose
@@ -255,18 +263,19 @@ func (p *Pool) Logout(ctx context.Context, key string) error {
 // be missing.
 func (p *Pool) Sessions() iter.Seq2[string, *Session] {
 	return func(yield func(string, *Session) bool) {
-		for _, e := range p.all() {
-			if s := e.session.Load(); s != nil && s.held.Load().usable() && !yield(e.key, s) {
+		for e := range p.all() {
+			if s := e.session.Load(); s != nil && s.holds().usable() && !yield(e.key, s) {
 				return
 			}
 		}
 	}
 }
 
-func (p *Pool) all() []*entry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.entries.all()
+// all iterates over what is known, without a lock.
+func (p *Pool) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		p.entries.Range(func(_, e any) bool { return yield(e.(*entry)) })
+	}
 }
 
 // PoolStats are counts of a [Pool] at one moment.
@@ -282,68 +291,9 @@ type PoolStats struct {
 // Stats returns the counts of this moment. It is cheap.
 func (p *Pool) Stats() PoolStats {
 	s := PoolStats{Loads: p.loaded.Load(), Evicted: p.evicted.Load()}
-	s.Refreshing, s.Waiting = p.lines.count()
+	s.Refreshing, s.Waiting = p.lines.Count()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.Live, s.Empty = p.live.len, p.empty.len
 	return s
-}
-
-// closers is how many sessions Close closes at a time: some may have to write to
-// the Store.
-const closers = 32
-
-// Close closes all sessions, those included that somebody still holds, as
-// [Session.Close] does: it waits for refreshes under way and for their results to be
-// saved. Refreshes in line are not begun any more. Requests and calls fail with
-// ErrClosed from then on.
-//
-// The error joins those of the sessions, and is ctx's too if that ends first. Close
-// may be called again, and does again what is left to do.
-func (p *Pool) Close(ctx context.Context) error {
-	p.mu.Lock()
-	p.closed = true
-	if p.sweeping {
-		p.sweeper.Stop()
-	}
-	var loads []*load
-	for _, l := range p.loads {
-		loads = append(loads, l)
-	}
-	p.mu.Unlock()
-	p.end()
-	p.lines.close()
-
-	var errs []error
-	for _, l := range loads {
-		select {
-		case <-l.done:
-		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("tokenclient: Close did not wait for PoolConfig.Config of key %q: %w", l.key, ctx.Err()))
-		}
-	}
-	var (
-		running sync.WaitGroup
-		free    = make(chan struct{}, closers)
-		mu      sync.Mutex // guards errs from here on
-	)
-	for _, e := range p.all() {
-		s := p.leave(e)
-		if s == nil {
-			continue
-		}
-		free <- struct{}{} // every Close ends
-		running.Go(func() {
-			defer func() { <-free }()
-			if err := s.Close(ctx); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-				return
-			}
-			p.drop(e)
-		})
-	}
-	running.Wait()
-	return errors.Join(errs...)
 }

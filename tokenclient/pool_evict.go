@@ -22,8 +22,6 @@ const (
 // leads to it; when nobody does, the garbage collector removes both.
 type entry struct {
 	key     string
-	hash    uint64                  // of key; written by table, as chain is
-	chain   atomic.Pointer[entry]   // the next in the same slot
 	used    atomic.Uint32           // Pool.tick at the last use; less one if the hand has come by since
 	empty   atomic.Bool             // ring is Pool.empty; written with Pool.mu held, as session is
 	session atomic.Pointer[Session] // nil: evicted
@@ -43,27 +41,31 @@ func (p *Pool) use(e *entry) *Session {
 	s := e.session.Load()
 	if tick := p.tick.Load(); s != nil && e.used.Load() != tick {
 		e.used.Store(tick)
-		if e.empty.Load() && s.held.Load().usable() {
-			p.loggedIn(e)
+		if e.empty.Load() && s.holds().usable() {
+			p.changed(s)
 		}
 	}
 	return s
 }
 
-// loggedIn moves e, whose session has got a token, to those that have one.
-func (p *Pool) loggedIn(e *entry) {
+// changed is that of a [host]. Who has got a token moves to those that have one. A session
+// that was evicted, and that somebody holds, is taken back: after a logout it alone may
+// know of that. And who comes after the end of a session gets one that works; but Close
+// still needs those that it could not close.
+func (p *Pool) changed(s *Session) {
+	open := s.isOpen()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.ring == &p.empty {
+	e := p.entry(s.key)
+	switch {
+	case p.closed, e == nil, e.session.Load() != s && e.held.Value() != s:
+	case !open:
+		p.dropLocked(e)
+	case e.session.Load() == nil:
+		p.takeBackLocked(e, s)
+	case e.ring == &p.empty && s.holds().usable():
 		p.empty.remove(e)
 		p.keepLocked(e)
-	}
-}
-
-// sessionLoggedIn is loggedIn for SetToken, whether or not it succeeded.
-func (p *Pool) sessionLoggedIn(s *Session) {
-	if e := p.entries.load(s.key); e != nil && e.session.Load() == s {
-		p.loggedIn(e)
 	}
 }
 
@@ -104,7 +106,7 @@ func (r *ring) remove(e *entry) {
 // without a token have a ring of their own, lest strangers push out users.
 func (p *Pool) keepLocked(e *entry) {
 	e.used.Store(p.tick.Load() - 1) // one use is no reason to stay
-	if s := e.session.Load(); s != nil && s.held.Load().usable() {
+	if s := e.session.Load(); s != nil && s.holds().usable() {
 		p.makeRoomLocked(&p.live, p.maxIdle-1)
 		e.empty.Store(false)
 		p.live.push(e)
@@ -151,7 +153,7 @@ func (p *Pool) passLocked(e *entry) (stays bool) {
 	r := e.ring
 	if s := e.session.Load(); s != nil {
 		stays = s.busy()
-		if s.held.Load().usable() {
+		if s.holds().usable() {
 			stays = stays || r == &p.empty // it has got a token meanwhile
 			r = &p.live
 			e.empty.Store(false)
@@ -167,7 +169,7 @@ func (p *Pool) evictLocked(e *entry) {
 	e.ring.remove(e)
 	s := e.session.Load()
 	if s == nil {
-		p.entries.remove(e)
+		p.removeLocked(e)
 		return
 	}
 	e.held = weak.Make(s)
@@ -176,11 +178,14 @@ func (p *Pool) evictLocked(e *entry) {
 	p.evicted.Add(1)
 }
 
+// removeLocked removes e, unless another one has its place.
+func (p *Pool) removeLocked(e *entry) { p.entries.CompareAndDelete(e.key, e) }
+
 // forgotten removes what is left of e, whose evicted session nobody holds any more.
 func (p *Pool) forgotten(e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.entries.remove(e)
+	p.removeLocked(e)
 }
 
 // sweep evicts what was not used for idleTicks, and what is too much. It runs every period while there is
@@ -232,65 +237,9 @@ func (p *Pool) sweepSome(r *ring, left int, tick uint32) int {
 	return left
 }
 
-// leave returns e's session for Close, nil if there is none any more.
-func (p *Pool) leave(e *entry) *Session {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s := e.session.Load(); s != nil {
-		return s
-	}
-	return e.held.Value()
-}
-
-// drop removes e, whose session is closed.
-func (p *Pool) drop(e *entry) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.dropLocked(e)
-}
-
-func (p *Pool) dropLocked(e *entry) {
-	if e.ring != nil {
-		e.ring.remove(e)
-	}
-	p.entries.remove(e)
-}
-
-// sessionClosed lets go of a session that somebody closed, so that who comes next
-// gets one that works. Close itself still needs those that it could not close.
-func (p *Pool) sessionClosed(s *Session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.entries.load(s.key)
-	if e != nil && !p.closed && (e.session.Load() == s || e.held.Value() == s) {
-		p.dropLocked(e)
-	}
-}
-
-// keep takes s back if it was evicted and somebody still held it.
-func (p *Pool) keep(s *Session) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.entries.load(s.key)
-	if !p.closed && e != nil && e.session.Load() == nil && e.held.Value() == s {
-		p.takeBackLocked(e, s)
-	}
-}
-
 // takeBackLocked keeps e's session again, which was evicted.
 func (p *Pool) takeBackLocked(e *entry, s *Session) {
 	e.forget.Stop()
 	e.session.Store(s)
 	p.keepLocked(e)
-}
-
-// busy reports whether s has something to do, or knows something that would be lost
-// with it: the token endpoint, too, is not to be asked earlier for that.
-func (s *Session) busy() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now, trouble := time.Now().Round(0), s.trouble.now()
-	return s.running > 0 || s.waiting.Load() > 0 || s.early.Load() || s.control != nil ||
-		len(s.unsaved) > 0 || s.renewals != nil && s.renewals.due || trouble.left.unstored ||
-		trouble.backoff.Pending(now) != nil || s.storm != nil && s.storm.Shut(now)
 }

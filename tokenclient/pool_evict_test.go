@@ -437,3 +437,22 @@ func TestPoolKeepsLogout(t *testing.T) {
 		t.Errorf("a request with the token of a user who was logged out: %v", err)
 	}
 }
+
+// TestPoolLoginTakenBack: a session that was forgotten while somebody held it is kept
+// again when its user logs in.
+func TestPoolLoginTakenBack(t *testing.T) {
+	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 1}, noRefresh)
+	alice := get(t, p, "alice")
+	get(t, p, "bob")
+	if err := alice.SetToken(t.Context(), everybody("alice")); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); s.Live != 1 || s.Evicted != 2 {
+		t.Errorf("%+v, want alice in the place of bob", s)
+	}
+	for key, s := range p.Sessions() {
+		if key != "alice" || s != alice {
+			t.Errorf("%s is kept", key)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package tokenclient_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,6 +22,99 @@ func keepAllFresh(t *testing.T, p *tokenclient.Pool, d time.Duration) {
 		t.Errorf("KeepFresh: %v", err)
 	}
 	synctest.Wait()
+}
+
+// TestPoolKeepFresh: idle users are left out if that is asked for, a token that cannot
+// be refreshed is tried again, and a heartbeat is kept.
+func TestPoolKeepFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		times := map[string]int{}
+		refresh := tokenclient.RefresherFunc(func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			times[userOf(old)]++
+			if userOf(old) == "unlucky" && times["unlucky"] == 1 {
+				return nil, &tokenclient.TokenError{StatusCode: 503, Err: errors.New("busy")}
+			}
+			return fresh(old), nil
+		})
+		p := newPool(t, tokenclient.PoolConfig{
+			Store: &poolStore{known: everybody}, IdleFor: 24 * time.Hour,
+			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
+				c := tokenclient.Config{Refresher: refresh, Origins: []string{fakeAPI}}
+				switch key {
+				case "alive":
+					c.Heartbeat = 10 * time.Minute
+				case "sliding":
+					c.Refresher, c.Renewed = nil, tokenclient.RenewedHeader("X-Token")
+				}
+				return c, nil
+			},
+		}, nil)
+		for _, key := range []string{"idle", "unlucky", "alive", "sliding"} {
+			get(t, p, key)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.KeepFresh(ctx, 0) }()
+		time.Sleep(59 * time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if times["idle"] != 1 || times["unlucky"] < 2 || times["alive"] != 5 || times["sliding"] != 0 {
+			t.Errorf("refreshes: %v", times)
+		}
+
+		clear(times)
+		ctx, cancel = context.WithTimeout(t.Context(), 9*time.Hour)
+		defer cancel()
+		go func() {
+			for range 9 {
+				get(t, p, "unlucky")
+				time.Sleep(time.Hour)
+			}
+		}()
+		time.Sleep(6 * time.Hour)
+		go func() { done <- p.KeepFresh(ctx, 3*time.Hour) }()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if times["idle"] != 0 || times["unlucky"] < 2 {
+			t.Errorf("refreshes of those used lately: %v", times)
+		}
+		if err := p.KeepFresh(t.Context(), -1); err == nil {
+			t.Error("a negative time is no error")
+		}
+	})
+}
+
+// TestPoolKeepFreshShort: tokens that live for seconds are kept fresh as well.
+func TestPoolKeepFreshShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		short := func(key string) *tokenclient.Token { return pair("access", "refresh-"+key, 20*time.Second) }
+		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: short}},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				return short(userOf(old)), nil
+			})
+		s := get(t, p, "alice")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.KeepFresh(ctx, 0) }()
+		for range 300 {
+			time.Sleep(time.Second)
+			if token, err := s.Peek(t.Context()); err != nil || time.Until(token.Expiry) <= 0 {
+				t.Fatalf("%v, error %v", token, err)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestPoolKeepFreshOutage: an answer that is lost leaves the refresh token announced,

@@ -133,7 +133,7 @@ func (p *Pool) settingsOf(c *Config) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	set.pool = p
+	set.host = p
 	last := &alikeSettings{*c, set}
 	last.config.Key, last.config.Origins = "", slices.Clone(c.Origins) // the latter is the program's
 	p.settings.Store(last)
@@ -143,7 +143,7 @@ func (p *Pool) settingsOf(c *Config) (*settings, error) {
 // rememberedLocked returns what is known of a key that find did not find: a session
 // that somebody else still holds, or why there is none.
 func (p *Pool) rememberedLocked(key string) (*Session, error) {
-	e := p.entries.load(key)
+	e := p.entry(key)
 	if e == nil {
 		return nil, nil
 	}
@@ -176,8 +176,9 @@ func (p *Pool) rememberLocked(key string, s *Session, err error) {
 	if s != nil {
 		e.session.Store(s)
 	}
-	if old := p.entries.store(e); old != nil && old.ring != nil {
+	if old := p.entry(key); old != nil && old.ring != nil {
 		old.ring.remove(old)
 	}
+	p.entries.Store(key, e)
 	p.keepLocked(e)
 }

@@ -55,69 +55,50 @@ func wantEven(t *testing.T, most int, mean float64) {
 	}
 }
 
-// TestPoolPace: the tokens of 100,000 users expire in the same minute, and the token
-// endpoint sees an even rate: the busiest second at most 1.5 times the mean. Each
-// user's token is refreshed once, and no request fails or waits.
+// TestPoolPace: the tokens of all users expire in the same minute, and the token endpoint
+// sees an even rate: the busiest second at most 1.5 times the mean. Each user's token is
+// refreshed once, and no request fails or waits.
 func TestPoolPace(t *testing.T) {
 	users := 100_000
 	if testing.Short() || raceEnabled {
 		users /= 5
 	}
-	const requestEvery = 30 * time.Second
-	for _, c := range []struct {
-		name     string
-		within   time.Duration // all tokens expire
-		keep     bool          // by KeepFresh; else by requests
-		lifetime time.Duration
-		fewer    int // of the users
-	}{
-		{"KeepFresh", time.Minute, true, time.Hour, 1},
-		{"KeepFresh, at the same instant", 0, true, time.Hour, 2},
-		{"KeepFresh, ten minutes", time.Minute, true, 10 * time.Minute, 2},
-		{"requests", time.Minute, false, time.Hour, 1},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			n := users / c.fewer
+	const lifetime = time.Hour
+	for name, keep := range map[string]bool{"by KeepFresh": true, "by requests": false} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				seconds := newSeconds()
 				issued := time.Now()
 				store := &poolStore{known: func(key string) *tokenclient.Token {
 					t := pair("access-"+key, "refresh-"+key, 0)
 					t.Issued = issued
-					t.Expiry = issued.Add(c.lifetime + time.Duration(rand.Float64()*float64(c.within)))
+					t.Expiry = issued.Add(lifetime + rand.N(time.Minute))
 					return t
 				}}
-				p := newPool(t, tokenclient.PoolConfig{Store: store, MaxIdle: n, IdleFor: 24 * time.Hour},
+				p := newPool(t, tokenclient.PoolConfig{Store: store, MaxIdle: users, IdleFor: 24 * time.Hour},
 					func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 						user := strings.TrimPrefix(old.RefreshToken, "refresh-")
 						seconds.count(user)
 						time.Sleep(30 * time.Millisecond)
 						return pair("access2-"+user, "refresh-"+user, 24*time.Hour), nil
 					})
-				for i := range n {
+				for i := range users {
 					if _, err := p.Session(t.Context(), poolUser(i)); err != nil {
 						t.Fatal(err)
 					}
 				}
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				if c.keep {
-					go func() {
-						if err := p.KeepFresh(ctx, 0); err != nil {
-							t.Error(err)
-						}
-					}()
-					time.Sleep(c.lifetime + 2*time.Minute)
+				if keep {
+					keepAllFresh(t, p, lifetime+2*time.Minute)
 				} else {
-					time.Sleep(c.lifetime - 10*time.Minute)
-					requests(t, p, n, requestEvery, 12*time.Minute)
+					time.Sleep(lifetime - 10*time.Minute)
+					requests(t, p, users, 30*time.Second, 12*time.Minute)
 				}
 				synctest.Wait()
 				most, mean, in := seconds.spread()
-				t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", n, mean, in, most, float64(most)/mean)
+				t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", users, mean, in, most, float64(most)/mean)
 				wantEven(t, most, mean)
-				if len(seconds.users) != n {
-					t.Errorf("%d of %d users were refreshed", len(seconds.users), n)
+				if len(seconds.users) != users {
+					t.Errorf("%d of %d users were refreshed", len(seconds.users), users)
 				}
 				for user, times := range seconds.users {
 					if times != 1 {
@@ -136,16 +117,17 @@ func TestPoolPace(t *testing.T) {
 // that none fails or waits.
 func requests(t *testing.T, p *tokenclient.Pool, n int, every, long time.Duration) {
 	t.Helper()
-	now := make([][]int, every/time.Second) // users by the second in which they send
+	const tick = 100 * time.Millisecond
+	now := make([][]int, every/tick) // users by the tick in which they send
 	for i := range n {
 		s := rand.IntN(len(now))
 		now[s] = append(now[s], i)
 	}
 	rt := p.Transport(roundTrip(ownAPI))
 	began := time.Now()
-	for tick := 0; time.Since(began) < long; tick++ {
+	for n := 0; time.Since(began) < long; n++ {
 		sent := time.Now()
-		for _, i := range now[tick%len(now)] {
+		for _, i := range now[n%len(now)] {
 			req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), poolUser(i)), http.MethodGet, fakeAPI, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -157,45 +139,6 @@ func requests(t *testing.T, p *tokenclient.Pool, n int, every, long time.Duratio
 		if waited := time.Since(sent); waited > 0 {
 			t.Fatalf("a request waited %v", waited)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(tick)
 	}
-}
-
-// TestPoolPaceOneHurries: one user whose token lives for 20 s goes first, and makes
-// nobody else hurry.
-func TestPoolPaceOneHurries(t *testing.T) {
-	if raceEnabled {
-		t.Skip("an hour of a look at everybody each second takes the race detector a minute; TestPoolPace takes the same way")
-	}
-	const n = 20_000 // with fewer, chance alone makes a second busy
-	synctest.Test(t, func(t *testing.T) {
-		seconds := newSeconds()
-		issued := time.Now()
-		st := &poolStore{known: func(key string) *tokenclient.Token {
-			t := pair("access-"+key, "refresh-"+key, 0)
-			t.Issued = issued
-			t.Expiry = issued.Add(time.Hour + rand.N(time.Minute))
-			if key == "hasty" {
-				t.Expiry = issued.Add(20 * time.Second)
-			}
-			return t
-		}}
-		p := newPool(t, tokenclient.PoolConfig{Store: st, MaxIdle: n + 1, IdleFor: 24 * time.Hour},
-			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-				time.Sleep(30 * time.Millisecond)
-				if userOf(old) == "hasty" {
-					return pair("again", old.RefreshToken, 20*time.Second), nil
-				}
-				seconds.count(userOf(old))
-				return pair("access2-"+userOf(old), old.RefreshToken, 24*time.Hour), nil
-			})
-		for i := range n {
-			get(t, p, poolUser(i))
-		}
-		get(t, p, "hasty")
-		keepAllFresh(t, p, time.Hour+2*time.Minute)
-		most, mean, in := seconds.spread()
-		t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", n, mean, in, most, float64(most)/mean)
-		wantEven(t, most, mean)
-	})
 }

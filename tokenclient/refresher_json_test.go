@@ -3,11 +3,13 @@ package tokenclient_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -120,6 +122,46 @@ func TestJSONTerminal(t *testing.T) {
 			if got := errors.Is(err, tokenclient.ErrLoginRequired); got != (verdict && c.asked) {
 				t.Errorf("%d: verdict %v gave %v", c.status, verdict, err)
 			}
+		}
+	}
+}
+
+// TestJSONRefresherAttacher: the access token goes on the header, beside or in the
+// place of the refresh token.
+func TestJSONRefresherAttacher(t *testing.T) {
+	for name, tc := range map[string]struct {
+		old    *tokenclient.Token
+		change func(*tokenclient.JSONRefresher)
+		body   string
+		header string
+	}{
+		"both":                {sessiontest.Pair("A", "R", 0), nil, `{"refresh_token":"R"}`, "A"},
+		"access token alone":  {sessiontest.Pair("A", "", 0), nil, `{}`, "A"},
+		"twice":               {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.SendAccessToken = true }, `{"access_token":"A"}`, "A"},
+		"refresh token alone": {sessiontest.Pair("", "R", 0), nil, `{"refresh_token":"R"}`, ""},
+		"timestamp": {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) {
+			r.Attacher = stamped{r.Attacher}
+		}, `{}`, "A"},
+	} {
+		var header http.Header
+		r, body := jsonBody(t, func(w http.ResponseWriter, req *http.Request) {
+			header = req.Header
+			fmt.Fprint(w, `{"access_token":"B"}`)
+		})
+		r.Attacher = tokenclient.HeaderAttacher("X-Auth-Token")
+		if tc.change != nil {
+			tc.change(r)
+		}
+		got, err := r.Refresh(t.Context(), tc.old)
+		if err != nil || got.AccessToken != "B" {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if *body != tc.body || header.Get("X-Auth-Token") != tc.header {
+			t.Errorf("%s: sent %s and %q", name, *body, header.Get("X-Auth-Token"))
+		}
+		if (name == "timestamp") != (header.Get("X-Timestamp") != "") || header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %v", name, header)
 		}
 	}
 }

@@ -22,11 +22,6 @@ const (
 
 var plantedToken = &tokenclient.Token{AccessToken: plantedAccess, RefreshToken: plantedRefresh}
 
-// roundTripper is a function as an http.RoundTripper.
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
 // tokenEndpoint starts a server for the life of the test and counts its requests.
 func tokenEndpoint(t *testing.T, h http.HandlerFunc) (srv *httptest.Server, calls *atomic.Int32) {
 	t.Helper()

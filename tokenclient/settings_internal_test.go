@@ -38,7 +38,7 @@ func TestConfigsAlike(t *testing.T) {
 		name := fields.Field(i).Name
 		c := same
 		if name == "Store" || name == "Key" {
-			c.Store, c.Key = new(soloStore), "key"
+			c.Store, c.Key = new(ownStore), "key"
 			if !same.alike(&c) {
 				t.Errorf("settings differ by the %s", name)
 			}
@@ -55,7 +55,11 @@ func TestConfigsAlike(t *testing.T) {
 		}
 	}
 	f := RefresherFunc(func(context.Context, *Token) (*Token, error) { return nil, nil })
-	for _, c := range []Config{{Refresher: f}, {Attacher: TimestampAttacher{Value: time.Time.String}}} {
+	wraps := struct {
+		Attacher
+		now func() time.Time
+	}{Bearer{}, time.Now}
+	for _, c := range []Config{{Refresher: f}, {Attacher: wraps}} {
 		if c.alike(&c) {
 			t.Error("what cannot be compared is taken to be the same")
 		}

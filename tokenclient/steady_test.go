@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -35,20 +36,18 @@ func TestSteady(t *testing.T) {
 		{"soft window", 0, false},
 		{"no soft window", -1, true},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				quiet, expiry, refreshes := steadyRequests(t, tc.refreshBefore)
-				t.Logf("%d refreshes of %v each, requests by how long they took:\n%s",
-					refreshes, steadyEndpoint, histogram(quiet, expiry))
-				if refreshes < 5 || len(expiry) < refreshes {
-					t.Fatalf("%d refreshes, and %d requests while they ran: that is no measurement", refreshes, len(expiry))
-				}
-				median := slices.Sorted(slices.Values(slices.Concat(quiet, expiry)))[(len(quiet)+len(expiry))/2]
-				slowest := slices.Max(expiry)
-				if waits := slowest-median >= steadyEndpoint; waits != tc.waits {
-					t.Errorf("the slowest request at an expiry took %v, the median one %v", slowest, median)
-				}
-			})
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			quiet, expiry, refreshes := steadyRequests(t, tc.refreshBefore)
+			t.Logf("%d refreshes of %v each, requests by how long they took:\n%s",
+				refreshes, steadyEndpoint, histogram(quiet, expiry))
+			if refreshes < 5 || len(expiry) < refreshes {
+				t.Fatalf("%d refreshes, and %d requests while they ran: that is no measurement", refreshes, len(expiry))
+			}
+			median := slices.Sorted(slices.Values(slices.Concat(quiet, expiry)))[(len(quiet)+len(expiry))/2]
+			slowest := slices.Max(expiry)
+			if waits := slowest-median >= steadyEndpoint; waits != tc.waits {
+				t.Errorf("the slowest request at an expiry took %v, the median one %v", slowest, median)
+			}
 		})
 	}
 }
@@ -64,21 +63,21 @@ func steadyRequests(t *testing.T, refreshBefore time.Duration) (quiet, expiry []
 	var mu sync.Mutex
 	var requests []request
 	var flights []tokenclient.RefreshInfo
-	r := newRig(t, &tokentest.Options{InMemory: true, AccessLifetime: steadyLifetime, Latency: steadyEndpoint},
+	r := sessiontest.New(t, &tokentest.Options{InMemory: true, AccessLifetime: steadyLifetime, Latency: steadyEndpoint},
 		func(c *tokenclient.Config, _ *tokentest.Server) {
 			c.RefreshBefore = refreshBefore
 			c.Hooks = &tokenclient.Hooks{Refreshed: func(i tokenclient.RefreshInfo) { flights = append(flights, i) }}
 		})
-	base := r.client.Transport.(*tokenclient.Transport)
+	base := r.Client.Transport.(*tokenclient.Transport)
 	network := base.Base
-	base.Base = roundTrip(func(req *http.Request) (*http.Response, error) {
+	base.Base = sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		time.Sleep(steadyAPI)
 		return network.RoundTrip(req)
 	})
-	r.login(t)
+	r.Login(t)
 	ctx, cancel := context.WithTimeout(t.Context(), steadyTime)
 	defer cancel()
-	crowd(50, func() {
+	sessiontest.Crowd(50, func() {
 		for {
 			select {
 			case <-time.After(rand.N(8 * time.Second)):
@@ -86,7 +85,7 @@ func steadyRequests(t *testing.T, refreshBefore time.Duration) (quiet, expiry []
 				return
 			}
 			began := time.Now()
-			if status, err := r.get(t.Context()); err != nil || status != 200 {
+			if status, err := r.Get(t.Context()); err != nil || status != 200 {
 				t.Errorf("status %d, error %v", status, err)
 			}
 			mu.Lock()
@@ -95,7 +94,7 @@ func steadyRequests(t *testing.T, refreshBefore time.Duration) (quiet, expiry []
 		}
 	})
 	synctest.Wait()
-	if c := r.srv.Counters(); c.Refreshes != len(flights) || refreshBefore >= 0 && c.Unauthorized != 0 {
+	if c := r.Server.Counters(); c.Refreshes != len(flights) || refreshBefore >= 0 && c.Unauthorized != 0 {
 		t.Errorf("the server counted %d refreshes, the hooks %d; %d requests were refused", c.Refreshes, len(flights), c.Unauthorized)
 	}
 	for _, q := range requests {

@@ -2,10 +2,6 @@ package tokenclient_test
 
 import (
 	"encoding/json"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,66 +10,6 @@ import (
 )
 
 var parseSent = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
-// TestParseTokenRealServers reads answers as real servers send them.
-func TestParseTokenRealServers(t *testing.T) {
-	files, err := filepath.Glob("testdata/token_responses/*.json")
-	if err != nil || len(files) < 10 {
-		t.Fatalf("%d token responses (%v), want at least 10", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
-			raw, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var c struct {
-				Sent     time.Time
-				Fields   *tokenclient.JSONFields
-				Response json.RawMessage
-				Want     struct {
-					ExpiresAfter        int    `json:"expires_after"`
-					RefreshExpiresAfter int    `json:"refresh_expires_after"`
-					TokenType           string `json:"token_type"`
-					Scope               string
-					Refresh             bool
-					Extra               []string
-				}
-			}
-			if err := json.Unmarshal(raw, &c); err != nil {
-				t.Fatal(err)
-			}
-			tok, err := tokenclient.ParseToken(c.Response, c.Sent, c.Fields)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkLifetime(t, "Expiry", tok.Expiry, c.Sent, c.Want.ExpiresAfter)
-			checkLifetime(t, "RefreshExpiry", tok.RefreshExpiry, c.Sent, c.Want.RefreshExpiresAfter)
-			if !tok.Issued.Equal(c.Sent) {
-				t.Errorf("Issued = %v, want %v", tok.Issued, c.Sent)
-			}
-			if tok.TokenType != c.Want.TokenType || tok.Scope != c.Want.Scope {
-				t.Errorf("type and scope = %q, %q, want %q, %q", tok.TokenType, tok.Scope, c.Want.TokenType, c.Want.Scope)
-			}
-			if (tok.RefreshToken != "") != c.Want.Refresh {
-				t.Errorf("has refresh token: %v, want %v", tok.RefreshToken != "", c.Want.Refresh)
-			}
-			slices.Sort(c.Want.Extra)
-			if got := slices.Sorted(maps.Keys(tok.Extra)); !slices.Equal(got, c.Want.Extra) {
-				t.Errorf("Extra has %q, want %q", got, c.Want.Extra)
-			}
-			left, err := json.Marshal(tok.Extra)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, secret := range []string{tok.AccessToken, tok.RefreshToken} {
-				if secret != "" && strings.Contains(string(left), secret) {
-					t.Error("a token is in Extra as well")
-				}
-			}
-		})
-	}
-}
 
 func TestParseTokenRefuses(t *testing.T) {
 	const planted = "planted-secret-token"
@@ -133,7 +69,7 @@ func TestParseTokenTolerates(t *testing.T) {
 		{"type with a line break", `{"access_token":"a","token_type":"Bearer\r\nX: y"}`},
 		{"type with a space", `{"access_token":"a","token_type":"Bearer x"}`},
 		{"type is a number", `{"access_token":"a","token_type":1}`},
-		{"exactly 1 MiB", `{"access_token":"a"}` + strings.Repeat(" ", maxAnswer-len(`{"access_token":"a"}`))},
+		{"exactly 1 MiB", `{"access_token":"a"}` + strings.Repeat(" ", 1<<20-len(`{"access_token":"a"}`))},
 	} {
 		tok, err := tokenclient.ParseToken([]byte(c.body), parseSent, nil)
 		if err != nil {

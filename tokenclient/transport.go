@@ -3,8 +3,8 @@ package tokenclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
@@ -118,15 +118,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !attach {
 		return t.base().RoundTrip(req)
 	}
-	h := s.held.Load()
-	if s.calmAbout(h) == nil {
-		if h, err = s.current(req.Context()); err != nil {
-			return nil, refuse(req, err)
-		}
+	h, err := s.current(req.Context())
+	if err != nil {
+		return nil, refuse(req, err)
 	}
 	body, sent := replay.New(req, t.replayOptions()), s.sendTime()
 	resp, err := t.send(req, s, h, body)
-	if err != nil || !s.rejected(resp) {
+	if err != nil || !s.refusedBy(resp) {
 		body.HandOver()
 		s.renewedBy(resp, h, sent)
 		return resp, err
@@ -154,7 +152,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 		body.HandOver()
 		return resp, nil
 	}
-	if _, ok := s.mayRenew(h, req.URL); !ok {
+	if !s.refused(h, req.URL).again {
 		body.HandOver()
 		return resp, nil
 	}
@@ -174,7 +172,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	} else {
 		discard(resp.Body)
 	}
-	h, err := s.renewed(req.Context(), h)
+	h, err := s.insteadOf(req.Context(), h)
 	if err != nil {
 		again.Close()
 		return nil, err
@@ -183,8 +181,8 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	sent := s.sendTime()
 	resp, err = t.send(req, s, h, again)
 	if err == nil {
-		refused := s.rejected(resp)
-		s.judge(h, refused)
+		refused := s.refusedBy(resp)
+		s.replayed(h, refused)
 		if refused {
 			s.tellRejected(req, h)
 		} else {
@@ -201,7 +199,7 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Bod
 	ctx := body.Context(req.Context())
 	if ready := h.value[0] != ""; ready {
 		r = req.WithContext(ctx)
-		r.Header = s.headerWith(req.Header, h)
+		r.Header = withHeader(req.Header, s.header, h.value[:])
 		body.Attach(r)
 	} else if r, err = s.attached(ctx, req, h, body); err != nil {
 		return nil, refuse(r, err)
@@ -297,26 +295,55 @@ func discard(body io.ReadCloser) {
 	_ = body.Close()
 }
 
-// tellRejected tells that an answer to req, which was sent with h, refused it.
-func (s *Session) tellRejected(req *http.Request, h *held) {
-	if s.hooks.log == nil && s.hooks.Rejected == nil {
-		return // thousands may be refused at once
+// mayAttach reports whether req gets the token of s. It is an error for a token to be
+// wanted where somebody else could read it.
+func (t *Transport) mayAttach(s *Session, req *http.Request) (bool, error) {
+	if withoutToken(req.Context()) {
+		return false, nil
 	}
-	method, to := req.Method, origin.Of(req.URL).String()
-	s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", to)
-	if s.hooks.Rejected != nil {
-		s.events.Post(func() { s.hooks.Rejected(method, to) })
+	attach, err := s.rules.Judge(req, s.header)
+	switch {
+	case attach:
+		err = s.rules.JudgeProxy(req, t.base())
+	case err == nil:
+		s.tellOutside(req.URL)
 	}
+	if err != nil {
+		return false, fmt.Errorf("tokenclient: %w", err)
+	}
+	return attach, nil
 }
 
-// tellReplayed tells that req is sent again.
-func (s *Session) tellReplayed(req *http.Request) {
-	if s.hooks.log == nil && s.hooks.Replayed == nil {
-		return
+// newRules makes what c says about where the token may go.
+func newRules(c *Config) (origin.Rules, error) {
+	rules, err := origin.New(origin.Settings{
+		Origins: c.Origins, Hosts: c.Hosts, AnyOrigin: c.AnyOrigin, InsecureHTTP: c.InsecureHTTP,
+		Endpoints: endpointsOf(c.Refresher),
+	})
+	if err != nil {
+		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)
 	}
-	method, to := req.Method, origin.Of(req.URL).String()
-	s.note(slog.LevelDebug, "request sent again", "method", method, "origin", to)
-	if s.hooks.Replayed != nil {
-		s.events.Post(func() { s.hooks.Replayed(method, to) })
-	}
+	return rules, nil
 }
+
+// endpointsOf returns what r posts to, as far as that is known.
+func endpointsOf(r Refresher) []string {
+	switch r := r.(type) {
+	case *OAuth2Refresher:
+		return []string{r.TokenURL, r.RevocationURL}
+	case *JSONRefresher:
+		return []string{r.URL}
+	}
+	return nil
+}
+
+type withoutTokenKey struct{}
+
+// WithoutToken returns a context whose requests a [Transport] sends as they are,
+// without a token and without looking at the answer: for login, public pages and
+// other people's servers. It holds for the redirects of such a request too.
+func WithoutToken(ctx context.Context) context.Context {
+	return context.WithValue(ctx, withoutTokenKey{}, true)
+}
+
+func withoutToken(ctx context.Context) bool { return ctx.Value(withoutTokenKey{}) != nil }

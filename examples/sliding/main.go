@@ -16,6 +16,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -62,13 +63,19 @@ func run(ctx context.Context, stdout io.Writer) error {
 // config is what both sessions have in common.
 func config(server *tokentest.Server) tokenclient.Config {
 	return tokenclient.Config{
-		Renewed: tokenclient.RenewedHeader(header),
-		Attacher: tokenclient.TimestampAttacher{
-			Next:   tokenclient.HeaderAttacher(header),
-			Header: "X-Timestamp",
-		},
-		Origins: []string{server.URL},
+		Renewed:  tokenclient.RenewedHeader(header),
+		Attacher: stamped{tokenclient.HeaderAttacher(header)},
+		Origins:  []string{server.URL},
 	}
+}
+
+// A stamped Attacher adds the client's time to what another one puts on a request: some
+// servers refuse what was sent too long ago.
+type stamped struct{ tokenclient.Attacher }
+
+func (s stamped) Attach(req *http.Request, t *tokenclient.Token) error {
+	req.Header.Set("X-Timestamp", strconv.FormatInt(time.Now().UnixMilli(), 10))
+	return s.Attacher.Attach(req, t)
 }
 
 // busyThenIdle has no Refresher: the session lives as long as there are requests.

@@ -64,7 +64,7 @@ func TestEncryptedFile(t *testing.T) {
 	}
 
 	// The same without encryption has all but the key.
-	control := sqliteFile(ncruces, "wal")(t)
+	control := sqliteFile(t)
 	fill(t, open(t, "sqlite3", control))
 	content := readAll(t, pathOf(control))
 	for _, mark := range marks[:6] {

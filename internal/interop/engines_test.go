@@ -12,12 +12,8 @@ import (
 // minutes to compile another SQLite.
 func init() {
 	engines = append(engines,
-		engine{"SQLite modernc rollback journal", sqlstore.SQLite, "sqlite", sqliteFile(modernc, "delete")},
-		engine{"SQLite ncruces WAL", sqlstore.SQLite, "sqlite3", sqliteFile(ncruces, "wal")},
+		engine{"SQLite ncruces", sqlstore.SQLite, "sqlite3", sqliteFile},
 		engine{"PostgreSQL without named statements", sqlstore.PostgreSQL, "pgx", postgreSQL("&default_query_exec_mode=exec")},
 		engine{"MariaDB counting found rows", sqlstore.MariaDB, "mysql", mariaDB("clientFoundRows=true&interpolateParams=true&collation=utf8mb4_general_ci")},
 	)
 }
-
-// ncruces is the data source name in the package documentation of sqlstore, too.
-const ncruces = modernc

@@ -75,7 +75,7 @@ func TestEightProcessesOneRefresh(t *testing.T) {
 func TestTwoProcessesHolderKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.Base.RefreshTimeout = 2 * time.Second
+	w.Base.RefreshTimeout = 5 * time.Second // the holder must not give up before it is killed
 	w.loginExpired(t, "alice")
 	agents := w.StartAll(t, 8, nil)
 	held := w.Gate.HoldNext(processes.BeforeServer)
@@ -94,7 +94,7 @@ func TestTwoProcessesHolderKilled(t *testing.T) {
 	}
 	took := time.Since(killed)
 	t.Logf("others went on %v after the kill, RefreshTimeout is %v", took.Round(time.Millisecond), w.Base.RefreshTimeout)
-	if limit := w.Base.RefreshTimeout + 5*time.Second; took > limit { // 5 s: a busy machine
+	if limit := w.Base.RefreshTimeout + processes.Patience/3; took > limit { // a busy machine is slow
 		t.Errorf("others went on %v after the kill, want about %v", took, w.Base.RefreshTimeout)
 	}
 	calls := w.Gate.History()

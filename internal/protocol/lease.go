@@ -32,7 +32,7 @@ func (t *leaseTurn) Ready(ctx context.Context, r *Record) (bool, error) {
 	if t.claim != r.WriteID {
 		t.claim, t.since = r.WriteID, now
 	}
-	left := r.LeaseLen - now.Sub(t.since)
+	left := r.Hold() - now.Sub(t.since)
 	if left <= 0 {
 		return true, ctx.Err()
 	}

@@ -50,6 +50,10 @@ type Record struct {
 	Sealed    []byte            // the token; empty unless State is Active
 }
 
+// Hold is how long a waiter has to wait without seeing a change, before it may take the
+// hold in r for over.
+func (r *Record) Hold() time.Duration { return min(r.LeaseLen, maxHold) }
+
 // maxFormat is the last format that there may ever be. What begins with a higher
 // byte, a character of text among others, is not ours.
 const maxFormat = 8

@@ -589,10 +589,10 @@ func TestContextEndsBeforeFn(t *testing.T) {
 	}
 }
 
-func TestRefreshWithoutTimeout(t *testing.T) {
+func TestRefreshTimeouts(t *testing.T) {
 	_, a, _ := bed(false)
 	seen := login(t, a, "k", "a")
-	for _, d := range []time.Duration{0, -1} {
+	for _, d := range []time.Duration{0, -1, time.Hour + 1} {
 		if _, err := a.Refresh(t.Context(), "k", seen, d, never(t)); err == nil {
 			t.Errorf("timeout %v: no error", d)
 		}

@@ -14,6 +14,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -62,7 +63,8 @@ func (w *Wire) Sent() []Sent {
 func (w *Wire) serve(conn net.Conn, scheme, addr string) {
 	defer func() { _ = conn.Close() }()
 	var head strings.Builder
-	for r := bufio.NewReader(conn); ; {
+	r := bufio.NewReader(conn)
+	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
 			return
@@ -80,7 +82,13 @@ func (w *Wire) serve(conn net.Conn, scheme, addr string) {
 	if w.Answer != nil {
 		answer = w.Answer(n)
 	}
+	drained := make(chan struct{})
+	go func() { // a client whose body is not read may not see the answer
+		defer close(drained)
+		_, _ = io.Copy(io.Discard, r)
+	}()
 	_, _ = conn.Write([]byte(answer))
+	<-drained // when the client closes the connection
 }
 
 // Line returns the request line.

@@ -36,7 +36,8 @@
 // Several processes on one machine share a file. It must be on a local disk. Stop them
 // all before you delete, replace or restore it: a process that has the old file open
 // goes on with that, and two processes then present the same token. Versions
-// before 3.51.3, which can damage such a file, are refused at the first use.
+// before 3.51.3, which can damage such a file, are refused at the first use. So is a
+// file without a write-ahead log, see below.
 //
 // Drivers create files that every user may read. So create a folder with mode 0700
 // first, and in it an empty file with mode 0600. SQLite gives its -wal, -shm and
@@ -49,10 +50,21 @@
 // These two were tested. Other drivers have other names for the same, and ignore these.
 //
 // With busy_timeout a statement waits for other processes instead of failing at
-// once. WAL makes writing faster. With synchronous=FULL, the default, a power failure
-// takes no record that was stored. The journal mode stays with the file, and with
-// ncruces processes that change it at the same moment get "database is locked": start
-// one of them first.
+// once. With synchronous=FULL, the default, a power failure takes no record that was
+// stored. The journal mode stays with the file, and with ncruces processes that change
+// it at the same moment get "database is locked": start one of them first.
+//
+// WAL is needed. In the other journal modes, of which SQLite has one by default, nobody
+// reads while a token is written, and a process that looks for its own beside a busy one
+// may not get it in time. A database in memory is accepted, for tests.
+//
+// SQLite lets one connection write at a time and keeps no line of the others: each asks
+// again from time to time, and whoever asks at the right moment is next. The writers of
+// one KV are served in the order in which they came, so make one for each file, and let
+// all sessions share it. Among processes the order is left to chance. A refresh writes
+// twice, which takes some milliseconds, so that hardly ever matters. But beside a process
+// that writes all the time, another one may get no turn before its call is given up after
+// 5 seconds, and has to try again.
 //
 // # PostgreSQL
 //

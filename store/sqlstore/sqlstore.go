@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
-	"sync/atomic"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 )
@@ -46,7 +44,7 @@ func CreateTable(ctx context.Context, db *sql.DB, d Dialect, table string) error
 	if err != nil {
 		return fmt.Errorf("sqlstore: CreateTable: %w", err)
 	}
-	if err := t.checkVersion(ctx); err != nil {
+	if err := t.sqlite.check(ctx, t.db); err != nil {
 		return t.fail(ctx, "create", err)
 	}
 	_, err = db.ExecContext(ctx, t.create)
@@ -64,11 +62,10 @@ func CreateTable(ctx context.Context, db *sql.DB, d Dialect, table string) error
 
 // table is a KV.
 type table struct {
-	db      *sql.DB
-	dialect Dialect
-	name    string // as the caller wrote it, for errors
+	db   *sql.DB
+	name string // as the caller wrote it, for errors
 	statements
-	checked atomic.Bool // the version of SQLite is known to be good
+	sqlite *sqlite // nil: another dialect
 }
 
 func newTable(db *sql.DB, d Dialect, name string) (*table, error) {
@@ -82,11 +79,15 @@ func newTable(db *sql.DB, d Dialect, name string) (*table, error) {
 	if parts == nil {
 		return nil, fmt.Errorf("table name %+q: want letters, digits and underscores, up to 63, and perhaps a schema and a dot before them", name)
 	}
-	return &table{db: db, dialect: d, name: name, statements: d.statements(parts[1], parts[2])}, nil
+	t := &table{db: db, name: name, statements: d.statements(parts[1], parts[2])}
+	if d == SQLite {
+		t.sqlite = newSQLite(parts[1])
+	}
+	return t, nil
 }
 
 func (t *table) Get(ctx context.Context, key string) (value []byte, err error) {
-	if err := t.checkVersion(ctx); err != nil {
+	if err := t.sqlite.check(ctx, t.db); err != nil {
 		return nil, t.fail(ctx, "read", err)
 	}
 	err = t.db.QueryRowContext(ctx, t.get, key).Scan(&value)
@@ -100,9 +101,13 @@ func (t *table) Get(ctx context.Context, key string) (value []byte, err error) {
 }
 
 func (t *table) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
-	if err := t.checkVersion(ctx); err != nil {
+	if err := t.sqlite.check(ctx, t.db); err != nil {
 		return false, t.fail(ctx, "write", err)
 	}
+	if err := t.sqlite.begin(ctx); err != nil {
+		return false, t.fail(ctx, "write", err)
+	}
+	defer t.sqlite.end()
 	var result sql.Result
 	if old == nil {
 		result, err = t.db.ExecContext(ctx, t.insert, key, new)
@@ -126,30 +131,4 @@ func (t *table) fail(ctx context.Context, op string, err error) error {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
 	return fmt.Errorf("sqlstore: %s table %s: %w", op, t.name, err)
-}
-
-// SQLite before this has a race between connections that write and that reset the
-// log, in WAL mode, which can damage the file: https://sqlite.org/releaselog/3_51_3.html
-var minSQLite = [3]int{3, 51, 3}
-
-// checkVersion refuses an old SQLite. It is linked into the program, so one good
-// answer is enough.
-func (t *table) checkVersion(ctx context.Context) error {
-	if t.dialect != SQLite || t.checked.Load() {
-		return nil
-	}
-	var text string
-	if err := t.db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&text); err != nil {
-		return err
-	}
-	var v [3]int
-	if _, err := fmt.Sscanf(text, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
-		return fmt.Errorf("SQLite has the version %+q, which is no version", text)
-	}
-	if slices.Compare(v[:], minSQLite[:]) < 0 {
-		return fmt.Errorf("SQLite %s is too old, need %d.%d.%d or later: before that, processes that share a file can damage it",
-			text, minSQLite[0], minSQLite[1], minSQLite[2])
-	}
-	t.checked.Store(true)
-	return nil
 }

@@ -3,9 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"io"
 	"os"
 	"strings"
 	"testing"
@@ -87,49 +85,6 @@ func TestDocumentedTables(t *testing.T) {
 	}
 }
 
-func TestOldSQLite(t *testing.T) {
-	ctx := t.Context()
-	for version, good := range map[string]bool{
-		"3.51.3": true, "3.51.10": true, "3.52.0": true, "4.0.0": true,
-		"3.51.2": false, "3.50.9": false, "3.9.9": false, "2.99.99": false, "": false, "new": false,
-	} {
-		var ran []string
-		db := sql.OpenDB(connector{version: version, ran: &ran})
-		defer db.Close()
-		kv, err := sqlstore.New(db, sqlstore.SQLite, "tokens")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, getErr := kv.Get(ctx, "k")
-		_, swapErr := kv.CompareAndSwap(ctx, "k", nil, []byte("v"))
-		createErr := sqlstore.CreateTable(ctx, db, sqlstore.SQLite, "tokens")
-		for _, err := range []error{getErr, swapErr, createErr} {
-			if good {
-				if err != nil {
-					t.Errorf("version %q: %v", version, err)
-				}
-				continue
-			}
-			if err == nil || !strings.Contains(err.Error(), "tokens") || !strings.Contains(err.Error(), version) ||
-				strings.HasPrefix(version, "3") && !strings.Contains(err.Error(), "3.51.3") {
-				t.Errorf("version %q: error %v; want one that names it, 3.51.3 and the table", version, err)
-			}
-		}
-		for _, query := range ran {
-			if !good && strings.Contains(query, "tokens") {
-				t.Errorf("version %q was used: %s", version, query)
-			}
-		}
-	}
-	for _, d := range []sqlstore.Dialect{sqlstore.PostgreSQL, sqlstore.MariaDB} {
-		db := sql.OpenDB(connector{version: "3.0.0"})
-		defer db.Close()
-		if err := sqlstore.CreateTable(ctx, db, d, "tokens"); err != nil {
-			t.Errorf("dialect %d asked for the version of SQLite: %v", d, err)
-		}
-	}
-}
-
 func TestErrors(t *testing.T) {
 	cause := errors.New("the driver's own words")
 	for _, d := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.PostgreSQL, sqlstore.MariaDB} {
@@ -164,64 +119,4 @@ func TestErrors(t *testing.T) {
 		_, err = kv.CompareAndSwap(ctx, "secret-key", nil, []byte("secret-new"))
 		check("write", err, context.Canceled)
 	}
-}
-
-// A connector is a driver that knows its version and nothing else: every other
-// statement succeeds, or fails, without effect.
-type connector struct {
-	version string
-	ran     *[]string    // statements, if not nil
-	fail    func() error // nil: none fails
-}
-
-func (c connector) Connect(context.Context) (driver.Conn, error) { return conn{c}, nil }
-func (c connector) Driver() driver.Driver                        { return nil }
-
-type conn struct{ connector }
-
-func (c conn) Prepare(query string) (driver.Stmt, error) {
-	if c.ran != nil {
-		*c.ran = append(*c.ran, query)
-	}
-	return stmt{c, strings.Contains(query, "sqlite_version")}, nil
-}
-func (conn) Close() error              { return nil }
-func (conn) Begin() (driver.Tx, error) { return nil, errors.New("nobody needs a transaction") }
-
-type stmt struct {
-	conn
-	version bool
-}
-
-func (stmt) Close() error  { return nil }
-func (stmt) NumInput() int { return -1 }
-
-func (s stmt) Exec([]driver.Value) (driver.Result, error) {
-	if s.fail != nil {
-		return nil, s.fail()
-	}
-	return driver.RowsAffected(1), nil
-}
-
-func (s stmt) Query([]driver.Value) (driver.Rows, error) {
-	if s.version {
-		return &rows{left: []string{s.connector.version}}, nil
-	}
-	if s.fail != nil {
-		return nil, s.fail()
-	}
-	return &rows{}, nil
-}
-
-type rows struct{ left []string }
-
-func (*rows) Columns() []string { return []string{"column"} }
-func (*rows) Close() error      { return nil }
-
-func (r *rows) Next(dest []driver.Value) error {
-	if len(r.left) == 0 {
-		return io.EOF
-	}
-	dest[0], r.left = r.left[0], nil
-	return nil
 }

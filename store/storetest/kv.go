@@ -95,37 +95,54 @@ type kvCheck struct {
 	*check
 	openKV   func(testing.TB, string) store.KV
 	kv       store.KV
-	thorough bool // even with -short
+	thorough bool         // even with -short
+	lateOnes atomic.Int32 // operations that were not answered in time
+	slowest  atomic.Int64 // operation of a case of fairly's, in nanoseconds
 }
 
 func (c *kvCheck) open() store.KV { return c.openKV(c.t, c.address) }
 
-// operationTimeout is as long as a Shared waits.
-const operationTimeout = 5 * time.Second
-
 // get returns the value of key and ends the row on an error.
 func (c *kvCheck) get(kv store.KV, key string) []byte {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.ctx(), operationTimeout)
-	defer cancel()
-	value, err := kv.Get(ctx, key)
-	if err != nil {
-		c.fatalf("Get: %v", err)
+	for {
+		ctx, cancel := context.WithTimeout(c.ctx(), operationTimeout)
+		value, err := kv.Get(ctx, key)
+		late := c.late(ctx, "Get", err)
+		cancel()
+		if !late {
+			return value
+		}
 	}
-	return value
 }
 
-// swap is get for CompareAndSwap.
-func (c *kvCheck) swap(kv store.KV, key string, old, new []byte) bool {
+// swapOnce makes one swap and ends the row on an error. If it was late, nobody knows what
+// became of it.
+func (c *kvCheck) swapOnce(kv store.KV, key string, old, new []byte) (swapped, late bool) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.ctx(), operationTimeout)
 	defer cancel()
 	swapped, err := kv.CompareAndSwap(ctx, key, old, new)
-	if err != nil {
-		c.fatalf("CompareAndSwap: %v", err)
-	}
-	return swapped
+	return swapped, c.late(ctx, "CompareAndSwap", err)
 }
+
+// swap is swapOnce until it is known what became of it, as long as nobody writes new but
+// this caller, and nobody writes over it meanwhile.
+func (c *kvCheck) swap(kv store.KV, key string, old, new []byte) bool {
+	c.t.Helper()
+	for {
+		swapped, late := c.swapOnce(kv, key, old, new)
+		if !late {
+			return swapped
+		}
+		if now := c.get(kv, key); !sameValue(now, old) {
+			return sameValue(now, new)
+		}
+	}
+}
+
+// sameValue compares values, of which nil is none.
+func sameValue(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }
 
 // mustSwap ends the row unless old was swapped for new and is read back.
 func (c *kvCheck) mustSwap(kv store.KV, key string, old, new []byte) {
@@ -139,7 +156,11 @@ func (c *kvCheck) mustSwap(kv store.KV, key string, old, new []byte) {
 // mustNotSwap checks that old is not what is stored, and that nothing changes.
 func (c *kvCheck) mustNotSwap(kv store.KV, key string, old, new, stored []byte) {
 	c.t.Helper()
-	if c.swap(kv, key, old, new) {
+	swapped, late := c.swapOnce(kv, key, old, new)
+	for late {
+		swapped, late = c.swapOnce(kv, key, old, new)
+	}
+	if swapped {
 		c.errorf("CompareAndSwap from %s to %s: true, though %s was stored", show(old), show(new), show(stored))
 	}
 	c.want(kv, key, stored)
@@ -148,7 +169,7 @@ func (c *kvCheck) mustNotSwap(kv store.KV, key string, old, new, stored []byte) 
 // want checks what is stored.
 func (c *kvCheck) want(kv store.KV, key string, want []byte) {
 	c.t.Helper()
-	if got := c.get(kv, key); !bytes.Equal(got, want) || (got == nil) != (want == nil) {
+	if got := c.get(kv, key); !sameValue(got, want) {
 		c.fatalf("Get: %s; want %s", show(got), show(want))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
@@ -208,41 +209,53 @@ func (f *faultCase) errorf(format string, args ...any) {
 	f.kvCheck.errorf(f.name+": "+format, args...)
 }
 
+// newFaultCase returns a case of a process with kv beside others.
+func newFaultCase(c *kvCheck, name, key string, kv *faultyKV, others int) *faultCase {
+	kv.KV = c.kv
+	return &faultCase{kvCheck: c, name: name, key: key, kv: kv, others: make([]*store.Shared, others)}
+}
+
 // faultsIn returns the run of a row that tries act with all faults at each
 // operation, alone and beside up to others that refresh the same token.
 func faultsIn(others int, act func(f *faultCase)) func(c *kvCheck) {
 	return func(c *kvCheck) {
-		var cases []*faultCase
+		type combination struct {
+			fault      fault
+			at, others int
+		}
+		var all []combination
 		for kind := range faults {
 			for at := 1; at <= 5; at++ {
 				for n := range others + 1 {
 					if at == 1 && !kind.ofReads() {
 						continue // the first one is a Get
 					}
-					cases = append(cases, &faultCase{
-						kvCheck: c, kv: &faultyKV{KV: c.kv, fault: kind, at: at}, others: make([]*store.Shared, n),
-						name: fmt.Sprintf("operation %d %s, beside %d others", at, faultNames[kind], n),
-					})
+					all = append(all, combination{kind, at, n})
 				}
 			}
 		}
+		var keys atomic.Int32 // a case that is tried again needs another one
 		atOnce := make(chan struct{}, 16)
-		want := c.scale(len(cases))
+		want := c.scale(len(all))
 		var wg sync.WaitGroup
 		for i := range want {
-			f := cases[i*len(cases)/want]
-			f.key = fmt.Sprintf("key %d", i)
+			x := all[i*len(all)/want]
+			name := fmt.Sprintf("operation %d %s, beside %d others", x.at, faultNames[x.fault], x.others)
 			atOnce <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-atOnce }()
-				f.try(act)
+				c.fairly(func(c *kvCheck) (surely bool) {
+					key := fmt.Sprintf("key %d", keys.Add(1))
+					return newFaultCase(c, name, key, &faultyKV{fault: x.fault, at: x.at}, x.others).try(act)
+				})
 			})
 		}
 		wg.Wait()
 	}
 }
 
-func (f *faultCase) try(act func(f *faultCase)) {
+// try is a caseFunc. No slowness excuses a presentation that was not announced.
+func (f *faultCase) try(act func(f *faultCase)) (surely bool) {
 	clean := shared(f.t, f.kvCheck.kv)
 	f.a = shared(f.t, f.kv)
 	for i := range f.others {
@@ -253,7 +266,7 @@ func (f *faultCase) try(act func(f *faultCase)) {
 	f.judge, first = newJudge()
 	if f.seen, _, err = clean.Replace(f.ctx(), f.key, first); err != nil {
 		f.errorf("login: %v", err)
-		return
+		return false
 	}
 	act(f)
 	f.judge.mu.Lock()
@@ -261,6 +274,7 @@ func (f *faultCase) try(act func(f *faultCase)) {
 	if f.judge.unannounced > 0 || f.judge.reused > 0 {
 		f.errorf("%d tokens presented that were not announced, %d that were exchanged already", f.judge.unannounced, f.judge.reused)
 	}
+	return f.judge.unannounced > 0
 }
 
 // beside runs do while the others refresh, and returns when all are done. The errors
@@ -530,21 +544,22 @@ var faultRows = []kvRow{
 			if kind == down || kind == slow || kind == doneTwice || kind == retried {
 				continue // its client is not told of a failure, or of more than one
 			}
-			f := &faultCase{
-				kvCheck: c, name: faultNames[kind], key: fmt.Sprintf("key %d", kind),
-				kv: &faultyKV{KV: c.kv, fault: kind, at: 2},
-			}
-			f.try(func(f *faultCase) {
-				f.kv.then = func() {
-					if _, _, err := shared(c.t, c.kv).Replace(c.ctx(), f.key, nil); err != nil {
-						f.errorf("logout: %v", err)
+			tries := 0
+			c.fairly(func(c *kvCheck) (surely bool) {
+				tries++
+				key := fmt.Sprintf("key %d, try %d", kind, tries)
+				return newFaultCase(c, faultNames[kind], key, &faultyKV{fault: kind, at: 2}, 0).try(func(f *faultCase) {
+					f.kv.then = func() {
+						if _, _, err := shared(f.t, c.kv).Replace(f.ctx(), f.key, nil); err != nil {
+							f.errorf("logout: %v", err)
+						}
 					}
-				}
-				_, t := newJudge()
-				if now, _, err := f.a.Replace(c.ctx(), f.key, t); err != nil || now.State != tokenclient.LoggedOut {
-					f.errorf("the login: %v, error %v; want that of the logout, which was later", now.State, err)
-				}
-				f.wantEnded(tokenclient.LoggedOut)
+					_, t := newJudge()
+					if now, _, err := f.a.Replace(f.ctx(), f.key, t); err != nil || now.State != tokenclient.LoggedOut {
+						f.errorf("the login: %v, error %v; want that of the logout, which was later", now.State, err)
+					}
+					f.wantEnded(tokenclient.LoggedOut)
+				})
 			})
 		}
 	}},

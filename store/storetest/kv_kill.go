@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,11 @@ func refreshInSteps(t testing.TB, kv store.KV, key string, in *bufio.Scanner, sa
 		say("point "+format, args...)
 		hear()
 	}
+	kv = timedKV{kv, func(took time.Duration) {
+		if took > tooSlow {
+			say("slow %v", took)
+		}
+	}}
 	seen, err := shared(t, kv).Load(t.Context(), key)
 	if err != nil {
 		t.Fatalf("Load: %v", err)
@@ -80,6 +86,7 @@ type killCase struct {
 	seen  tokenclient.Record
 
 	claimed, answered, saved bool // what the child did until then
+	unannounced              bool // what the judge found, which no slowness excuses
 }
 
 // everywhere runs a killCase for each point that there is.
@@ -89,18 +96,23 @@ func everywhere(stop bool) func(c *kvCheck) {
 		var wg sync.WaitGroup
 		atOnce := make(chan struct{}, 6)
 		var mu sync.Mutex
-		var reached []string
+		reached := make(map[int]string)
+		var keys atomic.Int32 // a case that is tried again needs another one
 		want := c.scale(most)
 		for i := range want {
-			k := &killCase{kvCheck: c, n: i * most / want, stop: stop, key: fmt.Sprintf("key %d", i)}
+			n := i * most / want
 			atOnce <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-atOnce }()
-				if at := k.try(); at != "" {
-					mu.Lock()
-					defer mu.Unlock()
-					reached = append(reached, at)
-				}
+				c.fairly(func(c *kvCheck) (surely bool) {
+					k := &killCase{kvCheck: c, n: n, stop: stop, key: fmt.Sprintf("key %d", keys.Add(1))}
+					if at := k.try(); at != "" {
+						mu.Lock()
+						defer mu.Unlock()
+						reached[n] = at
+					}
+					return k.unannounced
+				})
 			})
 		}
 		wg.Wait()
@@ -137,6 +149,8 @@ func (k *killCase) try() (at string) {
 		case "present":
 			k.answered = true
 			p.say(k.answer(rest))
+		case "slow":
+			k.slow(rest)
 		default:
 			if line != "end 2 <nil>" {
 				k.errorf("a refresh without any fault: %q", line)
@@ -145,6 +159,15 @@ func (k *killCase) try() (at string) {
 			return ""
 		}
 	}
+}
+
+// slow notes that the engine was slow when the child asked it.
+func (k *killCase) slow(took string) {
+	d, err := time.ParseDuration(took)
+	if err != nil {
+		k.errorf("a process says that the engine took %q", took)
+	}
+	k.note(d)
 }
 
 // answer is what the judge says to a presentation of the child.
@@ -200,6 +223,7 @@ func (k *killCase) interrupt(p *process, at string) {
 	k.judge.mu.Lock()
 	defer k.judge.mu.Unlock()
 	if k.judge.unannounced > 0 {
+		k.unannounced = true
 		k.errorf("%s: %d presentations were not announced", at, k.judge.unannounced)
 	}
 	if k.judge.reused > 0 && !window {
@@ -219,6 +243,9 @@ func (k *killCase) goOn(p *process, at string) {
 		switch word, rest, _ := strings.Cut(line, " "); word {
 		case "point":
 			p.say("go")
+			continue
+		case "slow":
+			k.slow(rest)
 			continue
 		case "present":
 			if !request {

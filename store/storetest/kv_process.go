@@ -39,9 +39,11 @@ func kvChild(t testing.TB, kv store.KV, role string) {
 		if !in.Scan() {
 			os.Exit(3)
 		}
+		unsure := 0
 		for range times {
-			c.increment(kv, kvKey(1), nil)
+			unsure += c.increment(kv, kvKey(1), nil)
 		}
+		say("unsure %d", unsure)
 	}
 	os.Exit(0)
 }

@@ -1,0 +1,212 @@
+package behaviour_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// lineLog is a slog.Handler that writes down the shape of each line, as the table in
+// the package documentation does, and the kinds of the values.
+type lineLog struct {
+	mu    sync.Mutex        // guards the rest
+	lines map[string]string // message to level and keys
+	kinds map[string]string // key to the type of its values
+	text  strings.Builder
+}
+
+func (l *lineLog) Enabled(context.Context, slog.Level) bool { return true }
+func (l *lineLog) WithAttrs([]slog.Attr) slog.Handler       { panic("not used") }
+func (l *lineLog) WithGroup(string) slog.Handler            { panic("not used") }
+
+func (l *lineLog) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	shape := r.Level.String()
+	r.Attrs(func(a slog.Attr) bool {
+		shape += " " + a.Key
+		kind := fmt.Sprintf("%T", a.Value.Any())
+		if _, ok := a.Value.Any().(error); ok {
+			kind = "error"
+		}
+		if was, ok := l.kinds[a.Key]; ok && was != kind {
+			kind = was + " and " + kind
+		}
+		l.kinds[a.Key] = kind
+		fmt.Fprintln(&l.text, a.Value)
+		return true
+	})
+	if was, ok := l.lines[r.Message]; ok && was != shape {
+		shape = was + " and " + shape
+	}
+	l.lines[r.Message] = shape
+	return nil
+}
+
+// documentedLines is the table in doc.go.
+func documentedLines(t *testing.T) map[string]string {
+	t.Helper()
+	doc, err := os.ReadFile("../doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(map[string]string)
+	for line := range strings.Lines(string(doc)) {
+		level, rest, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "//\t"), " ")
+		if slices.Contains([]string{"DEBUG", "INFO", "WARN", "ERROR"}, level) {
+			msg, keys, _ := strings.Cut(strings.TrimSpace(rest), "  ")
+			lines["tokenclient: "+msg] = strings.ReplaceAll(level+" key "+strings.TrimSpace(keys), ",", "")
+		}
+	}
+	if len(lines) == 0 {
+		t.Fatal("doc.go has no table of log lines")
+	}
+	return lines
+}
+
+// logRefresher answers with what is left in answers, and with a new pair after that.
+type logRefresher struct {
+	mu      sync.Mutex // guards the rest
+	answers []func() error
+	n       int
+}
+
+func (r *logRefresher) Refresh(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+	r.mu.Lock()
+	r.n++
+	n := r.n
+	var answer func() error
+	if len(r.answers) > 0 {
+		answer, r.answers = r.answers[0], r.answers[1:]
+	}
+	r.mu.Unlock()
+	if answer != nil {
+		if err := answer(); err != nil {
+			return nil, err
+		}
+	}
+	return sessiontest.Pair(fmt.Sprint("planted access ", n), fmt.Sprint("planted refresh ", n), time.Hour), nil
+}
+
+func (r *logRefresher) Revoke(context.Context, *tokenclient.Token) error {
+	return errors.New("not today")
+}
+
+func (r *logRefresher) plan(answers ...func() error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answers = answers
+}
+
+// unstoredStore exchanges tokens and cannot store them, while it is broken.
+type unstoredStore struct {
+	tokenclient.Store
+	broken bool
+}
+
+func (s *unstoredStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	if !s.broken {
+		return s.Store.Refresh(ctx, key, seen, timeout, fn)
+	}
+	token, err := fn(ctx, seen)
+	if err != nil {
+		return tokenclient.Record{}, err
+	}
+	again := func(context.Context) error { return nil }
+	return tokenclient.Record{}, tokenclient.NewNotSavedError(key, token, tokenclient.ErrStoreUnavailable, again)
+}
+
+// TestLogLines: what is logged is what the package documentation says, level,
+// message and keys, and all of that is logged by somebody.
+func TestLogLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &lineLog{lines: make(map[string]string), kinds: make(map[string]string)}
+		shared := &unstoredStore{Store: new(store.Memory)}
+		refresher := new(logRefresher)
+		status := 200
+		renewed := ""
+		setUp := func(c *tokenclient.Config) {
+			c.Logger, c.Store, c.Key, c.Refresher = slog.New(log), shared, "alice", refresher
+			c.Renewed = func(*http.Response) (*tokenclient.Token, bool) {
+				return &tokenclient.Token{AccessToken: renewed}, renewed != ""
+			}
+		}
+		api := func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, status), nil }
+		r, other := sessiontest.NewFake(t, nil, api, setUp), sessiontest.NewFake(t, nil, api, setUp)
+		r.Give(t, sessiontest.Pair("planted access", "planted refresh", time.Hour))
+		refresh := func() { _, _ = r.Session.Refresh(t.Context()) }
+		meanwhile := func(do func()) func() error { return func() error { do(); return nil } }
+
+		refresher.plan(func() error { return &tokenclient.TokenError{StatusCode: 500} }) // an answer is lost
+		refresh()
+		refresher.plan(func() error { return &tokenclient.TokenError{StatusCode: 429} })
+		refresh()
+		refresher.plan(func() error { panic("planted") })
+		refresh()
+		shared.broken = true
+		refresh()
+		shared.broken = false
+		time.Sleep(time.Minute) // it is saved
+		refresher.plan(meanwhile(func() { r.Give(t, sessiontest.Pair("planted access", "planted refresh", time.Hour)) }))
+		refresh() // is overtaken, and its pair not revoked
+
+		if _, err := other.Session.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		refresh()
+		_, _ = other.Session.Refresh(t.Context()) // adopts
+
+		elsewhere, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://elsewhere.example.com/", nil)
+		_, _ = r.Client.Do(elsewhere)
+
+		renewed = "planted renewed"
+		r.WantGet(t, 200)
+		renewed = "planted\x00renewed"
+		r.WantGet(t, 200)
+		status = 401
+		for range 5 {
+			r.WantGet(t, 401)
+		}
+		_ = r.Session.Logout(t.Context())
+		synctest.Wait()
+
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		documented := documentedLines(t)
+		for msg, shape := range log.lines {
+			if documented[msg] != shape {
+				t.Errorf("logged: %q %s; documented: %s", msg, shape, documented[msg])
+			}
+		}
+		for msg := range documented {
+			if log.lines[msg] == "" {
+				t.Errorf("%q is documented and was not logged", msg)
+			}
+		}
+		for key, want := range map[string]string{
+			"key": "string", "generation": "uint64", "cause": "string", "duration": "time.Duration",
+			"waiters": "int64", "expiry": "time.Time", "until": "time.Time", "err": "error",
+		} {
+			if got := log.kinds[key]; got != want {
+				t.Errorf("values of %q are of type %s, want %s", key, got, want)
+			}
+		}
+		if mark := findSecret(log.text.String()); mark != "" {
+			t.Errorf("a secret in the log (%q):\n%s", mark, log.text.String())
+		}
+	})
+}

@@ -1,0 +1,245 @@
+package behaviour_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+var errNoSpace = errors.New("no space left on device")
+
+// unsavedStore keeps a record in store.Memory, but fails to write what a refresh or
+// an answer brought as often as it is told.
+type unsavedStore struct {
+	store.Memory
+
+	mu    sync.Mutex // guards the rest
+	fails int        // writes that are going to fail
+	tried []time.Time
+}
+
+func (s *unsavedStore) failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tried = append(s.tried, time.Now())
+	s.fails--
+	return s.fails >= 0
+}
+
+func (s *unsavedStore) set(fails int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails = fails
+}
+
+func (s *unsavedStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	current, err := s.Load(ctx, key)
+	if err != nil || current.Era != seen.Era || current.Number > seen.Number {
+		return current, err
+	}
+	if current.Number < seen.Number {
+		current = seen // the store was left behind
+	}
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	current.Announced++
+	t, err := fn(call, current)
+	if err != nil {
+		return current, err
+	}
+	var stored tokenclient.Record
+	again := func(ctx context.Context) (err error) {
+		if s.failing() {
+			return errNoSpace
+		}
+		stored, err = s.Memory.Refresh(ctx, key, seen, timeout, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+			return t, nil
+		})
+		if errors.Is(err, tokenclient.ErrNoToken) {
+			err = tokenclient.ErrReplaced // by a logout
+		}
+		if err == nil && stored.Era != seen.Era {
+			err = tokenclient.ErrReplaced // by a login
+		}
+		return err
+	}
+	if err := again(call); err != nil {
+		return current, tokenclient.NewNotSavedError(key, t, err, again)
+	}
+	return stored, nil
+}
+
+func (s *unsavedStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (r tokenclient.Record, err error) {
+	again := func(ctx context.Context) (err error) {
+		if s.failing() {
+			return errNoSpace
+		}
+		if r, err = s.Memory.Save(ctx, key, seen, t); errors.Is(err, tokenclient.ErrNoToken) {
+			err = tokenclient.ErrReplaced // by a logout
+		}
+		return err
+	}
+	if err = again(ctx); errors.Is(err, errNoSpace) && t.RefreshToken != seen.Token.RefreshToken {
+		err = tokenclient.NewNotSavedError(key, t, err, again)
+	}
+	return r, err
+}
+
+// saveRig is a rig over an unsavedStore that counts SaveFailed.
+type saveRig struct {
+	*sessiontest.Rig
+	store  *unsavedStore
+	failed []error
+	login0 *tokenclient.Token
+}
+
+func newSaveRig(t *testing.T) *saveRig {
+	r := &saveRig{store: new(unsavedStore)}
+	r.Rig = sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+		c.Store, c.Key = r.store, "alice"
+		c.Hooks = &tokenclient.Hooks{SaveFailed: func(i tokenclient.RefreshInfo, err error) {
+			if i.Key != "alice" {
+				t.Errorf("SaveFailed for key %q", i.Key)
+			}
+			r.failed = append(r.failed, err)
+		}}
+	})
+	r.login0 = r.Login(t)
+	return r
+}
+
+// stored is the refresh token in the store.
+func (r *saveRig) stored(t *testing.T) string {
+	rec, err := r.store.Load(context.Background(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec.Token.RefreshToken
+}
+
+// TestSaveFails: the new pair cannot be stored. It is used all the same, the
+// program is told, and the save is tried again, less and less often, until it
+// works.
+func TestSaveFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaveRig(t)
+		const fails = 6
+		r.store.set(fails)
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		r.WantGet(t, 200)
+		if r.stored(t) != r.login0.RefreshToken {
+			t.Error("the store was written")
+		}
+		time.Sleep(10 * time.Minute)
+		now, err := r.Session.Peek(t.Context())
+		if err != nil || r.stored(t) != now.RefreshToken || now.RefreshToken == r.login0.RefreshToken {
+			t.Errorf("the new token is not stored; token %v, error %v", now, err)
+		}
+		synctest.Wait()
+		if len(r.failed) != fails {
+			t.Errorf("SaveFailed was called %d times, want %d", len(r.failed), fails)
+		}
+		for _, err := range r.failed {
+			var unsaved *tokenclient.NotSavedError
+			if !errors.As(err, &unsaved) || !errors.Is(err, errNoSpace) || unsaved.Token.RefreshToken != now.RefreshToken {
+				t.Errorf("SaveFailed with %v", err)
+			}
+		}
+		if n := len(r.store.tried); n != fails+1 {
+			t.Errorf("saved %d times, want %d", n, fails+1)
+		}
+		for i, wait := 1, time.Second; i < len(r.store.tried); i, wait = i+1, 2*wait {
+			if got := r.store.tried[i].Sub(r.store.tried[i-1]); got < wait/2 || got > wait {
+				t.Errorf("try %d came after %v, want up to %v", i+1, got, wait)
+			}
+		}
+		r.WantGet(t, 200)
+		r.WantRefreshes(t, 1)
+	})
+}
+
+// TestSaveFailsNeverTheOldPair: while nothing can be stored, further refreshes
+// present what was issued last, and when the disk has room again, that is what
+// the store gets.
+func TestSaveFailsNeverTheOldPair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaveRig(t)
+		r.store.set(1 << 30)
+		for range 4 {
+			time.Sleep(20 * time.Minute)
+			r.WantGet(t, 200)
+		}
+		if c := r.Server.Counters(); c.Refreshes != 4 || c.Reuses != 0 {
+			t.Errorf("%d refreshes, %d reuses", c.Refreshes, c.Reuses)
+		}
+		r.store.set(0)
+		time.Sleep(5 * time.Minute)
+		now, err := r.Session.Peek(t.Context())
+		if err != nil || r.stored(t) != now.RefreshToken {
+			t.Errorf("the newest token is not stored; error %v", err)
+		}
+	})
+}
+
+// TestSaveFailsCloseReports: Close makes the last attempt, says what is lost if that
+// fails, and can be called again.
+func TestSaveFailsCloseReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaveRig(t)
+		r.store.set(1 << 30)
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		now, err := r.Session.Peek(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		err = r.Session.Close(t.Context())
+		var unsaved *tokenclient.NotSavedError
+		if !errors.As(err, &unsaved) || unsaved.Token.RefreshToken != now.RefreshToken || unsaved.Key != "alice" || !errors.Is(err, errNoSpace) {
+			t.Fatalf("Close: %v, want a *NotSavedError with the new token", err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Close took %v", took)
+		}
+		if _, err := r.Get(t.Context()); !errors.Is(err, tokenclient.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+		r.store.set(0)
+		if err := r.Session.Close(t.Context()); err != nil {
+			t.Errorf("Close when there is room again: %v", err)
+		}
+		if r.stored(t) != now.RefreshToken {
+			t.Error("Close did not store the new token")
+		}
+	})
+}
+
+// TestSaveFailsLogout: a logout ends the attempts, so that no save brings
+// the session back, and nothing is left for Close to report.
+func TestSaveFailsLogout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSaveRig(t)
+		r.store.set(3)
+		r.Server.RevokeAccess("alice")
+		r.WantGet(t, 200)
+		r.Logout(t)
+		time.Sleep(10 * time.Minute)
+		if rec, err := r.store.Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) {
+			t.Errorf("the store holds %v, error %v", rec, err)
+		}
+		if err := r.Session.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}

@@ -1,0 +1,144 @@
+package behaviour_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// callingStore is a Store that calls back.
+type callingStore struct {
+	tokenclient.Store
+	load, replace, refresh, save func(context.Context) error
+}
+
+func called(f func(context.Context) error, ctx context.Context) error {
+	if f == nil {
+		return nil
+	}
+	return f(ctx)
+}
+
+func (s *callingStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	if err := called(s.load, ctx); err != nil {
+		return tokenclient.Record{}, err
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *callingStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	if err := called(s.replace, ctx); err != nil {
+		return now, was, err
+	}
+	return s.Store.Replace(ctx, key, t)
+}
+
+func (s *callingStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	if err := called(s.refresh, ctx); err != nil {
+		return tokenclient.Record{}, err
+	}
+	return s.Store.Refresh(ctx, key, seen, timeout, fn)
+}
+
+func (s *callingStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	if err := called(s.save, ctx); err != nil {
+		return tokenclient.Record{}, err
+	}
+	return s.Store.Save(ctx, key, seen, t)
+}
+
+// A Store that calls back gets an answer or ErrReentrant, whatever it calls and
+// wherever, and at once.
+func TestStoreCallsBack(t *testing.T) {
+	calls := map[string]func(*tokenclient.Session, context.Context) error{
+		"Token":   func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Token(ctx); return err },
+		"Peek":    func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Peek(ctx); return err },
+		"Refresh": func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Refresh(ctx); return err },
+		"Logout":  func(s *tokenclient.Session, ctx context.Context) error { return s.Logout(ctx) },
+		"SetToken": func(s *tokenclient.Session, ctx context.Context) error {
+			return s.SetToken(ctx, sessiontest.Pair("other", "other", time.Hour))
+		},
+	}
+	for _, from := range []string{"Load", "Replace", "Refresh"} {
+		for name, call := range calls {
+			sessiontest.Bubble(t, name+" from "+from, func(t *testing.T) {
+				var r *sessiontest.Rig
+				var depth int
+				var inner []error
+				back := func(ctx context.Context) error {
+					if depth++; depth > 1 {
+						return nil
+					}
+					ctx, cancel := context.WithTimeout(ctx, time.Hour) // in the place of a deadlock
+					defer cancel()
+					inner = append(inner, call(r.Session, ctx))
+					return nil
+				}
+				st := &callingStore{Store: new(store.Memory)}
+				r = sessiontest.New(t, &tokentest.Options{InMemory: true}, sessiontest.Kept(st))
+				began := time.Now()
+				switch from {
+				case "Load":
+					st.load = back
+					_, _ = r.Session.Token(t.Context())
+				case "Replace":
+					st.replace = back
+					_ = r.Session.SetToken(t.Context(), r.Server.Issue("alice"))
+				case "Refresh":
+					r.Login(t)
+					st.refresh = back
+					_, _ = r.Session.Refresh(t.Context())
+				}
+				took := time.Since(began)
+				synctest.Wait()
+				if took != 0 || len(inner) == 0 {
+					t.Fatalf("%v after %v: a deadlock, but for the deadline", inner, took)
+				}
+				for _, err := range inner {
+					if err != nil && !errors.Is(err, tokenclient.ErrReentrant) && !errors.Is(err, tokenclient.ErrLoginRequired) {
+						t.Errorf("the call from inside: %v", err)
+					}
+				}
+				st.load, st.replace, st.refresh = nil, nil, nil
+				r.Login(t)
+				r.WantGet(t, 200)
+			})
+		}
+	}
+}
+
+// A Store that panics or ends its goroutine is unavailable, and no more than that.
+func TestStoreMisuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &callingStore{Store: new(store.Memory)}
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, sessiontest.Kept(st))
+		explode := func(context.Context) error { panic("planted") }
+		st.load = explode
+		_, err := r.Session.Token(t.Context())
+		sessiontest.WantErr(t, "Token", err, tokenclient.ErrStoreUnavailable)
+		time.Sleep(2 * time.Second)
+		st.load, st.replace = nil, explode
+		sessiontest.WantErr(t, "SetToken", r.Session.SetToken(t.Context(), r.Server.Issue("alice")), tokenclient.ErrStoreUnavailable)
+		st.replace = nil
+		r.Login(t)
+		st.refresh = explode
+		_, err = r.Session.Refresh(t.Context())
+		sessiontest.WantErr(t, "Refresh", err, tokenclient.ErrStoreUnavailable)
+		st.refresh = nil
+		time.Sleep(2 * time.Second)
+		r.WantGet(t, 200)
+		st.replace = explode
+		sessiontest.WantErr(t, "Logout", r.Session.Logout(t.Context()), tokenclient.ErrStoreUnavailable)
+		_, err = r.Get(t.Context())
+		sessiontest.WantErr(t, "GET", err, tokenclient.ErrLoggedOut)
+		r.WantRefreshes(t, 0)
+	})
+}

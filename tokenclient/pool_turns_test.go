@@ -1,0 +1,328 @@
+package tokenclient_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// expired is a token that has expired, so that who sends a request has to wait for a
+// refresh.
+func expired(key string) *tokenclient.Token {
+	t := pair("access-"+key, "refresh-"+key, time.Hour)
+	t.Issued, t.Expiry = t.Issued.Add(-2*time.Hour), t.Expiry.Add(-2*time.Hour)
+	return t
+}
+
+// userOf is whose refresh token old is.
+func userOf(old *tokenclient.Token) string { return strings.TrimPrefix(old.RefreshToken, "refresh-") }
+
+func fresh(old *tokenclient.Token) *tokenclient.Token {
+	return pair("new-"+userOf(old), old.RefreshToken, time.Hour)
+}
+
+// TestPoolLine: no more refreshes than may be are made at the same time, in the order
+// in which they came, and who waits longer than RefreshTimeout is refreshed as well.
+func TestPoolLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const users, most, took = 100, 4, 10 * time.Second
+		var mu sync.Mutex
+		var order []string
+		now, peak := 0, 0
+		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: expired}, MaxRefreshes: most},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				mu.Lock()
+				order = append(order, userOf(old))
+				now++
+				peak = max(peak, now)
+				mu.Unlock()
+				time.Sleep(took)
+				mu.Lock()
+				now--
+				mu.Unlock()
+				return fresh(old), nil
+			})
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range users {
+			wg.Go(func() {
+				if err := ask(t.Context(), client, poolUser(i)); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		if s := p.Stats(); s.Refreshing != most || s.Waiting != users-most {
+			t.Errorf("%+v", s)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantErr(t, "a request that cannot wait", ask(ctx, client, poolUser(users-1)), context.DeadlineExceeded)
+		wg.Wait()
+		if peak != most {
+			t.Errorf("%d refreshes at the same time, want %d", peak, most)
+		}
+		if d := time.Since(began); d != users/most*took {
+			t.Errorf("it took %v, want %v", d, users/most*took)
+		}
+		// Those that begin at the same instant have no order among each other.
+		for i := 0; i < users; i += most {
+			slices.Sort(order[i : i+most])
+		}
+		if !slices.IsSorted(order) {
+			t.Errorf("not in the order in which they came: %v", order)
+		}
+	})
+}
+
+// TestPoolTooManyOfOne: a limit that is only one user's keeps the others waiting for
+// some seconds, and those of another endpoint not at all.
+func TestPoolTooManyOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens := func(req *http.Request) (*http.Response, error) {
+			resp := reply(req, 200)
+			body := `{"access_token":"new","expires_in":3600}`
+			if req.URL.Path == "/greedy" {
+				resp.StatusCode, body = 429, ""
+				resp.Header.Set("Retry-After", "600")
+			}
+			resp.Body = http.NoBody
+			if body != "" {
+				resp.Body = &closeNote{Reader: strings.NewReader(body)}
+			}
+			return resp, nil
+		}
+		p := newPool(t, tokenclient.PoolConfig{
+			Store: &poolStore{known: expired},
+			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
+				host := "https://one.example.com/"
+				if key == "elsewhere" {
+					host = "https://two.example.com/"
+				}
+				return tokenclient.Config{
+					Refresher: &tokenclient.JSONRefresher{URL: host + key, HTTPClient: &http.Client{Transport: roundTrip(tokens)}},
+					Origins:   []string{fakeAPI},
+				}, nil
+			},
+		}, nil)
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		wantTransient(t, "greedy", ask(t.Context(), client, "greedy"))
+		for _, c := range []struct {
+			key  string
+			wait time.Duration
+		}{{"elsewhere", 0}, {"alice", 5 * time.Second}, {"bob", 0}} {
+			began := time.Now()
+			if err := ask(t.Context(), client, c.key); err != nil {
+				t.Errorf("%s: %v", c.key, err)
+			}
+			if d := time.Since(began); d != c.wait {
+				t.Errorf("%s waited %v, want %v", c.key, d, c.wait)
+			}
+		}
+	})
+}
+
+// TestPoolNested: Refreshers that need another user of the same Pool do not wait for
+// ever for a turn that they have themselves.
+func TestPoolNested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p *tokenclient.Pool
+		p = newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: expired}, MaxRefreshes: 2},
+			func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				time.Sleep(time.Second)
+				if userOf(old) == "service" {
+					return fresh(old), nil
+				}
+				s, err := p.Session(ctx, "service")
+				if err != nil {
+					return nil, err
+				}
+				if _, err := s.Token(ctx); err != nil {
+					return nil, err
+				}
+				return fresh(old), nil
+			})
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				if err := ask(t.Context(), client, poolUser(i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(began); d != 6*time.Second {
+			t.Errorf("it took %v, want 6s", d)
+		}
+	})
+}
+
+// TestPoolHeldElsewhere: sessions that wait for the Store's hold on their keys, which
+// other processes have, keep nobody from refreshing, and are refreshed in the end.
+func TestPoolHeldElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const stuck = 4
+		hold := newBarrier()
+		holding := &stuckStore{Store: new(store.Memory), hold: hold}
+		for i := range stuck + 1 {
+			if _, _, err := holding.Replace(t.Context(), poolUser(i), expired(poolUser(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var announced []int
+		p := newPool(t, tokenclient.PoolConfig{
+			Store: holding, MaxRefreshes: stuck,
+		}, func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			time.Sleep(time.Second)
+			return fresh(old), nil
+		})
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		var wg sync.WaitGroup
+		for i := range stuck {
+			wg.Go(func() {
+				if err := ask(t.Context(), client, poolUser(i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		holding.free.Store(poolUser(stuck), true)
+		if err := ask(t.Context(), client, poolUser(stuck)); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(began); d != 2*time.Second { // one until a turn is free, one for the refresh
+			t.Errorf("a refresh whose key is free took %v", d)
+		}
+		time.Sleep(10 * time.Second)
+		hold.lift()
+		wg.Wait()
+		for i := range stuck + 1 {
+			r, err := holding.Load(t.Context(), poolUser(i))
+			if err != nil || r.Token.AccessToken != "new-"+poolUser(i) {
+				t.Errorf("%s: %v, error %v", poolUser(i), r.Token, err)
+			}
+			announced = append(announced, r.Announced)
+		}
+		if !slices.Equal(announced, make([]int, stuck+1)) {
+			t.Errorf("announced %v", announced)
+		}
+	})
+}
+
+// TestPoolTurnLost: a session whose turn was over when it got the hold, and all turns
+// taken, takes its announcement back and is refreshed next.
+func TestPoolTurnLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := newBarrier()
+		holding := &stuckStore{Store: new(store.Memory), hold: hold}
+		for _, key := range []string{"late", "slow", "last"} {
+			if _, _, err := holding.Replace(t.Context(), key, expired(key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		holding.free.Store("slow", true)
+		holding.free.Store("last", true)
+		var mu sync.Mutex
+		var order []string
+		p := newPool(t, tokenclient.PoolConfig{Store: holding, MaxRefreshes: 1},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				mu.Lock()
+				order = append(order, userOf(old))
+				mu.Unlock()
+				time.Sleep(15 * time.Second)
+				return fresh(old), nil
+			})
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		var wg sync.WaitGroup
+		for _, key := range []string{"late", "slow", "last"} {
+			wg.Go(func() {
+				if err := ask(t.Context(), client, key); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(2 * time.Second) // by when late has lost its turn to slow
+		}
+		hold.lift()
+		synctest.Wait()
+		if r, err := holding.Load(t.Context(), "late"); err != nil || r.Announced != 0 {
+			t.Errorf("a refresh that lost its turn: announced %d, error %v", r.Announced, err)
+		}
+		wg.Wait()
+		if want := []string{"slow", "late", "last"}; !slices.Equal(order, want) {
+			t.Errorf("refreshed %v, want %v", order, want)
+		}
+	})
+}
+
+// stuckStore keeps all keys but the free ones from being refreshed until hold is
+// lifted.
+type stuckStore struct {
+	tokenclient.Store
+	hold *barrier
+	free sync.Map
+}
+
+func (s *stuckStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	if _, ok := s.free.Load(key); !ok {
+		s.hold.stop()
+	}
+	return s.Store.Refresh(ctx, key, seen, timeout, fn)
+}
+
+// TestPoolLostAnswerFirst: the second try after a lost answer comes at once, however
+// long the line is: servers take the old token again for some seconds only.
+func TestPoolLostAnswerFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const users = 100
+		var mu sync.Mutex
+		first := map[string]time.Time{}
+		var gap time.Duration
+		p := newPool(t, tokenclient.PoolConfig{Store: new(store.Memory), MaxRefreshes: 1},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				if userOf(old) == poolUser(0) {
+					if first[poolUser(0)].IsZero() {
+						first[poolUser(0)] = time.Now()
+						return nil, io.ErrUnexpectedEOF // the server has rotated; the answer was lost
+					}
+					gap = time.Since(first[poolUser(0)])
+				}
+				return fresh(old), nil
+			})
+		for i := range users {
+			if err := get(t, p, poolUser(i)).SetToken(t.Context(), expired(poolUser(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		var wg sync.WaitGroup
+		for i := range users {
+			wg.Go(func() {
+				if err := ask(t.Context(), client, poolUser(i)); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		if gap > 5*time.Second {
+			t.Errorf("the second try, which is to come at once, came %v after the first", gap)
+		}
+	})
+}

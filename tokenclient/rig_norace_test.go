@@ -1,5 +1,0 @@
-//go:build !race
-
-package tokenclient_test
-
-const raceEnabled = false

@@ -1,0 +1,141 @@
+package tokenclient
+
+import (
+	"context"
+	"time"
+)
+
+// current returns the generation to send a request with. With a token that is not
+// about to expire it waits for no lock and does no I/O.
+func (s *Session) current(ctx context.Context) (*held, error) {
+	h, err := s.asItIs(ctx)
+	if err == nil && h.expires() {
+		if now := time.Now(); !now.Before(h.soft()) {
+			return s.inTime(ctx, h, now)
+		}
+	}
+	return h, err
+}
+
+// inTime is current for a token h that expires soon or has expired.
+func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, error) {
+	switch overdue := h.overdue(now); {
+	case s.refresher == nil && overdue:
+		// Whether the token still works is for the server to say; but another process
+		// may have been sent a newer one.
+		s.lookForNewer(ctx)
+		return s.asItIs(ctx)
+	case s.refresher == nil:
+		return h, nil
+	case !overdue:
+		s.refreshEarly(h, CauseSoft)
+		return h, nil
+	}
+	next, err := s.refreshed(ctx, h, CauseHard)
+	if err != nil && ctx.Err() == nil && s.holds().generation == h.generation && !h.expired(time.Now()) {
+		return h, nil // a token that the server still takes is better than an error
+	}
+	return next, err
+}
+
+// asItIs returns what the session holds, after a look at the store if that is
+// nothing.
+func (s *Session) asItIs(ctx context.Context) (*held, error) {
+	h := s.holds()
+	for !h.usable() {
+		if err := s.look(ctx); err != nil {
+			return nil, err
+		}
+		h = s.holds()
+	}
+	return h, nil
+}
+
+// look makes a session without a token look whether its store has one by now: a login in
+// another process, or the first request of this one. Everybody looks together, at most once
+// per lookInterval. A nil error means that held changed.
+func (s *Session) look(ctx context.Context) error {
+	s.turned.watch()
+	defer s.turned.unwatch()
+	turned := s.turned.sent()
+	var may bool
+	var err error
+	s.ask(func(st *state, now time.Time) { may, err = st.mayLook(now) })
+	switch {
+	case !may:
+		return err
+	case s.inside(ctx):
+		return ErrReentrant
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	select {
+	case r := <-s.flights.DoChan("look", func() (any, error) { return nil, s.lookTogether() }):
+		return r.Err
+	case <-turned:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// lookTogether is the one look of everybody.
+func (s *Session) lookTogether() (err error) {
+	if !s.begin() {
+		return ErrClosed
+	}
+	defer s.finish()
+	fence := s.fence()
+	r, failed := s.load(s.lifetime())
+	s.change(func(st *state, now time.Time) (fx effects) {
+		fx, err = st.looked(fence, r, failed, now)
+		return fx
+	})
+	return err
+}
+
+// lookForNewer waits for a look at the store, at most one per lookInterval, of a session that
+// has a token but cannot refresh it. It changes what is held, or nothing.
+func (s *Session) lookForNewer(ctx context.Context) {
+	s.turned.watch()
+	defer s.turned.unwatch()
+	turned := s.turned.sent()
+	if s.inside(ctx) || !s.mayLookForNewer() {
+		return
+	}
+	select {
+	case <-s.flights.DoChan("newer", s.takeNewer):
+	case <-turned:
+	case <-ctx.Done():
+	}
+}
+
+// lookForNewerSoon is lookForNewer for those who come later.
+func (s *Session) lookForNewerSoon() {
+	if s.mayLookForNewer() {
+		s.inBackground(func() { <-s.flights.DoChan("newer", s.takeNewer) })
+	}
+}
+
+func (s *Session) mayLookForNewer() (may bool) {
+	s.ask(func(st *state, now time.Time) { may = st.mayLookForNewer(now) })
+	return may
+}
+
+// takeNewer takes a token over that another process put into the store.
+func (s *Session) takeNewer() (any, error) {
+	if !s.begin() {
+		return nil, nil
+	}
+	defer s.finish()
+	fence := s.fence()
+	r, err := s.load(s.lifetime())
+	s.change(func(st *state, now time.Time) effects { return st.lookedForNewer(fence, r, err, now) })
+	return nil, nil
+}
+
+// fence returns what a login or logout changes.
+func (s *Session) fence() (fence uint64) {
+	s.ask(func(st *state, _ time.Time) { fence = st.fence })
+	return fence
+}

@@ -1,0 +1,183 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
+)
+
+// SetToken makes t the session's token, as after a login, and stores it. A
+// refresh under way cannot bring the old token back. The session keeps a copy; an
+// Expiry that is zero is read from the access token if that is a JWT.
+//
+// A token without an AccessToken is a start too, if it has a RefreshToken: the first request
+// fetches the rest. That needs a Config.Refresher.
+//
+// If the token cannot be stored the error says so, and the session keeps what it
+// had. If Logout ran at the same time the error is ErrLoggedOut.
+func (s *Session) SetToken(ctx context.Context, t *Token) error {
+	if t == nil {
+		return errors.New("tokenclient: SetToken of a nil token; use Logout to forget one")
+	}
+	if err := s.checkLogin(t); err != nil {
+		return fmt.Errorf("tokenclient: SetToken: %w", err)
+	}
+	t = t.Clone()
+	if t.AccessToken == "" {
+		t.Expiry = time.Time{} // of what?
+	}
+	if t.Expiry.IsZero() {
+		expiry, issued := endpoint.JWTExpiry(t.AccessToken, t.Issued)
+		t.Expiry = expiry
+		if t.Issued.IsZero() {
+			t.Issued = issued
+		}
+	}
+	if t.Issued.IsZero() {
+		t.Issued = time.Now() // what is left is all that is known of the lifetime
+	}
+	t.stripMonotonic()
+
+	return s.login(ctx, t)
+}
+
+// checkLogin reports why t cannot be the session's token.
+func (s *Session) checkLogin(t *Token) error {
+	switch {
+	case t.AccessToken != "":
+	case t.RefreshToken == "":
+		return errors.New("token has neither an access token nor a refresh token")
+	case s.refresher == nil:
+		return fmt.Errorf("token has no access token, and cannot get one: %w", errNoRefresher)
+	}
+	return t.check()
+}
+
+// login makes t the session's token when it is in the store.
+func (s *Session) login(ctx context.Context, t *Token) (err error) {
+	if err := s.control.take(ctx, s); err != nil {
+		return fmt.Errorf("tokenclient: SetToken: %w", err)
+	}
+	defer s.control.leave()
+	var fence uint64
+	open := false
+	s.ask(func(st *state, _ time.Time) { fence, open = st.loginBegins() })
+	if !open {
+		return ErrClosed
+	}
+	r, _, err := s.replace(ctx, t)
+	if err != nil {
+		return fmt.Errorf("tokenclient: SetToken: %w", err)
+	}
+	s.change(func(st *state, now time.Time) (fx effects) {
+		fx, err = st.loginStored(fence, r, now)
+		return fx
+	})
+	s.host.changed(s)
+	return err
+}
+
+// Logout forgets the token, in memory first and whatever happens, then in the
+// store, and tells the server to revoke it if the Refresher is a [Revoker] (RFC
+// 7009). Requests fail with ErrLoginRequired from then on, those that wait with
+// ErrLoggedOut, and a refresh under way cannot bring the session back: the token
+// that it gets is revoked too.
+//
+// An error means that the store or the server does not know. If it is
+// ErrStoreUnavailable, ErrStoreCorrupt or ctx's, the stored token is still there,
+// and another process may use it; call Logout again. The session itself does not
+// take it up again. The server is told once: if that fails, its side of the login
+// lives on until it expires.
+func (s *Session) Logout(ctx context.Context) error {
+	var fence uint64
+	var mine Record
+	var err error
+	s.change(func(st *state, now time.Time) (fx effects) {
+		fence, mine, fx, err = st.logoutBegins(now)
+		return fx
+	})
+	if err != nil {
+		return err
+	}
+	s.host.changed(s) // s alone knows, until the store does
+
+	was, err := s.storeLogout(ctx, fence)
+	if err != nil {
+		err = fmt.Errorf("tokenclient: logged out here, but not in the store: %w", err)
+	}
+	// The two differ if another process refreshed, or if this one could not save.
+	errs := []error{err, s.revoke(ctx, mine.Token)}
+	switch {
+	case was.Token != nil && (mine.Token == nil || was.Token.RefreshToken != mine.Token.RefreshToken):
+		errs = append(errs, s.revoke(ctx, was.Token))
+	case was.State == Active && was.Token == nil && (mine.Token == nil || newer(was, mine)):
+		if _, ok := s.refresher.(Revoker); ok {
+			errs = append(errs, errors.New("tokenclient: logged out, but the server was not told: the stored token could not be opened"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// storeLogout writes the logout that began at fence, unless a login has come since and
+// written over what was to be forgotten. It returns what was stored.
+func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, err error) {
+	if err := s.control.take(ctx, s); err != nil {
+		return Record{}, err
+	}
+	defer s.control.leave()
+	if s.holds().usable() {
+		return Record{}, nil
+	}
+	if _, was, err = s.replace(ctx, nil); err == nil {
+		s.ask(func(st *state, _ time.Time) { st.logoutStored(fence) })
+	}
+	return was, err
+}
+
+// control is with the login or logout that writes to the store. They do so one after another,
+// so that it ends with the one that memory ended with.
+type control struct {
+	mu   sync.Mutex    // guards over
+	over chan struct{} // closed when who has it leaves it; nil: nobody has it
+}
+
+// take waits for control of s. A Store that calls one login or logout from within another
+// would wait for itself.
+func (c *control) take(ctx context.Context, s *Session) error {
+	if ctx.Value(replaceKey{s}) != nil {
+		return ErrReentrant
+	}
+	for {
+		c.mu.Lock()
+		over := c.over
+		if over == nil {
+			c.over = make(chan struct{})
+		}
+		c.mu.Unlock()
+		if over == nil {
+			return nil
+		}
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *control) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.over)
+	c.over = nil
+}
+
+func (c *control) taken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over != nil
+}

@@ -1,0 +1,162 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/awake"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+)
+
+// present shows old's refresh token to the server, once, and returns the token to
+// store. Every error is a *TokenError that holds neither of old's secrets; if the
+// refresh token was refused it is ErrRefused.
+//
+// A Refresher that does not return when its context ends is left behind; if it
+// brings a token in the end, that is saved and used all the same.
+func (s *Session) present(ctx context.Context, f flight, current Record) (*Token, error) {
+	old := current.Token
+	sent := time.Now().Round(0)
+	ctx, cancel := awake.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	call := contain.Go("Refresher.Refresh", s.broken, func() (*Token, error) { return s.refresher.Refresh(ctx, old.Clone()) })
+	result := func() (*Token, error) {
+		t, err := call.Result()
+		if err != nil {
+			return nil, err
+		}
+		return s.complete(t, old, sent)
+	}
+	if !call.Wait(ctx, calleeGrace) {
+		s.awaitLate(result, f, current)
+		return nil, asTokenError(errHangs("Refresher.Refresh"), old)
+	}
+	t, err := result()
+	if err != nil {
+		return nil, asTokenError(err, old)
+	}
+	return t, nil
+}
+
+// awaitLate saves what a Refresher brings that was left behind in f, unless a logout has come
+// since. By its contract the Refresher ends; until then Close waits.
+func (s *Session) awaitLate(result func() (*Token, error), f flight, current Record) {
+	s.inBackground(func() {
+		t, err := result()
+		if err != nil {
+			return
+		}
+		var late flight
+		var ok bool
+		s.change(func(st *state, now time.Time) (fx effects) {
+			late, fx, ok = st.lateBegins(f, now)
+			return fx
+		})
+		if !ok {
+			s.revokeOrphan(t)
+			return
+		}
+		late.seen = current
+		res := s.saveLate(t, current)
+		if res.made == nil && (errors.Is(res.err, ErrNoToken) || res.err == nil && res.record.Era != current.Era) {
+			s.revokeOrphan(t)
+		}
+		_, _ = s.land(late, res)
+	})
+}
+
+// saveLate stores t as the token that follows current. It waits for nobody: those who hold the
+// key by now are about to present a token that is spent. Until it is stored the pair exists
+// nowhere else, so it is tried as long as the session lives and once after that. t is no
+// longer made by this session if it turns out to be of no use.
+func (s *Session) saveLate(t *Token, current Record) result {
+	var retry limit.Retry
+	for {
+		open := s.isOpen()
+		ctx, cancel := context.WithTimeout(s.insideContext(context.Background()), s.timeout)
+		r, err := s.save(ctx, current, t)
+		cancel()
+		var unsaved *NotSavedError
+		switch {
+		case err == nil, errors.As(err, &unsaved), errors.Is(err, ErrReplaced):
+			return result{r, err, t}
+		case errors.Is(err, ErrOvertaken), errors.Is(err, ErrAnnounced), errors.Is(err, ErrNoToken), !open:
+			return result{r, err, nil}
+		}
+		s.pause(&retry)
+	}
+}
+
+// complete checks what a Refresher returned and fills in what it left out.
+func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
+	if t == nil {
+		return nil, fmt.Errorf("%w: Refresher.Refresh returned neither a token nor an error", errBroken)
+	}
+	t = t.Clone()
+	err := t.check()
+	if t.AccessToken == "" {
+		err = errors.New("token has no access token")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if t.RefreshToken == "" { // RFC 6749, section 6: the old one stays
+		t.RefreshToken = old.RefreshToken
+		if t.RefreshExpiry.IsZero() {
+			t.RefreshExpiry = old.RefreshExpiry
+		}
+	}
+	if t.TokenType == "" {
+		t.TokenType = old.TokenType
+	}
+	if t.Scope == "" { // section 5.1: as before
+		t.Scope = old.Scope
+	}
+	if !t.Issued.After(old.Issued) {
+		t.Issued = sent // also if the same token came back
+	}
+	if t.Expiry.IsZero() {
+		t.Expiry, _ = endpoint.JWTExpiry(t.AccessToken, t.Issued)
+	}
+	if !t.Expiry.After(time.Now()) {
+		// The server would not issue a token that is dead: a clock is wrong, or
+		// the expiry. Without this every request would refresh.
+		t.Expiry = time.Time{}
+	}
+	t.stripMonotonic()
+	return t, nil
+}
+
+// check reports why t cannot be held, without showing it.
+func (t *Token) check() error {
+	switch {
+	case !printable(t.AccessToken):
+		return errors.New("access token has a character in it that cannot be sent in a header")
+	case !printable(t.RefreshToken):
+		return errors.New("refresh token has a character in it that RFC 6749 does not allow")
+	case t.TokenType != "" && !isHeaderName(t.TokenType):
+		return errors.New("token type is not a valid authentication scheme")
+	}
+	return nil
+}
+
+// printable reports whether s consists of the characters that RFC 6749, appendix
+// A.12 and A.17, allows in tokens.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// stripMonotonic leaves wall clock readings alone: the monotonic clock stops
+// while a machine sleeps, and means nothing in another process.
+func (t *Token) stripMonotonic() {
+	t.Expiry, t.RefreshExpiry, t.Issued = t.Expiry.Round(0), t.RefreshExpiry.Round(0), t.Issued.Round(0)
+}

@@ -1,0 +1,170 @@
+package tokenclient
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+)
+
+// RenewedHeader is a Config.Renewed for servers that put the new access token into
+// a header of their answers, bare, without a scheme: RenewedHeader("X-Auth-Token").
+// The header's other values, if it comes more than once, are not looked at. A name
+// that cannot be a header's (RFC 9110, section 5.1) gives nil, as if Renewed was
+// not set.
+func RenewedHeader(name string) func(*http.Response) (*Token, bool) {
+	if !isHeaderName(name) {
+		return nil
+	}
+	name = http.CanonicalHeaderKey(name)
+	return func(resp *http.Response) (*Token, bool) {
+		value := ""
+		if values := resp.Header[name]; len(values) > 0 {
+			value = strings.TrimSpace(values[0])
+		}
+		if value == "" {
+			return nil, false
+		}
+		return &Token{AccessToken: value}, true
+	}
+}
+
+// sendTime is when a request is sent, if anybody is going to ask.
+func (s *Session) sendTime() time.Time {
+	if s.findRenewed == nil {
+		return time.Time{}
+	}
+	return time.Now().Round(0)
+}
+
+// renewedBy looks for a token in resp, which answers a request that was sent with h. resp is
+// nil if there was no answer.
+func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
+	if s.findRenewed == nil || resp == nil {
+		return
+	}
+	t, ok := s.findRenewed(resp)
+	if !ok || t == nil || !renews(t, h.record.Token) || s.holds().generation != h.generation {
+		return
+	}
+	t, err := s.complete(t, h.record.Token, sent)
+	if err != nil {
+		s.note(slog.LevelDebug, "token in an answer ignored", "err", err)
+		return
+	}
+	keep := !s.storeless() // it would be one memory for another
+	s.change(func(st *state, now time.Time) effects { return st.renewedBy(h, t, keep, now) })
+	s.storeSoon()
+}
+
+// renews reports whether t is another token than the one that was sent. Some servers repeat
+// that in each answer.
+func renews(t, sent *Token) bool {
+	return t.AccessToken != sent.AccessToken ||
+		t.RefreshToken != "" && t.RefreshToken != sent.RefreshToken
+}
+
+// storeSoon has renewed tokens stored in the background until there is none left to store.
+// Those that come faster than they can be written are stored together: the newest of them.
+func (s *Session) storeSoon() {
+	if !s.renewalDue() || !s.storing.CompareAndSwap(false, true) {
+		return
+	}
+	s.inBackground(func() {
+		var retry limit.Retry
+		for s.renewalDue() && s.isOpen() { // Close makes the last attempt
+			err := s.storeInFlight()
+			if err == nil {
+				retry = limit.Retry{}
+				continue
+			}
+			if s.isOpen() { // else it is too early to say
+				s.saveFailed(err)
+			}
+			s.pause(&retry)
+		}
+		s.storing.Store(false)
+		if s.isOpen() {
+			s.storeSoon() // what came in between
+		}
+	})
+}
+
+// storeInFlight is storeRenewed as a flight of the same name as refreshes, so that there is
+// never one of both at the same time: the save would get the number that the refresh wants.
+// Who needs a refresh and joins a save looks again when that is over. A save that joins a
+// refresh does nothing and returns nil.
+func (s *Session) storeInFlight() (err *NotSavedError) {
+	<-s.flights.DoChan("refresh", func() (any, error) {
+		if s.begin() { // else Close has made the last attempt, or is going to
+			defer s.finish()
+			err = s.storeRenewed(s.lifetime())
+		}
+		return nil, errFenced
+	})
+	return err
+}
+
+// storeRenewedLast is Close's attempt to store what no other has. Everything of the session's
+// own has ended, unless the context of Close has.
+func (s *Session) storeRenewedLast(ctx context.Context) *NotSavedError {
+	ctx, cancel := context.WithTimeout(s.insideContext(ctx), s.timeout)
+	defer cancel()
+	for s.renewalDue() {
+		if err := s.storeRenewed(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storeAgain is NotSavedError.Save of a renewed token.
+func (s *Session) storeAgain(ctx context.Context) error {
+	for s.isOpen() && s.renewalDue() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.storeInFlight(); err != nil {
+			return err.Err
+		}
+	}
+	if err := s.storeRenewedLast(ctx); err != nil {
+		return err.Err
+	}
+	return nil
+}
+
+func (s *Session) renewalDue() (due bool) {
+	s.ask(func(st *state, _ time.Time) { _, _, due = st.saveBegins() })
+	return due
+}
+
+// storeRenewed tries to store the renewed token. An error says that it is to be tried again;
+// without one there may be something to store all the same.
+func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
+	var fence uint64
+	var h *held
+	var due bool
+	s.ask(func(st *state, _ time.Time) { fence, h, due = st.saveBegins() })
+	if !due {
+		return nil
+	}
+	seen := h.record
+	seen.Announced = 0
+	if s.refresher == nil {
+		seen.Announced = math.MaxUint8 // whoever exchanges it, this session does not need the new pair
+	}
+	r, err := s.save(ctx, seen, h.record.Token.Clone())
+	s.change(func(st *state, now time.Time) (fx effects) {
+		fx, err = st.saveEnds(fence, h, r, err, now)
+		return fx
+	})
+	if err == nil {
+		return nil
+	}
+	return NewNotSavedError(s.key, h.record.Token.Clone(), err, s.storeAgain)
+}

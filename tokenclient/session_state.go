@@ -1,0 +1,278 @@
+package tokenclient
+
+import (
+	"errors"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+)
+
+// state is what a session knows of its token, and every decision that it makes: what a
+// record in the store means, what a refresh came to, and what is changed by a login, a
+// logout, a refusal, an answer with a token in it, and the end. It is pure: it has no lock,
+// no clock and no callback, and does no I/O. A [Session] has those: it calls the methods
+// with its mutex held, and does what they return. docs/architecture.md has the diagram of
+// all transitions, which a test draws.
+type state struct {
+	held   *held // never nil
+	closed bool
+
+	// fence goes up with each login and logout. What began before one changes nothing
+	// when it ends.
+	fence uint64
+
+	trouble *trouble // nil: none, as in most sessions
+	storm   limit.Storm
+	renewal renewal
+}
+
+// trouble is what keeps a session from its token, or from the next one. It is forgotten when
+// there is another token.
+type trouble struct {
+	left    leaving
+	looks   looks
+	backoff limit.Backoff // of refreshes that somebody needs
+	earlier limit.Backoff // of looks before an early refresh, which nobody needs yet
+}
+
+// known is the trouble of st, for reading.
+func (st *state) known() trouble {
+	if st.trouble == nil {
+		return trouble{}
+	}
+	return *st.trouble
+}
+
+// inTrouble is the trouble of st, for writing.
+func (st *state) inTrouble() *trouble {
+	if st.trouble == nil {
+		st.trouble = new(trouble)
+	}
+	return st.trouble
+}
+
+// held is one generation: what a session holds between one adoption and the next. It does
+// not change, but when a renewed token is stored another held of the same generation takes
+// its place, with the number that the token got in the store.
+type held struct {
+	// generation goes up with each change of what is held. A request remembers the one
+	// that it was sent with: of tokens with the same text it tells which was refused.
+	generation uint64
+
+	// logouts is how often the session was logged out before. A request that began before
+	// a logout is not sent again for whoever logged in after it.
+	logouts uint64
+
+	record Record // its Token is nil if the session is empty, ended or closed
+
+	// value is that of the header that carries the token; "" if it is made for each
+	// request. The Token's AccessToken is a part of it, if it can be: the text is what
+	// takes the memory.
+	value [1]string
+
+	// windows say when before its Expiry the token is refreshed: in the background from the
+	// soft one on, before anything is sent from the hard one on.
+	windows limit.Windows
+}
+
+// usable reports whether requests may go out with h at all.
+func (h *held) usable() bool { return h.record.Token != nil }
+
+// expires reports whether it is known when h does. A login may bring a refresh token alone,
+// which is like a token that has expired since ever.
+func (h *held) expires() bool {
+	return !h.record.Token.Expiry.IsZero() || h.record.Token.AccessToken == ""
+}
+
+// expired reports whether the local clock says that the server will refuse h.
+func (h *held) expired(now time.Time) bool { return h.expires() && !now.Before(h.record.Token.Expiry) }
+
+// soft returns from when on h is refreshed; zero if that is never.
+func (h *held) soft() time.Time { return h.windows.Soft(h.record.Token.Expiry) }
+
+// hard returns from when on nothing should be sent with h; zero if that is never.
+func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }
+
+// overdue reports whether nothing should be sent with h any more.
+func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.hard()) }
+
+// leaving remembers what an ended session held, so that it does not come back.
+type leaving struct {
+	reason   error // nil: the session did not end
+	record   Record
+	unstored bool // a logout of this session is not in the store
+}
+
+// effects are what a transition asks its Session for.
+type effects struct {
+	events  []event // to tell, in their order
+	release bool    // those who wait for something are let go: it has become pointless
+}
+
+// An event is what there is to tell.
+type event struct {
+	kind   eventKind
+	info   RefreshInfo // without its Key and Waiters
+	err    error
+	origin string    // that refused the token; "": unknown
+	until  time.Time // when it may be asked for another one
+}
+
+type eventKind uint8
+
+const (
+	refreshStarted eventKind = iota
+	tokenRefreshed
+	tokenAdopted
+	tokenRenewed
+	refreshOvertaken
+	refreshFailed
+	refusedTooOften
+	saveFailed
+	sessionEnded
+)
+
+func (fx *effects) tell(kind eventKind, info RefreshInfo, err error) {
+	fx.events = append(fx.events, event{kind: kind, info: info, err: err})
+}
+
+// info tells about f, or about no refresh if f is zero.
+func (st *state) info(f flight, now time.Time) RefreshInfo {
+	info := RefreshInfo{Generation: st.held.generation, Cause: f.cause, Began: f.began}
+	if !f.began.IsZero() {
+		info.Duration = now.Sub(f.began)
+	}
+	if st.held.usable() {
+		info.Expiry = st.held.record.Token.Expiry
+	}
+	return info
+}
+
+// adopt makes r, which holds a token, the next generation.
+func (st *state) adopt(r Record) {
+	st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, record: r}
+	st.trouble = nil
+	st.renewal.forget()
+}
+
+// end ends the session for a reason that is ErrLoginRequired. One that has ended keeps its
+// first reason, unless it is a logout that ends it again.
+func (st *state) end(fx *effects, reason error, now time.Time) {
+	old, left, logout := st.held, st.known().left, reason == ErrLoggedOut
+	if !old.usable() && left.reason != nil && !logout {
+		return
+	}
+	h := &held{generation: old.generation + 1, logouts: old.logouts}
+	left.reason = reason
+	if logout {
+		h.logouts++
+		left.unstored = true
+	}
+	if old.usable() {
+		left.record = old.record
+	}
+	st.held = h
+	st.trouble = &trouble{left: left, looks: looks{at: now.Add(lookInterval), err: reason}}
+	st.renewal.forget()
+	fx.release = true
+	if old.usable() && !st.closed {
+		fx.tell(sessionEnded, RefreshInfo{}, reason)
+	}
+}
+
+// ended is why there is no token.
+func (st *state) ended() error {
+	if reason := st.known().left.reason; reason != nil {
+		return reason
+	}
+	return ErrLoginRequired
+}
+
+// loginBegins is followed by loginStored when the token is in the store. ok is false after
+// the end.
+func (st *state) loginBegins() (fence uint64, ok bool) {
+	if st.closed {
+		return 0, false
+	}
+	st.fence++
+	return st.fence, true
+}
+
+// loginStored goes on with the login that began at fence, and left r in the store.
+func (st *state) loginStored(fence uint64, r Record, now time.Time) (fx effects, err error) {
+	switch {
+	case st.closed:
+		return fx, ErrClosed
+	case st.fence != fence:
+		return fx, ErrLoggedOut // and the store will be: Logout waits for this
+	case !r.holdsToken():
+		st.end(&fx, ErrLoginRequired, now) // another process logged out a moment later
+		return fx, ErrLoggedOut
+	}
+	st.fence++ // a refresh that was begun while the store was written to knows less
+	st.storm = limit.Storm{}
+	st.adopt(r)
+	fx.release = true
+	return fx, nil
+}
+
+// logoutBegins forgets the token. was is what was held.
+func (st *state) logoutBegins(now time.Time) (fence uint64, was Record, fx effects, err error) {
+	if st.closed {
+		return 0, was, fx, ErrClosed
+	}
+	st.fence++
+	was = st.held.record
+	st.end(&fx, ErrLoggedOut, now)
+	return st.fence, was, fx, nil
+}
+
+// logoutStored notes that the logout that began at fence is in the store.
+func (st *state) logoutStored(fence uint64) {
+	if st.fence == fence && st.trouble != nil {
+		st.trouble.left.unstored = false
+	}
+}
+
+// close ends the session for those who use it. The stored token stays, and one that is not
+// stored yet is remembered.
+func (st *state) close() (fx effects) {
+	if !st.closed {
+		st.closed = true
+		st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts}
+		fx.release = true
+	}
+	return fx
+}
+
+// whatFollows returns what a request goes on with that waited for a refresh of h, when the
+// session holds another generation.
+func (st *state) whatFollows(h *held) (*held, error) {
+	switch now := st.held; {
+	case st.closed:
+		return nil, ErrClosed
+	case now.logouts != h.logouts:
+		return nil, ErrLoggedOut
+	case now.usable():
+		return now, nil
+	}
+	return nil, st.ended()
+}
+
+// remembers reports whether the session knows something that would be lost with it: the
+// token endpoint, too, is not to be asked earlier for that.
+func (st *state) remembers(now time.Time) bool {
+	trouble := st.known()
+	return st.renewal.due || trouble.left.unstored || trouble.backoff.Pending(now) != nil || st.storm.Shut(now)
+}
+
+// holdsToken reports whether r is a login's or a refresh's.
+func (r Record) holdsToken() bool { return r.State == Active && r.Token != nil }
+
+// newer reports whether r, from the store, comes after what a session knows.
+func newer(r, known Record) bool { return r.Era != known.Era || r.Number > known.Number }
+
+// loginRequired reports whether a look at the store found no token.
+func loginRequired(r Record, err error) bool {
+	return errors.Is(err, ErrNoToken) || err == nil && !r.holdsToken()
+}

@@ -1,0 +1,276 @@
+package tokenclient
+
+import (
+	"errors"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+)
+
+// lookInterval is how often a session without a token looks at its store.
+const lookInterval = time.Second
+
+// looks are the looks at the store for a token to use.
+type looks struct {
+	at  time.Time // when there may be another one
+	err error     // what the last one ended with
+}
+
+// pending reports whether it is too early for another look.
+func (l looks) pending(now time.Time) bool { return limit.Remaining(l.at, now, lookInterval) > 0 }
+
+// A meaning is what a record in the store says to a session that knows another one. This is
+// the one place that decides it.
+type meaning uint8
+
+const (
+	unknown meaning = iota // the store cannot be read
+	same                   // nothing that the session does not know
+	gone                   // no token, or none that an ended session may take: a login is needed
+	mine                   // the renewed token that this session is about to store
+	behind                 // newer than what is known, but a renewed token of this session is younger
+	next                   // a token to take over
+)
+
+// meaning tells what r and err, of a look at the store, mean to a session that knows known.
+//
+// Two processes may each get a token in an answer that follows the same record. Both tokens
+// work, and the one that was asked for later lives longer, whichever was stored first. Of a
+// pair with another refresh token the number decides.
+func (st *state) meaning(r Record, err error, known Record) meaning {
+	u := st.renewal.unstored
+	switch {
+	case loginRequired(r, err):
+		return gone
+	case err != nil:
+		return unknown
+	case !st.held.usable() && !st.closed:
+		if st.known().left.allows(r) {
+			return next
+		}
+		return gone
+	case !newer(r, known):
+		return same
+	case u == nil, u.record.Era != r.Era, u.record.Token.RefreshToken != r.Token.RefreshToken:
+		return next
+	case u.record.Token.AccessToken == r.Token.AccessToken && u.record.Token.Issued.Equal(r.Token.Issued):
+		return mine
+	case r.Token.Issued.Before(u.record.Token.Issued):
+		return behind
+	}
+	return next
+}
+
+// allows reports whether a record found in the store may revive the session. A login begins
+// another era. The same era with a higher number is the rescue of a refresh whose answer
+// somebody else brought home after this session had been refused, but no way round a logout.
+func (l leaving) allows(r Record) bool {
+	switch {
+	case l.reason == nil:
+		return true
+	case l.unstored:
+		return false
+	case r.Era != l.record.Era:
+		return true
+	}
+	return l.reason != ErrLoggedOut && r.Number > l.record.Number
+}
+
+// take takes over what a record means, and reports whether the session has another token.
+func (st *state) take(fx *effects, m meaning, r Record, now time.Time) bool {
+	switch m {
+	case gone:
+		st.end(fx, ErrLoginRequired, now)
+	case next:
+		st.adopt(r)
+		fx.tell(tokenAdopted, st.info(flight{}, now), nil)
+		return true
+	}
+	return false
+}
+
+// mayLook reports whether a session without a token may look whether its store has one by
+// now. If not, and there is no token, the error says why.
+func (st *state) mayLook(now time.Time) (may bool, err error) {
+	last := st.known().looks
+	switch {
+	case st.held.usable():
+		return false, nil
+	case st.closed:
+		return false, ErrClosed
+	case last.err != nil && last.pending(now):
+		return false, last.err
+	}
+	return true, nil
+}
+
+// looked goes on after that look, which began at fence. A nil error means that held changed.
+func (st *state) looked(fence uint64, r Record, err error, now time.Time) (effects, error) {
+	var fx effects
+	switch {
+	case st.closed:
+		return fx, ErrClosed
+	case st.fence != fence, st.held.usable():
+		return fx, nil // a login or logout came first; look again at what it left
+	}
+	switch st.meaning(r, err, Record{}) {
+	case next:
+		first := st.known().left.reason == nil
+		st.adopt(r)
+		if !first { // that is no news of somebody else's doing
+			fx.tell(tokenAdopted, st.info(flight{}, now), nil)
+		}
+		return fx, nil
+	case gone:
+		err = st.ended()
+	}
+	st.inTrouble().looks = looks{at: now.Add(lookInterval), err: err}
+	return fx, err
+}
+
+// mayLookForNewer reports whether a session with a token may look for a newer one.
+func (st *state) mayLookForNewer(now time.Time) bool {
+	// If a token is to be stored, its save looks.
+	return !st.closed && st.held.usable() && !st.renewal.due && !st.known().looks.pending(now)
+}
+
+// lookedForNewer goes on after that look, which began at fence. That the store cannot be
+// read is no matter as long as there is a token to send.
+func (st *state) lookedForNewer(fence uint64, r Record, err error, now time.Time) (fx effects) {
+	if !st.closed && st.fence == fence && st.held.usable() {
+		st.take(&fx, st.meaning(r, err, st.held.record), r, now)
+	}
+	st.inTrouble().looks.at = now.Add(lookInterval)
+	return fx
+}
+
+// mayRefreshEarly reports whether there may be an early refresh of h now. exchangeable says
+// whether there is something to exchange.
+func (st *state) mayRefreshEarly(h *held, exchangeable bool, now time.Time) bool {
+	trouble := st.known()
+	if st.closed || trouble.backoff.Pending(now) != nil {
+		return false
+	}
+	return h.overdue(now) || trouble.earlier.Pending(now) == nil && exchangeable
+}
+
+// worthPresenting goes on after a look before an early refresh of h. A refresh token that
+// somebody else may be presenting, or has died presenting, is left alone as long as the
+// access token is good.
+func (st *state) worthPresenting(h *held, r Record, err error, now time.Time) (worth bool, fx effects) {
+	known := st.held.record
+	switch {
+	case st.closed:
+		known = h.record // what was held when Close came
+	case st.held.generation != h.generation:
+		return false, fx
+	}
+	m := st.meaning(r, err, known)
+	switch {
+	case st.closed:
+		return m == same && r.Announced == 0, fx
+	case m == unknown:
+		st.inTrouble().earlier.Failed(err, 0, 0, now)
+	case m == behind, m == mine, m == same && r.Announced > 0: // in the first two a save of ours is under way
+		st.inTrouble().earlier.Failed(ErrAnnounced, 0, 0, now)
+	case m == same:
+		return true, fx
+	default:
+		st.take(&fx, m, r, now)
+	}
+	return false, fx
+}
+
+// renewal is what a session knows of the tokens that came in answers.
+//
+// Such a token is in use before it is stored. Until then it has the era and number of what
+// the store holds: the number is the store's business. A refresh therefore finds the stored
+// record unchanged and presents the token in unstored in its place; a refresh in another
+// process wins, because its number is higher. When the token is stored it gets the next
+// number, and its generation stays.
+type renewal struct {
+	last       uint64 // the last generation that came in an answer
+	unstored   *held  // what is held, or was when the session was closed; nil: it is stored
+	due        bool   // unstored is to be stored
+	refreshing bool   // a refresh runs, and brings a newer token than any answer
+}
+
+// forget is for when the session turns to another token, or to none.
+func (r *renewal) forget() { r.unstored, r.due = nil, false }
+
+// renewedBy makes t, which came in an answer to a request with h, the session's, unless it
+// has another one by now: that came in an earlier answer, or from a refresh, login or logout,
+// all of which win. keep says whether it is to be stored.
+func (st *state) renewedBy(h *held, t *Token, keep bool, now time.Time) (fx effects) {
+	if st.closed || st.held.generation != h.generation || st.renewal.refreshing {
+		return fx
+	}
+	r := st.held.record // its number may be higher than h's: h was stored meanwhile
+	r.Token = t
+	st.adopt(r)
+	st.renewal.last, st.renewal.unstored, st.renewal.due = st.held.generation, st.held, keep
+	fx.tell(tokenAdopted, st.info(flight{}, now), nil)
+	fx.tell(tokenRenewed, st.info(flight{}, now), nil)
+	return fx
+}
+
+// saveBegins returns the token to store, if there is one. saveEnds follows.
+func (st *state) saveBegins() (fence uint64, h *held, ok bool) {
+	return st.fence, st.renewal.unstored, st.renewal.due
+}
+
+// saveEnds goes on after h, a renewed token, was to be stored: r and err are what came of it.
+// An error says that it is to be tried again; without one there may be something to store
+// all the same.
+func (st *state) saveEnds(fence uint64, h *held, r Record, err error, now time.Time) (fx effects, again error) {
+	if st.fence != fence || !st.renewal.due {
+		return fx, nil
+	}
+	switch {
+	case err == nil:
+		st.numbered(r.Number)
+		if st.renewal.unstored.generation == h.generation {
+			st.renewal.forget()
+		}
+	case errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
+		st.meet(&fx, r, now)
+	case errors.Is(err, ErrNoToken):
+		st.end(&fx, ErrLoginRequired, now) // another process logged out
+	case errors.Is(err, ErrAnnounced):
+		st.renewal.due = false // the next renewal brings another
+	default:
+		return fx, err
+	}
+	return fx, nil
+}
+
+// numbered notes that what is held follows a record of this number, or is it.
+func (st *state) numbered(number uint64) {
+	h := *st.renewal.unstored
+	h.record.Number = number
+	st.renewal.unstored = &h
+	if !st.closed {
+		st.held = &h
+	}
+}
+
+// meet goes on when the store turned out to hold r in the place of what the session had seen.
+func (st *state) meet(fx *effects, r Record, now time.Time) {
+	switch m := st.meaning(r, nil, st.renewal.unstored.record); m {
+	case same:
+		st.renewal.due = false // the store broke its contract; do not go on for ever
+	case mine: // stored by another attempt
+		st.numbered(r.Number)
+		st.renewal.forget()
+	case behind:
+		st.numbered(r.Number) // and it is stored over r next
+	case next:
+		if st.closed {
+			st.renewal.forget()
+			break
+		}
+		st.take(fx, m, r, now)
+	case gone:
+		st.take(fx, m, r, now)
+	}
+}

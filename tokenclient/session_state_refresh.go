@@ -1,0 +1,208 @@
+package tokenclient
+
+import (
+	"errors"
+	"time"
+)
+
+// errFenced is the result of a flight that a login or logout has overtaken, and of others
+// that say nothing to those who need a token: they look again.
+var errFenced = errors.New("tokenclient: refresh overtaken")
+
+// errNotTried is the result of a flight that did not try, for the reason in Unwrap.
+type errNotTried struct{ error }
+
+func (e errNotTried) Unwrap() error { return e.error }
+
+// A flight is what is known of a refresh when it begins.
+type flight struct {
+	fence    uint64
+	cause    Cause
+	began    time.Time
+	seen     Record // what the session knew
+	unstored *held  // a renewed token that is to be presented in the place of the stored one; nil: none
+	fresh    bool   // the last refresh did not fail
+	late     bool   // the token came when it had been given up
+}
+
+// refreshBegins begins the one refresh of h, unless there is nothing to do: then it returns
+// what to use instead, or an error. refreshEnds follows if there is neither.
+func (st *state) refreshBegins(h *held, cause Cause, now time.Time) (f flight, instead *held, fx effects, err error) {
+	seen, backoff := st.held.record, st.known().backoff
+	pending := backoff.Pending(now)
+	switch {
+	case st.closed: // an early refresh that was begun before
+		seen = h.record
+	case !st.held.usable():
+		return f, nil, fx, errFenced
+	case st.held.generation != h.generation:
+		return f, st.held, fx, nil
+	case pending != nil && cause != CauseForced:
+		return f, nil, fx, errNotTried{pending}
+	}
+	st.renewal.refreshing = true
+	f = flight{
+		fence: st.fence, cause: cause, began: now, seen: seen,
+		unstored: st.renewal.unstored, fresh: backoff.Failures() == 0,
+	}
+	fx.tell(refreshStarted, st.info(f, now), nil)
+	return f, nil, fx, nil
+}
+
+// current returns r, which the store has for the refresh f, with the token to present: a
+// renewed one that is not stored yet is younger.
+func (f flight) current(r Record) Record {
+	if u := f.unstored; u != nil && r.Era == u.record.Era && r.Number == u.record.Number {
+		r.Token = u.record.Token
+	}
+	return r
+}
+
+// lateBegins goes on with f, whose Refresher brought a token when it had been given up. ok is
+// false if that is of no use any more. refreshEnds follows.
+func (st *state) lateBegins(f flight, now time.Time) (late flight, fx effects, ok bool) {
+	if st.fence != f.fence && !st.held.usable() {
+		return f, fx, false
+	}
+	f.began, f.late = now, true
+	fx.tell(refreshStarted, st.info(f, now), nil)
+	return f, fx, true
+}
+
+// A result is what a refresh came to.
+type result struct {
+	record Record // that the store has now
+	err    error
+	made   *Token // that this session got from the server; nil: it got none
+}
+
+// An ending is what there is to do after a refresh.
+type ending struct {
+	held   *held          // to go on with; nil: err says why there is none
+	err    error          // of those who wait
+	orphan *Token         // nobody will ever use it: the server is to forget it
+	retry  *NotSavedError // is to be tried again
+}
+
+// refreshEnds brings the result of f into memory, unless a login or logout has come since it
+// began.
+func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx effects) {
+	if !f.late {
+		st.renewal.refreshing = false
+	}
+	r, err := res.record, res.err
+	if errors.As(err, &e.retry) {
+		r = Record{State: Active, Token: e.retry.Token, Era: f.seen.Era, Number: f.seen.Number + 1}
+	}
+	fenced := st.fence != f.fence
+	if res.made != nil && (errors.Is(err, ErrReplaced) || fenced && !st.held.usable()) {
+		e.orphan = res.made
+	}
+	switch {
+	case errors.Is(err, errNoTurn), st.closed && err != nil && res.made == nil && !fenced:
+		e.err = st.overtaken(&fx, f, ErrClosed, now)
+	case fenced:
+		st.overtaken(&fx, f, ErrReplaced, now)
+		e.err = errFenced
+	case err == nil, e.retry != nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
+		own := res.made != nil && (err == nil || e.retry != nil)
+		if e.held, e.err = st.refreshed(&fx, f, r, own, now); e.held != nil && e.retry != nil {
+			fx.tell(saveFailed, st.info(flight{}, now), e.retry)
+		}
+	case errors.Is(err, ErrAnnounced):
+		st.inTrouble().earlier.Failed(err, 0, 0, now)
+		st.overtaken(&fx, f, err, now)
+		e.err = errFenced // somebody who needs it may have joined meanwhile, and tries again
+	case errors.Is(err, ErrNoToken):
+		e.err = st.overtaken(&fx, f, ErrLoginRequired, now)
+		st.end(&fx, ErrLoginRequired, now)
+	case errors.Is(err, ErrRefused):
+		e.err = st.failed(&fx, f, r, err, now)
+		st.end(&fx, err, now)
+	default:
+		if errors.Is(err, ErrLoginRequired) && st.held.expired(now) {
+			st.end(&fx, err, now)
+		}
+		e.err = st.failed(&fx, f, r, err, now)
+	}
+	return e, fx
+}
+
+// refreshed takes r, with which f ended well. own: this session made its token.
+func (st *state) refreshed(fx *effects, f flight, r Record, own bool, now time.Time) (*held, error) {
+	switch {
+	case !r.holdsToken():
+		defer st.end(fx, ErrLoginRequired, now)
+		return nil, st.overtaken(fx, f, ErrLoginRequired, now)
+	case st.closed && own: // for those who come after this session
+		fx.tell(tokenRefreshed, st.info(f, now), nil)
+		return nil, ErrClosed
+	case st.closed:
+		return nil, st.overtaken(fx, f, ErrClosed, now)
+	case st.held.usable() && !newer(r, st.held.record): // adopted while a late answer was on its way
+		st.overtaken(fx, f, ErrOvertaken, now)
+		return st.held, nil
+	}
+	st.adopt(r)
+	if own {
+		fx.tell(tokenRefreshed, st.info(f, now), nil)
+	} else {
+		fx.tell(tokenAdopted, st.info(f, now), nil)
+	}
+	return st.held, nil
+}
+
+// overtaken tells that f came to nothing because of err, and that it was no failure.
+func (st *state) overtaken(fx *effects, f flight, err error, now time.Time) error {
+	fx.tell(refreshOvertaken, st.info(f, now), err)
+	return err
+}
+
+// failed holds the next refresh back.
+func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Time) error {
+	var te *TokenError
+	var retryAfter time.Duration
+	if errors.As(err, &te) {
+		retryAfter = te.RetryAfter
+	}
+	st.inTrouble().backoff.Failed(err, r.Announced, retryAfter, now)
+	fx.tell(refreshFailed, st.info(f, now), err)
+	return err
+}
+
+// A refusal is what follows a server's refusal of a token.
+type refusal struct {
+	again bool      // there is a newer token, or there may be one
+	look  bool      // only another process can have one: look
+	next  time.Time // when a refresh may be tried, if not now; zero: never
+}
+
+// refused goes on after a server at from refused h.
+func (st *state) refused(h *held, from string, canRefresh bool, now time.Time) (v refusal, fx effects) {
+	switch {
+	case st.closed:
+		return v, fx
+	case st.held.generation != h.generation:
+		v.again = true // it was renewed already
+		return v, fx
+	case !canRefresh:
+		v.look = true
+		return v, fx
+	}
+	ok, begins := st.storm.Allow(h.generation, now)
+	v = refusal{again: ok, next: st.storm.Next()}
+	if begins {
+		fx.events = []event{{kind: refusedTooOften, info: st.info(flight{}, now), origin: from, until: v.next}}
+	}
+	return v, fx
+}
+
+// untilRefresh is how long a refresh of h has to wait after those that failed.
+func (st *state) untilRefresh(h *held, now time.Time) time.Duration {
+	trouble := st.known()
+	wait := trouble.backoff.Remaining(now)
+	if !h.overdue(now) {
+		wait = max(wait, trouble.earlier.Remaining(now))
+	}
+	return wait
+}

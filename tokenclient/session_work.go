@@ -1,0 +1,281 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+)
+
+// insideKey marks the contexts that a session hands to its Refresher and Store.
+type insideKey struct{ s *Session }
+
+func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s}) != nil }
+
+// insideContext returns ctx as one with which nothing can wait for a refresh of s.
+func (s *Session) insideContext(ctx context.Context) context.Context {
+	return context.WithValue(ctx, insideKey{s}, true)
+}
+
+// work is what a session does by itself: its goroutines, all of which Close waits for.
+type work struct {
+	mu      sync.Mutex // guards the rest
+	closed  bool
+	running int
+	now     *atWork // nil: nothing runs
+
+	presenting int           // refresh tokens that the server may have, and whose successors are not stored yet
+	landed     chan struct{} // closed when presenting is 0; nil: nobody waits for it
+	left       bool          // Close has ended without waiting: nothing is presented any more
+}
+
+// atWork is what there is while something runs. It does not change.
+type atWork struct {
+	// lifetime is the context of what the session does by itself; end ends it. It is not
+	// any caller's, whose values and end would reach everybody else.
+	lifetime context.Context
+	end      context.CancelFunc
+
+	closing chan struct{} // closed by Close, before end
+	idle    chan struct{} // closed when the session is closed and nothing runs any more
+}
+
+// begin notes that something runs, unless the session is closed and idle: what it was doing
+// before Close it may finish. finish follows.
+func (s *Session) begin() bool {
+	w := &s.work
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed && w.running == 0 {
+		return false
+	}
+	if w.running++; w.running == 1 {
+		w.now = &atWork{closing: make(chan struct{}), idle: make(chan struct{})}
+		w.now.lifetime, w.now.end = context.WithCancel(context.WithValue(context.Background(), insideKey{s}, true))
+	}
+	return true
+}
+
+func (s *Session) finish() {
+	w := &s.work
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running--; w.running > 0 {
+		return
+	}
+	if w.closed {
+		close(w.now.idle)
+	}
+	w.now.end()
+	w.now = nil
+}
+
+// inBackground runs f as work of the session's, and reports whether it does.
+func (s *Session) inBackground(f func()) bool {
+	if !s.begin() {
+		return false
+	}
+	go func() {
+		defer s.finish()
+		f()
+	}()
+	return true
+}
+
+// current returns what there is while something runs; nil if nothing does.
+func (w *work) current() *atWork {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+// close says that nothing is to be begun any more, and returns what runs still; nil if
+// nothing does.
+func (w *work) close() *atWork {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed && w.now != nil {
+		close(w.now.closing)
+	}
+	w.closed = true
+	return w.now
+}
+
+// present reports whether a refresh token may be presented. presented follows, when its
+// successor is stored or it is known that there is none.
+func (w *work) present() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.left {
+		w.presenting++
+	}
+	return !w.left
+}
+
+func (w *work) presented() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.presenting--; w.presenting == 0 && w.landed != nil {
+		close(w.landed)
+		w.landed = nil
+	}
+}
+
+// leave is for a Close that does not wait any longer: from then on nothing is presented. If
+// something is, it returns a channel that is closed when that is over.
+func (w *work) leave() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = true
+	if w.presenting > 0 && w.landed == nil {
+		w.landed = make(chan struct{})
+	}
+	return w.landed
+}
+
+// lifetime is the context of what s does by itself. It is for what runs between begin and
+// finish.
+func (s *Session) lifetime() context.Context { return s.work.current().lifetime }
+
+// pause waits before the next try, or until the session is closed. It is for the same.
+func (s *Session) pause(retry *limit.Retry) {
+	timer := time.NewTimer(retry.Next())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.work.current().closing:
+	}
+}
+
+const (
+	// closePatience is how long Close waits for a refresh that has not got hold of the
+	// stored token yet. It is long enough for one that has just begun, and ends the
+	// wait for another process.
+	closePatience = time.Second
+
+	// closeStoreTime is how long Close gives the Store when its context has ended.
+	closeStoreTime = 10 * time.Second
+)
+
+// await waits until w, the work of s, which is closed, is done. w may be nil.
+func (s *Session) await(ctx context.Context, w *atWork) error {
+	if w == nil {
+		return nil
+	}
+	patience := time.AfterFunc(closePatience, w.end)
+	defer patience.Stop()
+	defer w.end()
+	select {
+	case <-w.idle:
+		return nil
+	case <-ctx.Done():
+	}
+	if s.storeless() {
+		return errCloseLeft(ctx)
+	}
+	w.end()
+	if landed := s.work.leave(); landed != nil {
+		longest := time.NewTimer(s.timeout + closeStoreTime)
+		defer longest.Stop()
+		select {
+		case <-landed:
+		case <-longest.C:
+		}
+	}
+	grace := time.NewTimer(calleeGrace) // what has ended takes a moment to say so
+	defer grace.Stop()
+	select {
+	case <-w.idle:
+		return nil
+	case <-grace.C:
+		return errCloseLeft(ctx)
+	}
+}
+
+func errCloseLeft(ctx context.Context) error {
+	return fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
+}
+
+// Close ends the session: it waits for a refresh that is under way and for its
+// result to be saved, but not for another process that holds the key. Requests
+// and calls fail with ErrClosed from then on. Close does not log out: the stored
+// token stays.
+//
+// When ctx ends Close does not begin to wait for anything any more, and nothing is
+// presented to the server from then on. But it still waits for a refresh token that the
+// server may have already, for Config.RefreshTimeout and 10 seconds at most: a process that
+// ended now would leave a spent token in the Store, and with it the next process would have
+// to log in. So Close may be given a context that has ended, such as that of
+// [signal.NotifyContext] after a signal. (A session without a Store has nothing to leave,
+// and does not wait.)
+//
+// If a refreshed or renewed token could not be stored Close tries a last time, for
+// Config.RefreshTimeout at most whatever became of ctx, and its error is a [*NotSavedError] if that fails: without that token the next
+// process has to log in. If ctx ended and something was not waited for the error is ctx's
+// too. Close may be called again, and does again what is left to do.
+func (s *Session) Close(ctx context.Context) error {
+	s.change(func(st *state, _ time.Time) effects { return st.close() })
+	w := s.work.close()
+	s.host.changed(s)
+	err := s.await(ctx, w)
+	return errors.Join(append(s.saveAll(context.WithoutCancel(ctx)), err)...)
+}
+
+// abandon ends a session that nobody has seen.
+func (s *Session) abandon() {
+	s.change(func(st *state, _ time.Time) effects { return st.close() })
+	if w := s.work.close(); w != nil {
+		w.end()
+	}
+}
+
+func (s *Session) isOpen() (open bool) {
+	s.ask(func(st *state, _ time.Time) { open = !st.closed })
+	return open
+}
+
+// A signal lets go of everybody who waits for it.
+type signal struct {
+	mu       sync.Mutex    // guards the rest
+	next     chan struct{} // closed when it is sent; nil: nobody asked for it
+	watchers int           // who may be waiting
+}
+
+// watch is called by who is going to wait. unwatch follows; the last one takes away what the
+// signal needs.
+func (g *signal) watch() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.watchers++
+}
+
+func (g *signal) unwatch() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.watchers--; g.watchers == 0 {
+		g.next = nil
+	}
+}
+
+// sent returns a channel that is closed when the signal is sent the next time. Who looks at
+// the state after that misses nothing.
+func (g *signal) sent() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.next == nil {
+		g.next = make(chan struct{})
+	}
+	return g.next
+}
+
+func (g *signal) send() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.next != nil {
+		close(g.next)
+		g.next = nil
+	}
+}
