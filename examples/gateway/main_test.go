@@ -8,29 +8,32 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/exampletest"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/storytest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-func TestStory(t *testing.T) {
-	exampletest.Story{
-		Lines: []string{
-			"200 users logged in. Access tokens live for 6s here.",
-			"room for 100 idle sessions: 100 live, 200 loads, 100 evicted.",
-			"Each answer was the sender's own.",
-			"a stranger without a cookie were told to log in.",
-			"The token endpoint is down",
-			"Nobody noticed",
-			"user-000 is told to try later, and not to log in.",
-			"The token endpoint is back.",
-			"All sent a request, and were refreshed first.",
-			"The server counted 200 refreshes for 200 users, reuses 0, 401s 0.",
-			"user-001 logged out, and user-002 did not.",
-			"room for 100 idle sessions: ",
-		},
-	}.Test(t, run)
+var told = storytest.Story{
+	Run: run,
+	Lines: []string{
+		"200 users logged in. Access tokens live for 6s here.",
+		"room for 100 idle sessions: 100 live, 200 loads, 100 evicted.",
+		"Each answer was the sender's own.",
+		"a stranger without a cookie were told to log in.",
+		"The token endpoint is down",
+		"Nobody noticed",
+		"user-000 is told to try later, and not to log in.",
+		"The token endpoint is back.",
+		"All sent a request, and were refreshed first.",
+		"The server counted 200 refreshes for 200 users, reuses 0, 401s 0.",
+		"user-001 logged out, and user-002 did not.",
+		"room for 100 idle sessions: ",
+	},
+	Secrets: []string{"eyJ"},
+	Sleeps:  true,
 }
+
+func TestStory(t *testing.T) { told.Test(t) }
 
 // TestBrowserHasNoSay: neither a browser's cookie nor an Authorization of its own
 // choice gets to the API.

@@ -5,23 +5,23 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/exampletest"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/storytest"
 )
 
-func TestStory(t *testing.T) {
-	exampletest.Story{
-		Lines: []string{
-			"1000 goroutines, 50 connections",
-			"The token has expired.",
-			"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests 1000, 401s 0.",
-			" ms |", "##########",
-			"The server revoked the token.",
-			"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests ",
-			" ms |", "##########",
-		},
-		Alone: true,
-	}.Test(t, run)
+var told = storytest.Story{
+	Run: run,
+	Lines: []string{
+		"1000 goroutines, 50 connections",
+		"The token has expired.",
+		"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests 1000, 401s 0.",
+		" ms |", "##########",
+		"The server revoked the token.",
+		"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests ",
+		" ms |", "##########",
+	},
 }
+
+func TestStory(t *testing.T) { told.Test(t) }
 
 func TestChart(t *testing.T) {
 	for _, c := range []struct {

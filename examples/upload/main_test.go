@@ -3,21 +3,21 @@ package main
 import (
 	"testing"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/exampletest"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/storytest"
 )
 
-func TestStory(t *testing.T) {
-	exampletest.Story{
-		Lines: []string{
-			"A stream of 64 MiB is sent to it",
-			"The server said 401. By then 0 bytes of the stream had been read: there was nothing to keep.",
-			"sent      67108864 bytes, sha256 ",
-			"received  67108864 bytes, sha256 ",
-			"The server counted: refreshes 1, requests 2, 401s 1.",
-			"memory in use before ",
-			"memory in use at most ",
-			"allocated meanwhile ",
-		},
-		Alone: true,
-	}.Test(t, run)
+var told = storytest.Story{
+	Run: run,
+	Lines: []string{
+		"A stream of 64 MiB is sent to it",
+		"The server said 401. By then 0 bytes of the stream had been read: there was nothing to keep.",
+		"sent      67108864 bytes, sha256 ",
+		"received  67108864 bytes, sha256 ",
+		"The server counted: refreshes 1, requests 2, 401s 1.",
+		"memory in use before ",
+		"memory in use at most ",
+		"allocated meanwhile ",
+	},
 }
+
+func TestStory(t *testing.T) { told.Test(t) }
