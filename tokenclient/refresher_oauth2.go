@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
@@ -35,7 +36,7 @@ type OAuth2Refresher struct {
 	ClientAuth ClientAuth
 
 	// Scope asks for a part of what was granted at login, as a list separated by
-	// spaces. Empty: all of it.
+	// spaces (RFC 6749, section 3.3). Empty: all of it.
 	Scope string
 
 	// Params are sent along with each refresh: "audience", "resource" and the
@@ -56,7 +57,66 @@ type OAuth2Refresher struct {
 var (
 	_ Refresher = (*OAuth2Refresher)(nil)
 	_ Revoker   = (*OAuth2Refresher)(nil)
+	_ validator = (*OAuth2Refresher)(nil)
 )
+
+// Validate reports what can never work, by the name of the field and with what to write
+// there, without a secret. [New] asks it, also of a struct that embeds an OAuth2Refresher.
+func (r *OAuth2Refresher) Validate() error {
+	if r == nil { // embedded
+		return invalid(r, errors.New("the *OAuth2Refresher is nil; make one with a TokenURL and a ClientAuth"))
+	}
+	errs := []error{
+		checkEndpoint("OAuth2Refresher.TokenURL", r.TokenURL, r.InsecureHTTP),
+		r.checkClientAuth(),
+		r.checkScope(),
+		r.checkParams(),
+		checkClient("OAuth2Refresher.HTTPClient", r.HTTPClient),
+	}
+	if r.RevocationURL != "" {
+		errs = append(errs, checkEndpoint("OAuth2Refresher.RevocationURL", r.RevocationURL, r.InsecureHTTP))
+	}
+	return invalid(r, errs...)
+}
+
+func (r *OAuth2Refresher) checkClientAuth() error {
+	if r.ClientAuth == nil {
+		return errNoClientAuth
+	}
+	return checkPart("OAuth2Refresher.ClientAuth", r.ClientAuth)
+}
+
+func (r *OAuth2Refresher) checkScope() error {
+	switch {
+	case r.Scope != "" && strings.TrimSpace(r.Scope) == "":
+		return errors.New("OAuth2Refresher.Scope is blank; leave it empty for all that was granted")
+	case endpoint.HasControl(r.Scope):
+		return errors.New(`OAuth2Refresher.Scope has a control character in it; write it like "read write"`)
+	}
+	return nil
+}
+
+// checkParams refuses what would be sent twice.
+func (r *OAuth2Refresher) checkParams() error {
+	bad := func(name, remedy string) error {
+		return fmt.Errorf("OAuth2Refresher.Params must not hold %s; %s", name, remedy)
+	}
+	switch p := r.Params; {
+	case p.Has("grant_type"):
+		return bad("grant_type", "each refresh sends it")
+	case p.Has("refresh_token"):
+		return bad("refresh_token", "each refresh sends the session's own")
+	case p.Has("client_id"):
+		return bad("client_id", "set OAuth2Refresher.ClientAuth, for example to PublicClient(id)")
+	case p.Has("client_secret"):
+		return bad("client_secret", "set OAuth2Refresher.ClientAuth, for example to ClientSecretPost(id, secret)")
+	case r.Scope != "" && p.Has("scope"):
+		return bad("scope", "OAuth2Refresher.Scope sends it")
+	case p.Has(""):
+		return bad("a param without a name", "delete it")
+	}
+	return nil
+}
 
 // Refresh exchanges old's refresh token for a new pair. It reads the answer as
 // [ParseToken] does. If the server sent no refresh token, the result has none
@@ -72,10 +132,8 @@ func (r *OAuth2Refresher) Refresh(ctx context.Context, old *Token) (*Token, erro
 	if old == nil || old.RefreshToken == "" {
 		return nil, noRefreshToken(r.TokenURL)
 	}
-	for _, name := range []string{"grant_type", "refresh_token", "client_id", "client_secret", "scope"} {
-		if r.Params.Has(name) && (name != "scope" || r.Scope != "") {
-			return nil, callError(c.NotPresented(fmt.Errorf("OAuth2Refresher.Params must not hold %s", name)))
-		}
+	if err := r.checkParams(); err != nil {
+		return nil, callError(c.NotPresented(err))
 	}
 	for name, values := range r.Params {
 		for _, v := range values {

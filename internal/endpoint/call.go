@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -65,9 +66,14 @@ func (c *Call) parse() (*url.URL, error) {
 		return nil, fmt.Errorf("%s %s; write it like \"https://auth.example.com/token\"", c.Field, why)
 	}
 	u, err := url.Parse(c.URL)
+	beforeQuery, _, _ := strings.Cut(c.URL, "?")
 	switch {
 	case c.URL == "":
 		return bad("is empty")
+	case strings.ContainsAny(beforeQuery, "<>{}"): // legal nowhere in a URL (RFC 3986, section 2)
+		return bad("has a placeholder in it, in angle brackets or braces")
+	case strings.Contains(beforeQuery, " "):
+		return bad("has a space in it")
 	case err != nil:
 		return bad("is not a URL")
 	case u.User != nil:
@@ -76,6 +82,10 @@ func (c *Call) parse() (*url.URL, error) {
 		return bad("does not begin with https:// or http://")
 	case u.Hostname() == "" || u.Opaque != "":
 		return bad("has no host")
+	case strings.Contains(u.Host, "*"):
+		return bad("has a wildcard for its host")
+	case !origin.Of(u).HasPort():
+		return bad("has a port that is not one of 1 to 65535")
 	case u.Fragment != "":
 		return bad("has a fragment")
 	case !origin.Of(u).Secure() && !c.InsecureHTTP:
