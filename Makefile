@@ -11,7 +11,7 @@ short: # a tenth of the kills and of the large numbers
 	go test -short work
 
 simulation: # of the stores' engine; says what was done to it
-	go test ./store -run 'TestSimulation$$' -v
+	go test ./internal/protocol -run 'TestSimulation$$' -v
 
 chaos: # real processes, killed and cut off for five minutes an engine; before a release
 	go test ./internal/interop/fleet -v -run Chaos -chaos 5m

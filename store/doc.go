@@ -40,8 +40,9 @@
 // # What sealing protects, and what it does not
 //
 // A sealed token is of no use to those who find the file, a backup of it or a
-// stolen disk, as long as they do not find the key: keep it elsewhere. A record that
-// was changed, or moved to the name of another user, does not open.
+// stolen disk, as long as they do not find the key: leave it out of that backup, and
+// keep it off that disk if you can. A record that was changed, or moved to the name of
+// another user, does not open.
 //
 // Sealing does not protect from programs of the same user on the same machine:
 // what this program can read, they can. It does not hide which records there are,

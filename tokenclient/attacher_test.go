@@ -217,7 +217,7 @@ func TestAttacherBadToken(t *testing.T) {
 		{AccessToken: "a", TokenType: "Bearer x\r\nX-Evil: 1"},
 		{AccessToken: "a", TokenType: "two words"},
 		{AccessToken: "a", RefreshToken: "b\n"},
-		{RefreshToken: "only"},
+		{TokenType: "Bearer"},
 	} {
 		s := sessiontest.LoggedIn(t, nil)
 		err := s.SetToken(t.Context(), bad)

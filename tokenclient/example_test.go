@@ -16,6 +16,7 @@ import (
 
 // runTool is what the README shows, around two requests. A test compares the two.
 func runTool(ctx context.Context, dir, api string, token *tokenclient.Token) (err error) {
+	// Leave the key out of the backups of dir: whoever has both can read the tokens.
 	key, err := store.LoadOrCreateKeyFile(filepath.Join(dir, "secret.key"))
 	if err != nil {
 		return err

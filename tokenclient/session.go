@@ -156,7 +156,8 @@ func (s *Session) Wrap(c *http.Client) *http.Client {
 func (s *Session) Token(ctx context.Context) (*Token, error) { return s.copyOf(s.current(ctx)) }
 
 // Peek returns a copy of the token as it is, expired or not, after loading it if
-// necessary, and never refreshes it. If there is none the error is
+// necessary, and never refreshes it. Its AccessToken is empty if the login brought a refresh
+// token alone and no request has come since. If there is none the error is
 // ErrLoginRequired.
 func (s *Session) Peek(ctx context.Context) (*Token, error) { return s.copyOf(s.asItIs(ctx)) }
 

@@ -14,16 +14,22 @@ import (
 // refresh under way cannot bring the old token back. The session keeps a copy; an
 // Expiry that is zero is read from the access token if that is a JWT.
 //
+// A token without an AccessToken is a start too, if it has a RefreshToken: the first request
+// fetches the rest. That needs a Config.Refresher.
+//
 // If the token cannot be stored the error says so, and the session keeps what it
 // had. If Logout ran at the same time the error is ErrLoggedOut.
 func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	if t == nil {
 		return errors.New("tokenclient: SetToken of a nil token; use Logout to forget one")
 	}
-	if err := t.check(); err != nil {
+	if err := s.checkLogin(t); err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
 	t = t.Clone()
+	if t.AccessToken == "" {
+		t.Expiry = time.Time{} // of what?
+	}
 	if t.Expiry.IsZero() {
 		expiry, issued := endpoint.JWTExpiry(t.AccessToken, t.Issued)
 		t.Expiry = expiry
@@ -37,6 +43,18 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	t.stripMonotonic()
 
 	return s.login(ctx, t)
+}
+
+// checkLogin reports why t cannot be the session's token.
+func (s *Session) checkLogin(t *Token) error {
+	switch {
+	case t.AccessToken != "":
+	case t.RefreshToken == "":
+		return errors.New("token has neither an access token nor a refresh token")
+	case s.refresher == nil:
+		return fmt.Errorf("token has no access token, and cannot get one: %w", errNoRefresher)
+	}
+	return t.check()
 }
 
 // login makes t the session's token when it is in the store.

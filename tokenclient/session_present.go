@@ -97,7 +97,11 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 		return nil, fmt.Errorf("%w: Refresher.Refresh returned neither a token nor an error", errBroken)
 	}
 	t = t.Clone()
-	if err := t.check(); err != nil {
+	err := t.check()
+	if t.AccessToken == "" {
+		err = errors.New("token has no access token")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBroken, err)
 	}
 	if t.RefreshToken == "" { // RFC 6749, section 6: the old one stays
@@ -130,8 +134,6 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 // check reports why t cannot be held, without showing it.
 func (t *Token) check() error {
 	switch {
-	case t.AccessToken == "":
-		return errors.New("token has no access token")
 	case !printable(t.AccessToken):
 		return errors.New("access token has a character in it that cannot be sent in a header")
 	case !printable(t.RefreshToken):

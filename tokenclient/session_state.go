@@ -78,8 +78,11 @@ type held struct {
 // usable reports whether requests may go out with h at all.
 func (h *held) usable() bool { return h.record.Token != nil }
 
-// expires reports whether it is known when h does.
-func (h *held) expires() bool { return !h.record.Token.Expiry.IsZero() }
+// expires reports whether it is known when h does. A login may bring a refresh token alone,
+// which is like a token that has expired since ever.
+func (h *held) expires() bool {
+	return !h.record.Token.Expiry.IsZero() || h.record.Token.AccessToken == ""
+}
 
 // expired reports whether the local clock says that the server will refuse h.
 func (h *held) expired(now time.Time) bool { return h.expires() && !now.Before(h.record.Token.Expiry) }

@@ -27,8 +27,9 @@ import (
 // [Refresher] or an [Attacher], must not be changed; [Token.Clone] makes a copy
 // that may be.
 type Token struct {
-	// AccessToken is the credential that resource servers accept. It is never
-	// empty in a Token that a Session holds.
+	// AccessToken is the credential that resource servers accept. It is empty only
+	// after a login with a refresh token alone (see [Session.SetToken]), until the first
+	// request.
 	AccessToken string
 
 	// RefreshToken buys the next pair. Empty: there is none.

@@ -4,8 +4,8 @@
 //	go run ./examples/cli
 //
 // plays all commands against a server of its own. To use them by hand, run "go run
-// ./examples/mockserver -for 0" in another terminal, which has the user alice with
-// the password secret, and then
+// ./examples/mockserver" in another terminal, which has the user alice with the
+// password secret, and then
 //
 //	go build -o cli ./examples/cli
 //	./cli login
@@ -154,6 +154,7 @@ func (t *tool) parse(args []string) (command string, rest []string, err error) {
 
 // withSession is the same for all commands: what they share is in the folder.
 func (t *tool) withSession(ctx context.Context, do func(*tokenclient.Session) error) (err error) {
+	// A backup should leave the key out: whoever has both can read the tokens.
 	key, err := store.LoadOrCreateKeyFile(filepath.Join(t.dir, "secret.key"))
 	if err != nil {
 		return err

@@ -1,12 +1,13 @@
 // Command mockserver is the server of package tokentest as a program: an
 // authorization server and an API to try clients against, in any language.
 //
-//	go run ./examples/mockserver                                   # for ten seconds
-//	go run ./examples/mockserver -for 0                            # until interrupted
+//	go run ./examples/mockserver
 //	go run ./examples/mockserver -header X-Auth-Token -milliseconds
+//	go run ./examples/mockserver -ask # you approve logins by device code
 //
-// It prints its URL and curl lines to try, and at the end what it saw. There is
-// a flag for every knob of tokentest.Options and for failures; -h lists them.
+// It runs until it is interrupted (Ctrl-C, or SIGTERM). It prints its URL and curl
+// lines to try, and at the end what it saw. There is a flag for every knob of
+// tokentest.Options and for failures; -h lists them.
 package main
 
 import (
@@ -22,13 +23,14 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Stdout)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -44,6 +46,7 @@ type settings struct {
 	address        string
 	lasts          time.Duration
 	user, password string
+	ask            bool
 	options        tokentest.Options
 	failRefresh    int
 	failAPI        int
@@ -55,7 +58,7 @@ func parse(args []string) (*settings, error) {
 	s.fault.Header = http.Header{}
 	f := flag.NewFlagSet("mockserver", flag.ContinueOnError)
 	f.StringVar(&s.address, "addr", defaultAddress, "listen on `host:port`; port 0 takes a free one, as does the default if it is taken")
-	f.DurationVar(&s.lasts, "for", 10*time.Second, "stop after this time; 0: when interrupted")
+	f.DurationVar(&s.lasts, "for", 0, "stop after this time; 0: when interrupted")
 	f.Func("user", "who may log in, as `name:password` (default alice:secret)", func(v string) (err error) {
 		var ok bool
 		if s.user, s.password, ok = strings.Cut(v, ":"); !ok {
@@ -63,6 +66,7 @@ func parse(args []string) (*settings, error) {
 		}
 		return err
 	})
+	f.BoolVar(&s.ask, "ask", false, "logins by device code wait for you at the verification_uri, and others in a browser fail; default: the user approves all")
 
 	o := &s.options
 	f.BoolVar(&o.HTTP2, "http2", false, "speak HTTP/2 over TLS, with a certificate that nobody trusts")
@@ -80,7 +84,7 @@ func parse(args []string) (*settings, error) {
 	f.BoolVar(&o.SlidingHeader, "sliding-header", false, "API answers carry a renewed access token in that header")
 	f.StringVar(&o.ClientSecret, "client-secret", "", "what OAuth clients must know; default: they are public")
 
-	f.IntVar(&s.failRefresh, "fail-refresh", 0, "how many refreshes fail; negative: all")
+	f.IntVar(&s.failRefresh, "fail-refresh", 0, "how many calls that refresh fail, of which a session makes two if an answer got lost; negative: all")
 	f.IntVar(&s.failAPI, "fail-api", 0, "how many API requests fail; negative: all")
 	f.IntVar(&s.fault.Status, "fail-status", 0, "the status they get; 0: 500")
 	f.StringVar(&s.fault.Body, "fail-body", "", "the body they get")
@@ -122,13 +126,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	defer srv.Close()
 	srv.AddUser(s.user, s.password)
-	srv.Approve(s.user) // logins in a browser and by device code
+	if !s.ask {
+		srv.Approve(s.user) // logins in a browser and by device code
+	}
 	srv.FailRefresh(s.failRefresh, s.fault)
 	srv.FailAPI(s.failAPI, s.fault)
 
-	until := "until interrupted"
+	until := "until you press Ctrl-C"
 	if s.lasts > 0 {
-		until = fmt.Sprintf("for %v; with -for 0 until interrupted", s.lasts)
+		until = fmt.Sprintf("for %v", s.lasts)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.lasts)
 		defer cancel()
@@ -177,6 +183,10 @@ func story(w io.Writer, srv *tokentest.Server, s *settings) {
 	}
 
 	line("Log in with a password.", isJSON+"-d "+quote(string(login)), "/login")
+	if s.ask {
+		line("Begin a login by device code; then open the verification_uri, enter the user_code, and approve.",
+			client+" -d scope=orders", "/oauth/device")
+	}
 	line("Call the API; it describes the request.", bearer("ACCESS"), "/api/orders")
 	line("Send it a body and get that back.", bearer("ACCESS")+" -d hello", "/api/orders?echo=1")
 	if s.options.SlidingHeader {

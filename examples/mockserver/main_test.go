@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -139,19 +141,22 @@ func TestRun(t *testing.T) {
 	strict := []int{200, 200, 200, 200, 401, 401, 200, 200, 401}
 	lax := []int{200, 200, 200, 200, 200, 200, 401}
 	for name, test := range map[string]struct {
-		args []string
-		want []int
+		args   []string
+		want   []int
+		logins int // 0: 1
 	}{
-		"defaults":     {nil, strict},
-		"X-Auth-Token": {[]string{"-header", "X-Auth-Token", "-milliseconds"}, strict},
-		"secrets":      {[]string{"-client-secret", `a'b" :$x`, "-user", `o'neill:"$x\`, "-opaque"}, strict},
-		"HTTP/2":       {[]string{"-http2"}, strict},
-		"no rotation":  {[]string{"-no-rotation", "-no-expires-in", "-clock-skew", "1h"}, lax},
-		"sliding": {[]string{"-sliding-header", "-header", "X-Auth-Token", "-milliseconds"},
-			[]int{200, 200, 200, 200, 200, 401, 401, 200, 200, 401}},
-		"grace": {[]string{"-reuse-grace", "1m", "-max-uses", "1", "-latency", "1ms"}, lax},
-		"faults": {[]string{"-fail-refresh", "1", "-fail-status", "503", "-fail-header", "Retry-After: 7",
-			"-fail-body", "no", "-fail-after-commit"}, []int{200, 200, 200, 503, 401, 401, 200, 200, 401}},
+		"defaults":     {args: nil, want: strict},
+		"X-Auth-Token": {args: []string{"-header", "X-Auth-Token", "-milliseconds"}, want: strict},
+		"secrets":      {args: []string{"-client-secret", `a'b" :$x`, "-user", `o'neill:"$x\`, "-opaque"}, want: strict},
+		"HTTP/2":       {args: []string{"-http2"}, want: strict},
+		"no rotation":  {args: []string{"-no-rotation", "-no-expires-in", "-clock-skew", "1h"}, want: lax},
+		"asked": {args: []string{"-ask", "-client-secret", "secret"}, logins: 2,
+			want: []int{200, 200, 200, 200, 200, 401, 401, 200, 200, 401}},
+		"sliding": {args: []string{"-sliding-header", "-header", "X-Auth-Token", "-milliseconds"},
+			want: []int{200, 200, 200, 200, 200, 401, 401, 200, 200, 401}},
+		"grace": {args: []string{"-reuse-grace", "1m", "-max-uses", "1", "-latency", "1ms"}, want: lax},
+		"faults": {args: []string{"-fail-refresh", "1", "-fail-status", "503", "-fail-header", "Retry-After: 7",
+			"-fail-body", "no", "-fail-after-commit"}, want: []int{200, 200, 200, 503, 401, 401, 200, 200, 401}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -159,7 +164,7 @@ func TestRun(t *testing.T) {
 			r, w := io.Pipe()
 			done := make(chan error, 1)
 			go func() {
-				err := run(ctx, append([]string{"-addr", "127.0.0.1:0", "-for", "0"}, test.args...), w)
+				err := run(ctx, append([]string{"-addr", "127.0.0.1:0"}, test.args...), w)
 				_ = w.CloseWithError(err)
 				done <- err
 			}()
@@ -173,7 +178,7 @@ func TestRun(t *testing.T) {
 			for stdout.Scan() {
 				last = stdout.Text()
 			}
-			if !strings.HasPrefix(last, "Stopped. Seen: {Logins:1 ") {
+			if !strings.HasPrefix(last, "Stopped. Seen: {Logins:"+strconv.Itoa(max(1, test.logins))+" ") {
 				t.Errorf("the last line is %q", last)
 			}
 			if err := <-done; err != nil {
@@ -188,7 +193,7 @@ func TestRunEndsByItself(t *testing.T) {
 	if err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-for", "1ms"}, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"for 1ms; with -for 0 until interrupted", "Stopped."} {
+	for _, want := range []string{", for 1ms.", "Stopped."} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
@@ -205,42 +210,46 @@ func TestFlagErrors(t *testing.T) {
 	}
 }
 
-// TestProgram runs the real thing: it plays the story, and an interrupt ends it.
+// TestProgram runs the real thing: it plays the story, and goes on until a signal ends it.
 func TestProgram(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "mockserver.exe")
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	lasts := "0"
-	if runtime.GOOS == "windows" { // where no process can be interrupted
-		lasts = "3s"
-	}
-	cmd := exec.CommandContext(t.Context(), binary, "-addr", "127.0.0.1:0", "-for", lasts)
-	cmd.Stderr = os.Stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	got, _ := play(t, bufio.NewScanner(stdout))
-	if want := []int{200, 200, 200, 200, 401, 401, 200, 200, 401}; !slices.Equal(got, want) {
-		t.Errorf("statuses %v, want %v", got, want)
-	}
-	if runtime.GOOS != "windows" {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Fatal(err)
-		}
-	}
-	rest, err := io.ReadAll(stdout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(rest), "Stopped. Seen: ") {
-		t.Errorf("at the end it printed %q", rest)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
+	for _, end := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		t.Run(end.String(), func(t *testing.T) {
+			args := []string{"-addr", "127.0.0.1:0"}
+			if runtime.GOOS == "windows" { // where no process can be interrupted
+				args = append(args, "-for", "3s")
+			}
+			cmd := exec.CommandContext(t.Context(), binary, args...)
+			cmd.Stderr = os.Stderr
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			got, _ := play(t, bufio.NewScanner(stdout))
+			if want := []int{200, 200, 200, 200, 401, 401, 200, 200, 401}; !slices.Equal(got, want) {
+				t.Errorf("statuses %v, want %v", got, want)
+			}
+			if runtime.GOOS != "windows" {
+				if err := cmd.Process.Signal(end); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rest, err := io.ReadAll(stdout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(rest), "Stopped. Seen: ") {
+				t.Errorf("at the end it printed %q", rest)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -8,16 +8,16 @@ import (
 
 // onceBody is a request body that knows whether any of it was taken.
 type onceBody struct {
-	mu             sync.Mutex // guards all below
-	r              *bytes.Reader
-	taken, refused bool
+	mu              sync.Mutex // guards all below
+	r               *bytes.Reader
+	taken, detached bool
 }
 
 // Read implements io.Reader.
 func (b *onceBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.refused {
+	if b.detached {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	if len(p) > 0 {
@@ -30,7 +30,7 @@ func (b *onceBody) Read(p []byte) (int, error) {
 func (b *onceBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refused = true
+	b.detached = true
 	return nil
 }
 
@@ -38,6 +38,6 @@ func (b *onceBody) Close() error {
 func (b *onceBody) detach() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refused = true
+	b.detached = true
 	return b.taken
 }

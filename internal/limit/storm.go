@@ -22,7 +22,7 @@ type Storm struct {
 	granted uint64    // the last generation that may be refreshed because it was refused
 	left    int       // what is in the bucket
 	since   time.Time // when the interval began that is running; zero: never used
-	judged  uint64    // the last generation that was refused when it was new
+	struck  uint64    // the last generation that was refused when it was new
 	strikes int       // generations in a row that were refused when they were new
 	shut    bool      // the last answer of Allow was no
 }
@@ -74,8 +74,8 @@ func (s *Storm) Replayed(generation uint64, refused bool) {
 	switch {
 	case !refused:
 		s.strikes = 0
-	case generation > s.judged:
-		s.judged = generation
+	case generation > s.struck:
+		s.struck = generation
 		s.strikes++
 	}
 }

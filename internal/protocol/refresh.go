@@ -30,8 +30,8 @@ type flight struct {
 	claiming bool      // a claim of ours may be in the record, and fn was not called
 	before   uint8     // what the record announced before our claim
 	issued   time.Time // when the last claim was issued
-	trouble  patience
-	refusal  error // fn's, while the record is not a tombstone yet
+	patience patience  // with writes and reads that fail
+	refusal  error     // fn's, while the record is not a tombstone yet
 }
 
 // The longest hold that there may be is the longest call and the longest margin. A record
@@ -61,7 +61,7 @@ func (e *Engine) Refresh(ctx context.Context, key string, seen tokenclient.Recor
 		e: e, key: key, seen: seen, timeout: timeout, fn: fn,
 		turn: e.turn(key), lease: newID(),
 		margin: e.Margin, reserve: min(e.Margin/2, time.Second),
-		trouble: *e.patience(),
+		patience: *e.patience(),
 	}
 	if f.margin == 0 {
 		f.margin = min(max(timeout/4, 250*time.Millisecond), time.Second)
@@ -89,7 +89,7 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 		}
 		q, err := f.e.read(ctx, f.key)
 		if err != nil {
-			if f.claiming && f.trouble.wait(ctx) {
+			if f.claiming && f.patience.wait(ctx) {
 				continue // to leave now would block the key for others
 			}
 			if waited && ctx.Err() != nil {
@@ -210,8 +210,8 @@ func (f *flight) swap(ctx context.Context, over entry, r *Record) (entry, error)
 	case err == nil && swapped:
 		return entry{raw, r}, nil
 	case err == nil:
-		err = Sleep(ctx, f.trouble.Next())
-	case !errors.Is(err, ErrNotWritten) && f.trouble.wait(ctx):
+		err = Sleep(ctx, f.patience.Next())
+	case !errors.Is(err, ErrNotWritten) && f.patience.wait(ctx):
 		err = nil
 	}
 	if err != nil {

@@ -66,8 +66,8 @@ var plantedBugs = []plantedBug{
 		"	case res.late || timedOut(res.err):",
 		"	case (res.late || timedOut(res.err)) && !BUG:"}}},
 	{"one lease id for two holds", "P1", []patch{{refreshFile,
-		"		trouble: *e.patience(),\n	}\n",
-		"		trouble: *e.patience(),\n	}\n	if BUG {\n		f.lease = [16]byte{}\n		copy(f.lease[:], fmt.Sprintf(\"%p\", e))\n	}\n"}}},
+		"		patience: *e.patience(),\n	}\n",
+		"		patience: *e.patience(),\n	}\n	if BUG {\n		f.lease = [16]byte{}\n		copy(f.lease[:], fmt.Sprintf(\"%p\", e))\n	}\n"}}},
 	{"re-read refreshes the lease age", "P1", []patch{{refreshFile,
 		"	r := *q.rec\n	r.WriteID = newID()\n	if r.Lease",
 		"	if BUG && q.rec.Lease == f.lease {\n		f.issued = f.e.timing.now()\n		cur.Announced = int(q.rec.Announced)\n		return q, cur, nil\n	}\n" +

@@ -41,7 +41,7 @@ func (t *timing) elapsed(then time.Time) (d time.Duration, ok bool) {
 	return max(now.Sub(then), wall), wall >= 0
 }
 
-// sleep waits for d, or until ctx ends.
+// Sleep waits for d, or until ctx ends.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -53,13 +53,14 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A backoff is a delay that doubles from 5 to 100 ms. Half of it is left to
+// A Backoff is a delay that doubles from 5 to 100 ms. Half of it is left to
 // chance, lest those who wait for the same thing come back together.
 type Backoff struct {
 	timing *timing
 	last   time.Duration
 }
 
+// Next returns how long to wait before the next try.
 func (b *Backoff) Next() time.Duration {
 	b.last = min(max(2*b.last, 5*time.Millisecond), 100*time.Millisecond)
 	return b.last/2 + b.timing.jitter(b.last/2)

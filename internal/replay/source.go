@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A source is what the sendings of a request read. One of them at a time may do so: its
-// turn ends when the next one's begins.
+// A source is what the sendings of a request read. One of them at a time may do so: the
+// reader, until another one takes its place.
 type source struct {
 	limit   int64
 	getBody func() (io.ReadCloser, error) // the caller's; nil: what is read is kept
@@ -23,11 +23,11 @@ type source struct {
 	mu      sync.Mutex    // guards all below; not held while body is used
 	body    io.ReadCloser // the caller's, or the last that getBody gave; nil: it is closed
 	earlier []io.Closer   // what getBody took the place of, and shall be closed with body
-	turn    *sending      // who may read; nil: nobody
+	reader  *sending      // who may read; nil: nobody
 	reading bool          // a Read is at work
 	ended   chan struct{} // closed when that Read ends; nil: nobody waits for it
 	again   bool          // the second sending has begun
-	decided bool          // which sending closes the body
+	decided bool          // it is known which sending closes the body
 
 	kept []byte // what was read in the first sending
 	over bool   // more was read than is kept
@@ -53,7 +53,7 @@ const takeBackTime = 5 * time.Second
 func newSource(req *http.Request, o Options) *source {
 	s := &source{limit: o.Limit, getBody: req.GetBody, body: req.Body}
 	s.first.source = s
-	s.turn = &s.first
+	s.reader = &s.first
 	if req.GetBody == nil {
 		s.expect = newExpectation(req, o)
 	}
@@ -64,7 +64,7 @@ func newSource(req *http.Request, o Options) *source {
 func (s *sending) Read(p []byte) (int, error) {
 	src := s.source
 	if !s.again {
-		// Before the turn: a Read that waits here has taken nothing.
+		// Before begin: a Read that waits here has taken nothing.
 		if err := src.expect.wait(); err != nil {
 			return 0, err
 		}
@@ -86,7 +86,7 @@ func (src *source) begin(s *sending, p []byte) (n int, body io.Reader, err error
 	defer src.mu.Unlock()
 	for {
 		switch {
-		case src.turn != s:
+		case src.reader != s:
 			return 0, nil, errOver
 		case src.body == nil, s.closed:
 			return 0, nil, http.ErrBodyReadAfterClose
@@ -114,7 +114,7 @@ func (src *source) end(s *sending, p []byte, err error) (int, error) {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	defer src.endReadLocked()
-	if src.turn != s {
+	if src.reader != s {
 		if src.again && src.getBody == nil { // handed on
 			src.kept = append(src.kept, p...)
 			src.err = err
@@ -159,7 +159,7 @@ func (s *sending) Close() error {
 	var list []io.Closer
 	if !s.closed {
 		s.closed = true
-		if src.turn == s && src.decided {
+		if src.reader == s && src.decided {
 			list = src.takeClosersLocked()
 		}
 	}
@@ -200,7 +200,7 @@ func (src *source) handOver() {
 		src.kept = nil // the answer may be read for hours
 	}
 	var list []io.Closer
-	if src.turn == nil || src.turn.closed {
+	if src.reader == nil || src.reader.closed {
 		list = src.takeClosersLocked()
 	}
 	src.mu.Unlock()
@@ -212,14 +212,14 @@ func (src *source) handOver() {
 func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 	again := &sending{source: src, again: true}
 	if src.getBody != nil {
-		return again, src.renew(ctx, again) == nil
+		return again, src.reopen(ctx, again) == nil
 	}
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	if src.over || src.err != nil {
 		return nil, false
 	}
-	src.again, src.decided, src.turn = true, true, again
+	src.again, src.decided, src.reader = true, true, again
 	src.expect.end()
 	if len(src.kept) == 0 && !src.reading {
 		body := src.body
@@ -240,15 +240,15 @@ func (s *sending) repeat() (io.ReadCloser, error) {
 		return nil, errOver
 	}
 	next := &sending{source: src, again: s.again}
-	if err := src.renew(context.Background(), next); err != nil {
+	if err := src.reopen(context.Background(), next); err != nil {
 		return nil, err
 	}
 	return next, nil
 }
 
-// renew gives next, and nobody else, a body of GetBody's. That may be the same one,
+// reopen gives next, and nobody else, a body of GetBody's. That may be the same one,
 // rewound: so it waits until nothing reads it.
-func (src *source) renew(ctx context.Context, next *sending) error {
+func (src *source) reopen(ctx context.Context, next *sending) error {
 	if err := src.cutOff(ctx); err != nil {
 		return err
 	}
@@ -261,20 +261,20 @@ func (src *source) renew(ctx context.Context, next *sending) error {
 	if src.body != nil && !same(src.body, body) {
 		src.earlier = append(src.earlier, src.body)
 	}
-	src.body, src.turn, src.err = body, next, nil
+	src.body, src.reader, src.err = body, next, nil
 	if next.again {
 		src.again, src.decided = true, true
 	}
 	return nil
 }
 
-// cutOff ends the turn of whoever has it, when its Read has ended. An error says that it
-// goes on with its turn.
+// cutOff takes the place of the reader away, when its Read has ended. An error says that it
+// goes on as the reader.
 func (src *source) cutOff(ctx context.Context) error {
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	turn := src.turn
-	src.turn = nil
+	reader := src.reader
+	src.reader = nil
 	if !src.reading {
 		return nil
 	}
@@ -293,7 +293,7 @@ func (src *source) cutOff(ctx context.Context) error {
 	if !src.reading {
 		return nil
 	}
-	src.turn = turn
+	src.reader = reader
 	return err
 }
 

@@ -86,7 +86,7 @@ func (t *Turn[E, W]) End(o Outcome) {
 	t.lines.mu.Lock()
 	defer t.lines.mu.Unlock()
 	if t.taken && !t.began.IsZero() {
-		t.line.judgeLocked(o, t.began, t.lines.most, time.Now())
+		t.line.learnLocked(o, t.began, t.lines.most, time.Now())
 	}
 	t.giveBackLocked()
 }
@@ -119,9 +119,9 @@ const (
 	Down                  // it gave no answer, or said that it cannot work
 )
 
-// judgeLocked notes what an attempt came to that began at began. A line has at most so
+// learnLocked notes what an attempt came to that began at began. A line has at most so
 // many turns.
-func (ln *line[E, W]) judgeLocked(o Outcome, began time.Time, most int, now time.Time) {
+func (ln *line[E, W]) learnLocked(o Outcome, began time.Time, most int, now time.Time) {
 	switch {
 	case o.Answer == TooMany || o.RetryAfter > 0:
 		if !began.After(ln.struck) {

@@ -9,14 +9,8 @@ import (
 	"time"
 )
 
-// How long a login may take, by the server's clock.
-const (
-	codeLifetime   = time.Minute
-	deviceLifetime = 10 * time.Minute
-)
-
-// deviceGrant is the grant type of RFC 8628, section 3.4.
-const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
+// codeLifetime is how long a login may take, by the server's clock.
+const codeLifetime = time.Minute
 
 // logins are those that began at /oauth/authorize or /oauth/device.
 type logins struct {
@@ -30,17 +24,20 @@ type logins struct {
 type login struct {
 	client      string
 	expiry      time.Time // by the server's clock
+	user        string    // who approved; empty: refused
+	userCode    string    // this and what follows: device codes only
+	decided     bool      // user was, at the verification_uri; else Approve decides
 	redirectURI string    // as the client wrote it; this and what follows: codes only
 	challenge   string    // of PKCE
-	user        string
-	family      *family // of the tokens that it bought; nil: none yet
+	family      *family   // of the tokens that it bought; nil: none yet
 }
 
 // Approve plays the person at the browser: user approves every device code that
 // waits, and every login at /oauth/authorize and /oauth/device from now on. An
 // empty user refuses them. Until the first call device codes wait, and
 // /oauth/authorize answers a 403, as there is nobody to ask. The user need not be
-// known.
+// known. A person can do the same for one device code at its verification_uri; what was
+// decided there stays.
 func (s *Server) Approve(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,36 +103,6 @@ func (s *Server) authorize(q url.Values) (code, refused, description string) {
 	return code, "", ""
 }
 
-// serveDevice is POST /oauth/device (RFC 8628, section 3.1).
-func (s *Server) serveDevice(w http.ResponseWriter, r *http.Request) {
-	form, bad := s.readForm(w, r)
-	s.countLogin()
-	s.delay(r)
-	client := clientID(r, form)
-	switch {
-	case bad != nil:
-		bad.write(w)
-		return
-	case client == "":
-		refusal(http.StatusBadRequest, "invalid_request", "client_id missing").write(w)
-		return
-	}
-	device, user := rand.Text(), rand.Text()
-	s.mu.Lock()
-	if s.logins.devices == nil {
-		s.logins.devices = map[string]*login{}
-	}
-	s.logins.devices[device] = &login{client: client, expiry: s.options.now().Add(deviceLifetime)}
-	s.mu.Unlock()
-	answer{status: http.StatusOK, body: map[string]any{
-		"device_code":      device,
-		"user_code":        user[:4] + "-" + user[4:8],
-		"verification_uri": s.URL + "/device",
-		"expires_in":       int64(deviceLifetime / time.Second),
-		"interval":         1, // the least: tests wait for it
-	}}.write(w)
-}
-
 // redeem answers a call of /oauth/token that is no refresh.
 func (s *Server) redeem(client string, form url.Values) answer {
 	s.mu.Lock()
@@ -176,24 +143,6 @@ func (s *Server) redeemCodeLocked(client string, form url.Values) answer {
 		return s.pairLocked(l.family, true)
 	}
 	return refusal(http.StatusBadRequest, "invalid_grant", why)
-}
-
-// redeemDeviceLocked is RFC 8628, section 3.5, but that nobody is told to slow
-// down: clients and server count a second differently, and tests would flake.
-func (s *Server) redeemDeviceLocked(client, code string) answer {
-	l := s.logins.devices[code]
-	switch {
-	case l == nil || l.client != client:
-		return refusal(http.StatusBadRequest, "invalid_grant", "not a device code for this client")
-	case !s.options.now().Before(l.expiry):
-		return refusal(http.StatusBadRequest, "expired_token", "the device code expired")
-	case !s.logins.decided:
-		return refusal(http.StatusBadRequest, "authorization_pending", "the user has not decided yet")
-	case s.logins.user == "":
-		return refusal(http.StatusBadRequest, "access_denied", "the user refused")
-	}
-	delete(s.logins.devices, code)
-	return s.pairLocked(&family{id: rand.Text(), user: s.logins.user}, true)
 }
 
 // clientID returns who the client says it is, in the form or by HTTP Basic.

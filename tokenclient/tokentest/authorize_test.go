@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -145,40 +144,6 @@ func TestRedeemCodeWithSecret(t *testing.T) {
 	form := url.Values{"grant_type": {"authorization_code"}, "redirect_uri": {callback}, "code": {code}, "code_verifier": {verifier}}
 	wantStatus(t, "Basic", postForm(t, srv, "/oauth/token", form.Encode(), "Authorization", "Basic YXBwOnNlY3JldA=="), 200)
 	wantError(t, "device, no secret", postForm(t, srv, "/oauth/device", "client_id=app"), 401, "invalid_client")
-}
-
-func TestDevice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		srv := tokentest.NewServer(t, &tokentest.Options{InMemory: true})
-		wantError(t, "no client", postForm(t, srv, "/oauth/device", ""), 400, "invalid_request")
-		begin := func() string {
-			r := postForm(t, srv, "/oauth/device", "client_id=app")
-			if r.member("expires_in") != "600" || r.member("interval") != "1" || len(r.member("user_code")) != 9 || r.member("verification_uri") == "" {
-				t.Errorf("%d %s", r.status, r.body)
-			}
-			return r.member("device_code")
-		}
-		poll := func(code, client string) reply {
-			return postForm(t, srv, "/oauth/token", url.Values{
-				"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {code}, "client_id": {client},
-			}.Encode())
-		}
-		one, two := begin(), begin()
-		wantError(t, "unknown", poll("x", "app"), 400, "invalid_grant")
-		wantError(t, "other client", poll(one, "other"), 400, "invalid_grant")
-		wantError(t, "undecided", poll(one, "app"), 400, "authorization_pending")
-		srv.Approve("")
-		wantError(t, "refused", poll(one, "app"), 400, "access_denied")
-		srv.Approve("alice")
-		r := poll(one, "app")
-		wantStatus(t, "approved", r, 200)
-		if r := get(t, srv, r.member("access_token")); r.member("subject") != "alice" {
-			t.Errorf("token of %s", r.body)
-		}
-		wantError(t, "twice", poll(one, "app"), 400, "invalid_grant")
-		time.Sleep(10 * time.Minute)
-		wantError(t, "late", poll(two, "app"), 400, "expired_token")
-	})
 }
 
 func TestMetadata(t *testing.T) {

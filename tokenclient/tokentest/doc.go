@@ -112,7 +112,11 @@
 //     with S256 is required, and any client_id and absolute redirect_uri will
 //     do. A code that comes twice ends the family of its tokens.
 //   - POST /oauth/device answers a device code and a user code (RFC 8628) to wait
-//     for Server.Approve with. There is no page at the verification_uri.
+//     for Server.Approve with.
+//   - GET /device is the page at the verification_uri, where a person enters a user
+//     code and a name, and approves or refuses what Server.Approve would for all. It
+//     posts to the same path. Codes may be written in small letters and without the
+//     dash. One that no device waits with is a 400.
 //   - GET /.well-known/oauth-authorization-server is the metadata of RFC 8414.
 //   - POST /oauth/revoke is RFC 7009. A refresh token takes its whole family
 //     with it, an access token only itself. Unknown tokens are a 200 too.
@@ -147,7 +151,9 @@
 // # Failures
 //
 // [Server.FailRefresh] and [Server.FailAPI] make the next calls fail with any
-// answer or with none, before or after the call took effect. [Server.Hold]
+// answer or with none, before or after the call took effect. A session gets over one
+// lost answer of the token endpoint by itself: FailRefresh says what to write in order
+// to see a failure. [Server.Hold]
 // keeps API answers back once they are decided, which is how a 401 comes late.
 // [Server.Counters] tells afterwards what really happened.
 //

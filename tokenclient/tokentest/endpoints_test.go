@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"net/url"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +125,30 @@ func TestClientAuthentication(t *testing.T) {
 	wantStatus(t, "stranger", postForm(t, srv, "/oauth/token",
 		"grant_type=refresh_token&refresh_token="+token.RefreshToken), 401)
 	wantStatus(t, "afterwards", refresh(t, srv, token.RefreshToken), 200)
+}
+
+// TestClientSecretEndpoints keeps what Options.ClientSecret says to the endpoints that ask
+// for it.
+func TestClientSecretEndpoints(t *testing.T) {
+	source, err := os.ReadFile("options.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, doc, _ := strings.Cut(string(source), "\t// ClientSecret is")
+	doc, _, found := strings.Cut(doc, "\tClientSecret string")
+	if !found {
+		t.Fatal("options.go has no ClientSecret")
+	}
+	words := strings.Fields(strings.ReplaceAll(doc, ",", " "))
+	srv := tokentest.NewServer(t, &tokentest.Options{ClientSecret: "secret"})
+	for _, path := range []string{
+		"/login", "/token/refresh", "/oauth/token", "/oauth/revoke", "/oauth/authorize", "/oauth/device", "/device", "/heartbeat", "/api/x",
+	} {
+		asks := postForm(t, srv, path, "client_id=app").member("error") == "invalid_client"
+		if said := slices.Contains(words, path); said != asks {
+			t.Errorf("%s asks for the secret: %t; its documentation says so: %t", path, asks, said)
+		}
+	}
 }
 
 func TestRevocation(t *testing.T) {

@@ -108,6 +108,33 @@ func ExampleServer_FailRefresh() {
 	// 401 Unauthorized
 }
 
+// A session gets over one lost answer. So a test says that all calls fail, or has one
+// answered so that the session does not call again at once.
+func ExampleServer_FailRefresh_session() {
+	ctx, srv, session := tutorial()
+	defer srv.Close()
+	defer session.Close(ctx)
+	reject := func() { // the access token: the next request needs another
+		err := session.SetToken(ctx, srv.Issue("alice"))
+		srv.RevokeAccess("alice")
+		fmt.Println(fetch(srv, session), err, "calls:", srv.Counters().Refreshes)
+	}
+
+	srv.FailRefresh(1, tokentest.Fault{Status: 503})
+	reject()
+	srv.FailRefresh(1, tokentest.Fault{Status: 503, Header: http.Header{"Retry-After": {"1"}}})
+	reject()
+	srv.FailRefresh(-1, tokentest.Fault{Status: 503})
+	reject()
+	srv.FailRefresh(0, tokentest.Fault{}) // it is back
+	reject()
+	// Output:
+	// 200 OK <nil> calls: 2
+	// try again later <nil> calls: 3
+	// try again later <nil> calls: 5
+	// 200 OK <nil> calls: 6
+}
+
 // A 401 comes late, when the token was already replaced.
 func ExampleServer_Hold() {
 	srv, err := tokentest.Start(nil, &tokentest.Options{AccessLifetime: -1}) // issued expired

@@ -9,6 +9,12 @@ import (
 
 // A Fault is what a call gets in place of its answer. The zero Fault is a 500
 // with an empty body, before the call took effect.
+//
+// At the token endpoint a cut, a 5xx, and an answer that cannot be read leave open
+// whether the refresh token was spent. After the first of these a
+// [tokenclient.Session] makes the call a second time at once; see
+// [Server.FailRefresh] for what that means to a test. A 4xx, or a Retry-After in
+// Header, leaves nothing open.
 type Fault struct {
 	// Status is the answer's status, from 200 to 999. Zero: 500.
 	Status int
@@ -31,9 +37,26 @@ type Fault struct {
 }
 
 // FailRefresh makes the next n calls of /token/refresh, of /heartbeat, and of
-// /oauth/token that ask for a refresh fail with f, in the order in which they arrive. Further calls of
-// FailRefresh add to the list. A negative n means all calls from then on; a zero
-// n empties the list. f.Header must not be changed afterwards.
+// /oauth/token that ask for a refresh fail with f, in the order in which they arrive.
+// Further calls of FailRefresh add to the list. A negative n means all calls from then
+// on; a zero n empties the list. f.Header must not be changed afterwards.
+//
+// It counts calls, not refreshes. A [tokenclient.Session] whose last refresh went well
+// makes a second call at once if the answer to the first got lost, so one such fault
+// goes by unseen: FailRefresh(1, Fault{Status: 503}) costs a call and nothing else. For a
+// failure that the program sees, let all calls fail until told otherwise:
+//
+//	srv.FailRefresh(-1, tokentest.Fault{Status: 503})
+//	// ... the program cannot refresh ...
+//	srv.FailRefresh(0, tokentest.Fault{})
+//
+// or one call, with an answer after which there is no second one, such as a 429 or
+//
+//	srv.FailRefresh(1, tokentest.Fault{Status: 503, Header: http.Header{"Retry-After": {"1"}}})
+//
+// After either the session waits before it refreshes again, as long as Retry-After says at
+// least; only [tokenclient.Session.Refresh] does not. With Fault.AfterCommit the second call presents
+// a spent refresh token, which ends the login unless Options.ReuseGrace allows it.
 func (s *Server) FailRefresh(n int, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

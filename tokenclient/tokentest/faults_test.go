@@ -93,6 +93,59 @@ func TestFaultsQueue(t *testing.T) {
 	want(statuses(2), 401, 400)
 }
 
+// TestFailRefreshOfASession is what FailRefresh and Fault say of a session: which faults
+// it gets over by a second call, and which the program sees after the first.
+func TestFailRefreshOfASession(t *testing.T) {
+	retryAfter := http.Header{"Retry-After": {"1"}}
+	const unseen, seen, ended = "200 OK", "try again later", "log in again"
+	for _, test := range []struct {
+		name  string
+		n     int
+		fault tokentest.Fault
+		calls int
+		want  string
+	}{
+		{"zero", 1, tokentest.Fault{}, 2, unseen},
+		{"503", 1, tokentest.Fault{Status: 503}, 2, unseen},
+		{"503 twice", 2, tokentest.Fault{Status: 503}, 2, seen},
+		{"503 until told otherwise", -1, tokentest.Fault{Status: 503}, 2, seen},
+		{"503 with Retry-After", 1, tokentest.Fault{Status: 503, Header: retryAfter}, 1, seen},
+		{"429", 1, tokentest.Fault{Status: 429}, 1, seen},
+		{"400", 1, tokentest.Fault{Status: 400}, 1, seen},
+		{"cut", 1, tokentest.Fault{Cut: true}, 2, unseen},
+		{"cut in the body", 1, tokentest.Fault{Cut: true, Status: 200, Body: `{"access_token":"ey`}, 2, unseen},
+		{"truncated JSON", 1, tokentest.Fault{Status: 200, Body: `{"access_token":"ey`}, 2, unseen},
+		{"503, token spent", 1, tokentest.Fault{Status: 503, AfterCommit: true}, 2, ended},
+		{"cut, token spent", 1, tokentest.Fault{Cut: true, AfterCommit: true}, 2, ended},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, srv, session := tutorial()
+			defer srv.Close()
+			defer session.Close(t.Context())
+			if err := session.SetToken(t.Context(), srv.Issue("alice")); err != nil {
+				t.Fatal(err)
+			}
+			srv.RevokeAccess("alice")
+			srv.FailRefresh(test.n, test.fault)
+			got := fetch(srv, session)
+			if calls := srv.Counters().Refreshes; got != test.want || calls != test.calls {
+				t.Errorf("%q after %d calls, want %q after %d", got, calls, test.want, test.calls)
+			}
+			if got != seen {
+				return
+			}
+			srv.FailRefresh(0, tokentest.Fault{})
+			calls := srv.Counters().Refreshes
+			if again := fetch(srv, session); again != seen || srv.Counters().Refreshes != calls {
+				t.Errorf("then at once %q, want it to wait", again)
+			}
+			if _, err := session.Refresh(t.Context()); err != nil || fetch(srv, session) != unseen {
+				t.Errorf("then Session.Refresh: %v", err)
+			}
+		})
+	}
+}
+
 func TestFailAPI(t *testing.T) {
 	srv := tokentest.NewServer(t, nil)
 	access := srv.Issue("alice").AccessToken

@@ -74,9 +74,10 @@ type Options struct {
 	// for that long is locked out. Answers that a [Fault] decided have none.
 	SlidingHeader bool
 
-	// ClientSecret is what clients of /oauth/token and /oauth/revoke must prove
-	// to know, by HTTP Basic or in the form (RFC 6749, section 2.3.1); any
-	// client_id will do. Empty: clients are public and are not asked.
+	// ClientSecret is what clients of /oauth/token, /oauth/revoke and /oauth/device
+	// must prove to know, by HTTP Basic or in the form (RFC 6749, section 2.3.1);
+	// any client_id will do. Who does not is answered 401, invalid_client. Empty:
+	// clients are public and are not asked.
 	ClientSecret string
 }
 

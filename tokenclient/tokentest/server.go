@@ -90,6 +90,8 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 	mux.HandleFunc("POST /oauth/revoke", s.serveOAuthRevoke)
 	mux.HandleFunc("GET /oauth/authorize", s.serveAuthorize)
 	mux.HandleFunc("POST /oauth/device", s.serveDevice)
+	mux.HandleFunc("GET /device", s.serveDevicePage)
+	mux.HandleFunc("POST /device", s.serveDevicePage)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.serveMetadata)
 	mux.HandleFunc("POST /heartbeat", s.serveHeartbeat)
 	mux.HandleFunc("/api/", s.serveAPI)
