@@ -2,24 +2,20 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/storytest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-func checkStory(t *testing.T, out string) {
-	t.Helper()
-	rest := out
-	for _, want := range []string{
+var told = storytest.Story{
+	Run: run,
+	Lines: []string{
 		"200 users logged in. Access tokens live for 6s here.",
 		"room for 100 idle sessions: 100 live, 200 loads, 100 evicted.",
 		"Each answer was the sender's own.",
@@ -32,47 +28,12 @@ func checkStory(t *testing.T, out string) {
 		"The server counted 200 refreshes for 200 users, reuses 0, 401s 0.",
 		"user-001 logged out, and user-002 did not.",
 		"room for 100 idle sessions: ",
-	} {
-		_, after, found := strings.Cut(rest, want)
-		if !found {
-			t.Fatalf("no %q, or not in its place, in\n%s", want, out)
-		}
-		rest = after
-	}
-	if strings.Contains(out, "eyJ") {
-		t.Errorf("a secret in\n%s", out)
-	}
+	},
+	Secrets: []string{"eyJ"},
+	Sleeps:  true,
 }
 
-func TestRun(t *testing.T) {
-	t.Parallel()
-	var out strings.Builder
-	if err := run(t.Context(), &out); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	checkStory(t, out.String())
-}
-
-func TestProgram(t *testing.T) {
-	t.Parallel()
-	program := filepath.Join(t.TempDir(), "gateway.exe") // a name that runs everywhere
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	checkStory(t, string(out))
-}
-
-func TestRunStops(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := run(ctx, io.Discard); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-}
+func TestStory(t *testing.T) { told.Test(t) }
 
 // TestBrowserHasNoSay: neither a browser's cookie nor an Authorization of its own
 // choice gets to the API.

@@ -27,8 +27,8 @@ import (
 const (
 	user, password = "alice", "secret"
 	header         = "X-Auth-Token"
-	lifetime       = 1500 * time.Millisecond
-	pace           = lifetime / 5 // of requests, and of heartbeats
+	lifetime       = 2 * time.Second
+	pace           = lifetime / 10 // of requests, and of heartbeats
 	rounds         = 12
 	workers        = 5
 )
@@ -147,7 +147,7 @@ func keptAlive(ctx context.Context, stdout io.Writer, server *tokentest.Server) 
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- session.KeepFresh(idle) }()
-	const pause = 2*lifetime + lifetime/2
+	const pause = lifetime + lifetime/2
 	if err := sleep(ctx, pause); err != nil {
 		return err
 	}

@@ -1,20 +1,16 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"io"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/storytest"
 )
 
-func checkStory(t *testing.T, out string) {
-	t.Helper()
-	rest := out
-	for _, want := range []string{
+var told = storytest.Story{
+	Run: run,
+	Lines: []string{
 		"1000 goroutines, 50 connections",
 		"The token has expired.",
 		"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests 1000, 401s 0.",
@@ -22,42 +18,10 @@ func checkStory(t *testing.T, out string) {
 		"The server revoked the token.",
 		"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests ",
 		" ms |", "##########",
-	} {
-		_, after, found := strings.Cut(rest, want)
-		if !found {
-			t.Fatalf("no %q, or not in its place, in\n%s", want, out)
-		}
-		rest = after
-	}
+	},
 }
 
-func TestRun(t *testing.T) {
-	var out strings.Builder
-	if err := run(t.Context(), &out); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	checkStory(t, out.String())
-}
-
-func TestProgram(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "stampede.exe") // a name that runs everywhere
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	checkStory(t, string(out))
-}
-
-func TestRunStops(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := run(ctx, io.Discard); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-}
+func TestStory(t *testing.T) { told.Test(t) }
 
 func TestChart(t *testing.T) {
 	for _, c := range []struct {

@@ -167,7 +167,8 @@ func calls(t *testing.T, c redis.UniversalClient, command string) (n int) {
 // What was answered to is there after a kill, and nobody but Redis has to start again.
 func TestRedisStops(t *testing.T) {
 	s := servers.Redis(t)
-	sessions := shared(t, redisstore.New(connect(t, &redis.Options{Addr: s.Address}), ""))
+	// The client itself would wait for a minute.
+	sessions := shared(t, redisstore.New(connect(t, &redis.Options{Addr: s.Address, ReadTimeout: time.Minute}), ""))
 	seen, _, err := sessions.Replace(t.Context(), "alice", token(1))
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +180,7 @@ func TestRedisStops(t *testing.T) {
 		fault.begin()
 		began := time.Now()
 		_, err := sessions.Load(within(t, 200*time.Millisecond), "alice")
-		if took := time.Since(began); took > 3*time.Second { // less than the client's ReadTimeout, and slow machines
+		if took := time.Since(began); took > 30*time.Second { // a busy machine is slow
 			t.Errorf("%s: Load took %v", name, took)
 		}
 		if !errors.Is(err, tokenclient.ErrStoreUnavailable) || !errors.Is(err, context.DeadlineExceeded) && name == "frozen" {

@@ -1,0 +1,12 @@
+package storytest
+
+const (
+	MostTries = mostTries
+	TooLate   = tooLate
+)
+
+var (
+	Check    = Story.check
+	Fairly   = Story.fairly
+	NewWatch = newWatch
+)
