@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -30,9 +31,9 @@ type user struct {
 
 func newLookups(tb testing.TB, live int) *lookups {
 	l := &lookups{keys: make([]any, live)}
-	l.pool = newPool(tb, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: live}, noRefresh)
+	l.pool = sessiontest.NewPool(tb, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: live}, sessiontest.NoRefresh)
 	for i := range l.keys {
-		key := poolUser(i * (1_000_000 / live))
+		key := sessiontest.PoolUser(i * (1_000_000 / live))
 		l.keys[i] = strings.Clone(key)
 		s, err := l.pool.Session(tb.Context(), strings.Clone(key))
 		if err != nil {

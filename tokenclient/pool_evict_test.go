@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -29,7 +30,7 @@ func get(t testing.TB, p *tokenclient.Pool, key string) *tokenclient.Session {
 // stays.
 func TestPoolIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, IdleFor: 8 * time.Minute}, noRefresh)
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, IdleFor: 8 * time.Minute}, sessiontest.NoRefresh)
 		get(t, p, "alice")
 		get(t, p, "bob")
 		for range 14 {
@@ -61,11 +62,11 @@ func TestPoolIdle(t *testing.T) {
 // TestPoolHeldConcurrent: as long as anybody holds a Session, that is the one of its
 // key, however often it is evicted; and when nobody does, nothing of it is left.
 func TestPoolHeldConcurrent(t *testing.T) {
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 2}, noRefresh)
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 2}, sessiontest.NoRefresh)
 	mine := get(t, p, "mine")
 	for round := range 20 {
 		for i := range 10 {
-			get(t, p, poolUser(10*round+i))
+			get(t, p, sessiontest.PoolUser(10*round+i))
 		}
 		runtime.GC()
 		if again := get(t, p, "mine"); again != mine {
@@ -99,13 +100,13 @@ func TestPoolHeldConcurrent(t *testing.T) {
 // TestPoolChurnConcurrent: many goroutines ask for one hot key and for many cold ones
 // in a Pool that has hardly room, while the hot one is held by somebody.
 func TestPoolChurnConcurrent(t *testing.T) {
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 4}, noRefresh)
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 4}, sessiontest.NoRefresh)
 	hot := get(t, p, "hot")
-	rt := p.Transport(roundTrip(func(req *http.Request) (*http.Response, error) {
+	rt := p.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		if want := "Bearer access-" + req.Header.Get("User"); req.Header.Get("Authorization") != want {
 			t.Errorf("Authorization %q, want %q", req.Header.Get("Authorization"), want)
 		}
-		return reply(req, 200), nil
+		return sessiontest.Reply(req, 200), nil
 	}))
 	var wg sync.WaitGroup
 	var next atomic.Int64
@@ -114,11 +115,11 @@ func TestPoolChurnConcurrent(t *testing.T) {
 			for i := range 300 {
 				user := "hot"
 				if i%3 > 0 {
-					user = poolUser(int(next.Add(1)) % 50)
+					user = sessiontest.PoolUser(int(next.Add(1)) % 50)
 				} else if s, err := p.Session(t.Context(), user); s != hot || err != nil {
 					t.Errorf("the hot session is another one, error %v", err)
 				}
-				req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), user), http.MethodGet, fakeAPI, nil)
+				req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), user), http.MethodGet, sessiontest.FakeAPI, nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -153,76 +154,70 @@ func TestPoolBusyStays(t *testing.T) {
 	}
 	press := func(t *testing.T, p *tokenclient.Pool) {
 		for i := range 20 {
-			get(t, p, poolUser(i))
+			get(t, p, sessiontest.PoolUser(i))
 		}
 		runtime.GC()
 		time.Sleep(time.Hour) // and all that is idle
-		get(t, p, poolUser(20))
+		get(t, p, sessiontest.PoolUser(20))
 	}
-	t.Run("refresh", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			answer := make(chan struct{})
-			p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 2},
-				func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-					<-answer
-					return pair("new", "r", 10*time.Hour), nil
-				})
-			done := make(chan error)
-			go func() {
-				_, err := get(t, p, "alice").Refresh(context.Background())
-				done <- err
-			}()
-			synctest.Wait()
-			for i := range 20 {
-				get(t, p, poolUser(i))
-			}
-			if s := p.Stats(); !live(p, "alice") || s.Refreshing != 1 {
-				t.Errorf("alice, whose refresh is in flight, was evicted: %+v", s)
-			}
-			close(answer)
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-			press(t, p)
-			if live(p, "alice") {
-				t.Error("alice, who is idle, was not evicted")
-			}
-		})
+	sessiontest.Bubble(t, "refresh", func(t *testing.T) {
+		answer := make(chan struct{})
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 2},
+			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				<-answer
+				return sessiontest.Pair("new", "r", 10*time.Hour), nil
+			})
+		done := make(chan error)
+		go func() {
+			_, err := get(t, p, "alice").Refresh(context.Background())
+			done <- err
+		}()
+		synctest.Wait()
+		for i := range 20 {
+			get(t, p, sessiontest.PoolUser(i))
+		}
+		if s := p.Stats(); !live(p, "alice") || s.Refreshing != 1 {
+			t.Errorf("alice, whose refresh is in flight, was evicted: %+v", s)
+		}
+		close(answer)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		press(t, p)
+		if live(p, "alice") {
+			t.Error("alice, who is idle, was not evicted")
+		}
 	})
-	t.Run("unsaved", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			unsaving := &unsavingStore{Store: &poolStore{known: everybody}}
-			p := newPool(t, tokenclient.PoolConfig{Store: unsaving, MaxIdle: 2},
-				func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-					return pair("new", "r", 10*time.Hour), nil
-				})
-			if _, err := get(t, p, "alice").Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			press(t, p)
-			if token, err := get(t, p, "alice").Token(t.Context()); err != nil || token.AccessToken != "new" || unsaving.saves.Load() < 10 {
-				t.Errorf("the token that is not saved is lost: %v after %d attempts, error %v", token, unsaving.saves.Load(), err)
-			}
-			unsaving.works.Store(true)
-			time.Sleep(2 * time.Minute)
-			press(t, p)
-			if live(p, "alice") {
-				t.Error("alice, whose token was saved, was not evicted")
-			}
-		})
+	sessiontest.Bubble(t, "unsaved", func(t *testing.T) {
+		unsaving := &unsavingStore{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: unsaving, MaxIdle: 2},
+			func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+				return sessiontest.Pair("new", "r", 10*time.Hour), nil
+			})
+		if _, err := get(t, p, "alice").Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		press(t, p)
+		if token, err := get(t, p, "alice").Token(t.Context()); err != nil || token.AccessToken != "new" || unsaving.saves.Load() < 10 {
+			t.Errorf("the token that is not saved is lost: %v after %d attempts, error %v", token, unsaving.saves.Load(), err)
+		}
+		unsaving.works.Store(true)
+		time.Sleep(2 * time.Minute)
+		press(t, p)
+		if live(p, "alice") {
+			t.Error("alice, whose token was saved, was not evicted")
+		}
 	})
-	t.Run("logout", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			steps := &stepStore{Store: &poolStore{known: everybody}}
-			p := newPool(t, tokenclient.PoolConfig{Store: steps, MaxIdle: 2}, noRefresh)
-			get(t, p, "alice")
-			steps.broken.Store(true)
-			wantErr(t, "Logout", p.Logout(t.Context(), "alice"), tokenclient.ErrStoreUnavailable)
-			steps.broken.Store(false)
-			press(t, p)
-			_, err := get(t, p, "alice").Token(t.Context())
-			wantErr(t, "after a logout that is not stored", err, tokenclient.ErrLoginRequired)
-		})
+	sessiontest.Bubble(t, "logout", func(t *testing.T) {
+		steps := &sessiontest.StepStore{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: steps, MaxIdle: 2}, sessiontest.NoRefresh)
+		get(t, p, "alice")
+		steps.Broken.Store(true)
+		sessiontest.WantErr(t, "Logout", p.Logout(t.Context(), "alice"), tokenclient.ErrStoreUnavailable)
+		steps.Broken.Store(false)
+		press(t, p)
+		_, err := get(t, p, "alice").Token(t.Context())
+		sessiontest.WantErr(t, "after a logout that is not stored", err, tokenclient.ErrLoginRequired)
 	})
 }
 
@@ -253,13 +248,13 @@ func (s *unsavingStore) Refresh(ctx context.Context, key string, seen tokenclien
 
 // TestPoolClosedSession: a session that somebody closed is not handed out again.
 func TestPoolClosedSession(t *testing.T) {
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}}, noRefresh)
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
 	s := get(t, p, "alice")
-	closeSession(t, s)
+	sessiontest.Close(t, s)
 	if again := get(t, p, "alice"); again == s {
 		t.Error("the closed session")
 	}
-	if err := ask(t.Context(), p.Wrap(&http.Client{Transport: roundTrip(ownAPI)}), "alice"); err != nil {
+	if err := sessiontest.Ask(t.Context(), p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK}), "alice"); err != nil {
 		t.Error(err)
 	}
 }
@@ -271,14 +266,14 @@ func TestPoolCloseWaits(t *testing.T) {
 		answer := make(chan struct{})
 		memory := new(store.Memory)
 		for _, key := range []string{"alice", "bob"} {
-			if _, _, err := memory.Replace(t.Context(), key, everybody(key)); err != nil {
+			if _, _, err := memory.Replace(t.Context(), key, sessiontest.Everybody(key)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		p := newPool(t, tokenclient.PoolConfig{Store: memory, MaxRefreshes: 1},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: memory, MaxRefreshes: 1},
 			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				<-answer
-				return pair("new", "r", time.Hour), nil
+				return sessiontest.Pair("new", "r", time.Hour), nil
 			})
 		alice, bob := make(chan error, 1), make(chan error, 1)
 		go func() {
@@ -297,7 +292,7 @@ func TestPoolCloseWaits(t *testing.T) {
 		closed := make(chan error)
 		go func() { closed <- p.Close(context.Background()) }()
 		synctest.Wait()
-		wantErr(t, "a refresh in line", <-bob, tokenclient.ErrClosed)
+		sessiontest.WantErr(t, "a refresh in line", <-bob, tokenclient.ErrClosed)
 		select {
 		case err := <-closed:
 			t.Fatalf("Close did not wait: %v", err)
@@ -307,7 +302,7 @@ func TestPoolCloseWaits(t *testing.T) {
 		if err := <-closed; err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		wantErr(t, "a refresh under way", <-alice, tokenclient.ErrClosed)
+		sessiontest.WantErr(t, "a refresh under way", <-alice, tokenclient.ErrClosed)
 		if r, err := memory.Load(t.Context(), "alice"); err != nil || r.Token.AccessToken != "new" {
 			t.Errorf("the new token is not saved: %v, error %v", r.Token, err)
 		}
@@ -315,9 +310,9 @@ func TestPoolCloseWaits(t *testing.T) {
 			t.Errorf("bob's token: announced %d, error %v", r.Announced, err)
 		}
 		_, err := p.Session(t.Context(), "alice")
-		wantErr(t, "Session after Close", err, tokenclient.ErrClosed)
-		wantErr(t, "a request after Close", ask(t.Context(), p.Client(), "alice"), tokenclient.ErrClosed)
-		wantErr(t, "KeepFresh after Close", p.KeepFresh(t.Context(), 0), tokenclient.ErrClosed)
+		sessiontest.WantErr(t, "Session after Close", err, tokenclient.ErrClosed)
+		sessiontest.WantErr(t, "a request after Close", sessiontest.Ask(t.Context(), p.Client(), "alice"), tokenclient.ErrClosed)
+		sessiontest.WantErr(t, "KeepFresh after Close", p.KeepFresh(t.Context(), 0), tokenclient.ErrClosed)
 		if err := p.Close(t.Context()); err != nil {
 			t.Errorf("Close again: %v", err)
 		}
@@ -326,7 +321,7 @@ func TestPoolCloseWaits(t *testing.T) {
 
 // TestPoolCloseHeld: Close closes a session that was evicted too, which somebody holds.
 func TestPoolCloseHeld(t *testing.T) {
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 1}, noRefresh)
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 1}, sessiontest.NoRefresh)
 	alice := get(t, p, "alice")
 	get(t, p, "bob")
 	if s := p.Stats(); s.Evicted != 1 {
@@ -336,28 +331,28 @@ func TestPoolCloseHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := alice.Token(t.Context())
-	wantErr(t, "an evicted session", err, tokenclient.ErrClosed)
+	sessiontest.WantErr(t, "an evicted session", err, tokenclient.ErrClosed)
 }
 
 // TestPoolCloseErrors: Close joins the errors of all sessions, and tries again when it
 // is called again.
 func TestPoolCloseErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		unsaving := &unsavingStore{Store: &poolStore{known: everybody}}
+		unsaving := &unsavingStore{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}
 		p, err := tokenclient.NewPool(tokenclient.PoolConfig{
 			Store: unsaving,
 			Config: func(context.Context, string) (tokenclient.Config, error) {
 				refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-					return pair("new", "r", time.Hour), nil
+					return sessiontest.Pair("new", "r", time.Hour), nil
 				}
-				return tokenclient.Config{Refresher: tokenclient.RefresherFunc(refresh), Origins: []string{fakeAPI}}, nil
+				return tokenclient.Config{Refresher: tokenclient.RefresherFunc(refresh), Origins: []string{sessiontest.FakeAPI}}, nil
 			},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range 100 {
-			if _, err := get(t, p, poolUser(i)).Refresh(t.Context()); err != nil {
+			if _, err := get(t, p, sessiontest.PoolUser(i)).Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -382,7 +377,7 @@ func TestPoolCloseErrors(t *testing.T) {
 func TestPoolKeepsRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: expired}, MaxIdle: 1},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: expired}, MaxIdle: 1},
 			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				if userOf(old) != "alice" {
 					return fresh(old), nil
@@ -413,27 +408,27 @@ func TestPoolKeepsRetryAfter(t *testing.T) {
 // TestPoolKeepsLogout: a session that was forgotten while somebody held it is not
 // forgotten after a logout that could not be stored: it alone knows of that.
 func TestPoolKeepsLogout(t *testing.T) {
-	st := &stepStore{Store: new(store.Memory)}
-	p := newPool(t, tokenclient.PoolConfig{Store: st, MaxIdle: 1}, noRefresh)
+	st := &sessiontest.StepStore{Store: new(store.Memory)}
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: st, MaxIdle: 1}, sessiontest.NoRefresh)
 	func() {
 		s := get(t, p, "alice")
 		for _, key := range []string{"alice", "bob", "carol"} {
-			if err := get(t, p, key).SetToken(t.Context(), everybody(key)); err != nil {
+			if err := get(t, p, key).SetToken(t.Context(), sessiontest.Everybody(key)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		st.broken.Store(true)
+		st.Broken.Store(true)
 		if err := s.Logout(t.Context()); !errors.Is(err, tokenclient.ErrStoreUnavailable) {
 			t.Fatal(err)
 		}
-		st.broken.Store(false)
+		st.Broken.Store(false)
 	}()
 	for range 5 {
 		runtime.GC()
 		runtime.Gosched()
 	}
-	client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-	if err := ask(t.Context(), client, "alice"); !errors.Is(err, tokenclient.ErrLoginRequired) {
+	client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
+	if err := sessiontest.Ask(t.Context(), client, "alice"); !errors.Is(err, tokenclient.ErrLoginRequired) {
 		t.Errorf("a request with the token of a user who was logged out: %v", err)
 	}
 }
@@ -441,10 +436,10 @@ func TestPoolKeepsLogout(t *testing.T) {
 // TestPoolLoginTakenBack: a session that was forgotten while somebody held it is kept
 // again when its user logs in.
 func TestPoolLoginTakenBack(t *testing.T) {
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: 1}, noRefresh)
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 1}, sessiontest.NoRefresh)
 	alice := get(t, p, "alice")
 	get(t, p, "bob")
-	if err := alice.SetToken(t.Context(), everybody("alice")); err != nil {
+	if err := alice.SetToken(t.Context(), sessiontest.Everybody("alice")); err != nil {
 		t.Fatal(err)
 	}
 	if s := p.Stats(); s.Live != 1 || s.Evicted != 2 {

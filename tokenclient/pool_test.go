@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -46,7 +47,7 @@ func TestPoolConcurrentUsers(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		srv := tokentest.NewServer(t, &tokentest.Options{InMemory: true})
-		p := newPool(t, tokenclient.PoolConfig{
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
 			Store: new(store.Memory), MaxIdle: n / 4,
 			Config: func(context.Context, string) (tokenclient.Config, error) {
 				return tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}}, nil
@@ -55,7 +56,7 @@ func TestPoolConcurrentUsers(t *testing.T) {
 		client := p.Wrap(srv.Client())
 		var wg sync.WaitGroup
 		for i := range n {
-			user := poolUser(i)
+			user := sessiontest.PoolUser(i)
 			wg.Go(func() {
 				s, err := p.Session(t.Context(), user)
 				if err == nil {
@@ -70,7 +71,7 @@ func TestPoolConcurrentUsers(t *testing.T) {
 						srv.RevokeAccess(user)
 					}
 					ctx := tokenclient.WithKey(t.Context(), user)
-					if got, err := userSubject(ctx, client, srv.URL); err != nil || got != user {
+					if got, err := sessiontest.Subject(ctx, client, srv.URL); err != nil || got != user {
 						t.Errorf("%s was answered as %q, error %v", user, got, err)
 					}
 					time.Sleep(10 * time.Minute)
@@ -94,14 +95,14 @@ func TestPoolConcurrentUsers(t *testing.T) {
 // TestPoolContract: what a request gets before there is a session to ask.
 func TestPoolContract(t *testing.T) {
 	var seen *http.Request
-	api := roundTrip(func(req *http.Request) (*http.Response, error) { seen = req; return reply(req, 200), nil })
+	api := sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) { seen = req; return sessiontest.Reply(req, 200), nil })
 	configured := 0
-	p := newPool(t, tokenclient.PoolConfig{
-		Store: &poolStore{known: everybody},
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+		Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
 		Config: func(_ context.Context, key string) (tokenclient.Config, error) {
 			configured++
 			return tokenclient.Config{
-				Refresher: tokenclient.RefresherFunc(noRefresh),
+				Refresher: tokenclient.RefresherFunc(sessiontest.NoRefresh),
 				Origins:   []string{"https://" + key + ".example.com"}, // each user's own
 			}, nil
 		},
@@ -122,7 +123,7 @@ func TestPoolContract(t *testing.T) {
 		"no key": t.Context(), "an empty key": tokenclient.WithKey(alice, ""),
 	} {
 		closed, err := send(ctx, p.Transport(api), "https://alice.example.com")
-		wantErr(t, name, err, tokenclient.ErrNoKey)
+		sessiontest.WantErr(t, name, err, tokenclient.ErrNoKey)
 		if !closed || seen != nil {
 			t.Errorf("%s: body closed: %v, sent: %v", name, closed, seen != nil)
 		}
@@ -174,20 +175,20 @@ func (b *closeNote) Close() error { b.closed.Store(true); return nil }
 // one within the user's origins keeps the key.
 func TestPoolRedirects(t *testing.T) {
 	var got []string
-	api := roundTrip(func(req *http.Request) (*http.Response, error) {
+	api := sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		got = append(got, req.URL.Host+req.URL.Path+" "+req.Header.Get("Authorization"))
-		resp := reply(req, 200)
+		resp := sessiontest.Reply(req, 200)
 		if to := req.URL.Query().Get("to"); to != "" {
 			resp.StatusCode = http.StatusFound
 			resp.Header.Set("Location", to)
 		}
 		return resp, nil
 	})
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}}, noRefresh)
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
 	client := p.Wrap(&http.Client{Transport: api})
 	for _, url := range []string{
-		fakeAPI + "/a?to=/b",
-		fakeAPI + "/a?to=http://localhost:2/c?to=" + fakeAPI + "/d",
+		sessiontest.FakeAPI + "/a?to=/b",
+		sessiontest.FakeAPI + "/a?to=http://localhost:2/c?to=" + sessiontest.FakeAPI + "/d",
 	} {
 		req, _ := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), "alice"), http.MethodGet, url, nil)
 		if _, err := client.Do(req); err != nil {
@@ -202,15 +203,15 @@ func TestPoolRedirects(t *testing.T) {
 
 // TestPoolAllocs: a request through a Pool allocates no more than through a Session.
 func TestPoolAllocs(t *testing.T) {
-	if raceEnabled {
+	if sessiontest.Race {
 		t.Skip("the race detector allocates by itself")
 	}
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}}, noRefresh)
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
 	s, err := p.Session(t.Context(), "alice")
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), "alice"), http.MethodGet, fakeAPI, nil)
+	req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), "alice"), http.MethodGet, sessiontest.FakeAPI, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,40 +234,40 @@ func TestPoolAllocs(t *testing.T) {
 // TestPoolLogin: SetToken counts at once, whatever was remembered, and so does Logout.
 func TestPoolLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shared := new(poolStore)
-		p := newPool(t, tokenclient.PoolConfig{Store: shared}, noRefresh)
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		shared := new(sessiontest.PoolStore)
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: shared}, sessiontest.NoRefresh)
+		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
 		for range 100 {
-			wantErr(t, "a request before the login", ask(t.Context(), client, "alice"), tokenclient.ErrLoginRequired)
+			sessiontest.WantErr(t, "a request before the login", sessiontest.Ask(t.Context(), client, "alice"), tokenclient.ErrLoginRequired)
 		}
-		if n := shared.loads.Load(); n != 1 {
+		if n := shared.Loads.Load(); n != 1 {
 			t.Errorf("%d looks at the store for 100 requests, want 1", n)
 		}
 		s, err := p.Session(t.Context(), "alice")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SetToken(t.Context(), everybody("alice")); err != nil {
+		if err := s.SetToken(t.Context(), sessiontest.Everybody("alice")); err != nil {
 			t.Fatal(err)
 		}
-		if err := ask(t.Context(), client, "alice"); err != nil {
+		if err := sessiontest.Ask(t.Context(), client, "alice"); err != nil {
 			t.Errorf("a request after the login: %v", err)
 		}
 		if err := p.Logout(t.Context(), "alice"); err != nil {
 			t.Errorf("Logout: %v", err)
 		}
-		wantErr(t, "a request after the logout", ask(t.Context(), client, "alice"), tokenclient.ErrLoginRequired)
+		sessiontest.WantErr(t, "a request after the logout", sessiontest.Ask(t.Context(), client, "alice"), tokenclient.ErrLoginRequired)
 		if r, err := shared.Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) || r.State != tokenclient.LoggedOut {
 			t.Errorf("the store has %v, error %v", r.State, err)
 		}
-		wantErr(t, "Logout of nobody", p.Logout(t.Context(), ""), tokenclient.ErrNoKey)
+		sessiontest.WantErr(t, "Logout of nobody", p.Logout(t.Context(), ""), tokenclient.ErrNoKey)
 
 		// A login in another process is seen after a second.
-		if _, _, err := shared.Replace(t.Context(), "alice", everybody("alice")); err != nil {
+		if _, _, err := shared.Replace(t.Context(), "alice", sessiontest.Everybody("alice")); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if err := ask(t.Context(), client, "alice"); err != nil {
+		if err := sessiontest.Ask(t.Context(), client, "alice"); err != nil {
 			t.Errorf("a request after a login elsewhere: %v", err)
 		}
 	})
@@ -276,20 +277,20 @@ func TestPoolLogin(t *testing.T) {
 // leave no memory behind, and push out no user.
 func TestPoolStrangers(t *testing.T) {
 	n := 200_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || sessiontest.Race {
 		n /= 10
 	}
 	const users = 1000
-	shared := &poolStore{known: func(key string) *tokenclient.Token {
+	shared := &sessiontest.PoolStore{Known: func(key string) *tokenclient.Token {
 		if strings.HasPrefix(key, "user-") {
-			return everybody(key)
+			return sessiontest.Everybody(key)
 		}
 		return nil
 	}}
-	p := newPool(t, tokenclient.PoolConfig{Store: shared, MaxIdle: users}, noRefresh)
-	rt := p.Transport(roundTrip(ownAPI))
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: shared, MaxIdle: users}, sessiontest.NoRefresh)
+	rt := p.Transport(sessiontest.AlwaysOK)
 	send := func(key string) error {
-		req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), key), http.MethodGet, fakeAPI, nil)
+		req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), key), http.MethodGet, sessiontest.FakeAPI, nil)
 		if err != nil {
 			return err
 		}
@@ -297,7 +298,7 @@ func TestPoolStrangers(t *testing.T) {
 		return err
 	}
 	for i := range users {
-		if err := send(poolUser(i)); err != nil {
+		if err := send(sessiontest.PoolUser(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -322,7 +323,7 @@ func TestPoolStrangers(t *testing.T) {
 	if s.Live != users {
 		t.Errorf("%d of %d users are loaded", s.Live, users)
 	}
-	if loads := shared.loads.Load(); loads > int64(users+n+n/100) {
+	if loads := shared.Loads.Load(); loads > int64(users+n+n/100) {
 		t.Errorf("%d looks at the store for %d strangers and %d users", loads, n, users)
 	}
 }
@@ -346,18 +347,18 @@ func heap() uint64 {
 // takes the memory of ten thousand.
 func TestPoolMemory(t *testing.T) {
 	live, known := 10_000, 1_000_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || sessiontest.Race {
 		live, known = 1000, 50_000
 	}
 	visit := func(p *tokenclient.Pool, n int) {
 		for i := range n {
-			if s, err := p.Session(t.Context(), poolUser(i)); s == nil || err != nil {
+			if s, err := p.Session(t.Context(), sessiontest.PoolUser(i)); s == nil || err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	measure := func(n int) (bytes uint64, s tokenclient.PoolStats) {
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: live}, noRefresh)
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: live}, sessiontest.NoRefresh)
 		before := heap()
 		visit(p, n)
 		bytes = heap() - before

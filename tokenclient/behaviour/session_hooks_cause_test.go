@@ -238,7 +238,7 @@ func TestHooksOfLateRefresher(t *testing.T) {
 			time.Sleep(time.Minute)
 			return sessiontest.Pair("access 2", "refresh 2", time.Hour), nil
 		}
-		r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 200), nil },
+		r := sessiontest.NewFake(t, refresh, sessiontest.AlwaysOK,
 			func(c *tokenclient.Config) { c.Hooks, c.RefreshTimeout = l.hooks(), time.Second })
 		r.Give(t, sessiontest.Pair("access 1", "refresh 1", time.Hour))
 		_, err := r.Session.Refresh(t.Context())
