@@ -3,6 +3,7 @@ package tokenclient_test
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -114,6 +115,36 @@ func TestPoolHotPath(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(1000, look); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestPoolAllocs: a request through a Pool allocates no more than through a Session.
+func TestPoolAllocs(t *testing.T) {
+	if sessiontest.Race {
+		t.Skip("the race detector allocates by itself")
+	}
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
+	s, err := p.Session(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), "alice"), http.MethodGet, sessiontest.FakeAPI, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocs := func(rt http.RoundTripper) float64 {
+		return testing.AllocsPerRun(200, func() {
+			if _, err := rt.RoundTrip(req); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	base := newAllocsBase()
+	if pool, one := allocs(p.Transport(base)), allocs(s.Transport(base)); pool > one {
+		t.Errorf("%v allocations, and %v with a Session", pool, one)
+	}
+	if n := testing.AllocsPerRun(200, func() { _, _ = p.Session(context.Background(), "alice") }); n != 0 {
+		t.Errorf("Session: %v allocations", n)
 	}
 }
 

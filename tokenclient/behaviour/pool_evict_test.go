@@ -1,4 +1,4 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
@@ -16,33 +16,23 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// get returns the session of key.
-func get(t testing.TB, p *tokenclient.Pool, key string) *tokenclient.Session {
-	t.Helper()
-	s, err := p.Session(context.Background(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // TestPoolIdle: a session that nobody uses goes after IdleFor, and one that is used
 // stays.
 func TestPoolIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, IdleFor: 8 * time.Minute}, sessiontest.NoRefresh)
-		get(t, p, "alice")
-		get(t, p, "bob")
+		sessionOf(t, p, "alice")
+		sessionOf(t, p, "bob")
 		for range 14 {
 			time.Sleep(30 * time.Second)
-			get(t, p, "bob")
+			sessionOf(t, p, "bob")
 		}
 		if s := p.Stats(); s.Live != 2 {
 			t.Errorf("after 7 of 8 minutes: %+v", s)
 		}
 		for range 6 {
 			time.Sleep(30 * time.Second)
-			get(t, p, "bob")
+			sessionOf(t, p, "bob")
 		}
 		if s := p.Stats(); s.Live != 1 || s.Evicted != 1 {
 			t.Errorf("after 10 of 8 minutes: %+v, want only bob", s)
@@ -63,13 +53,13 @@ func TestPoolIdle(t *testing.T) {
 // key, however often it is evicted; and when nobody does, nothing of it is left.
 func TestPoolHeldConcurrent(t *testing.T) {
 	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 2}, sessiontest.NoRefresh)
-	mine := get(t, p, "mine")
+	mine := sessionOf(t, p, "mine")
 	for round := range 20 {
 		for i := range 10 {
-			get(t, p, sessiontest.PoolUser(10*round+i))
+			sessionOf(t, p, sessiontest.PoolUser(10*round+i))
 		}
 		runtime.GC()
-		if again := get(t, p, "mine"); again != mine {
+		if again := sessionOf(t, p, "mine"); again != mine {
 			t.Fatalf("round %d: another session of the same key", round)
 		}
 	}
@@ -80,12 +70,12 @@ func TestPoolHeldConcurrent(t *testing.T) {
 
 	collected := make(chan struct{})
 	func() {
-		s := get(t, p, "theirs")
+		s := sessionOf(t, p, "theirs")
 		runtime.AddCleanup(s, func(c chan struct{}) { close(c) }, collected)
 	}()
-	get(t, p, "x")
-	get(t, p, "y")
-	get(t, p, "z")
+	sessionOf(t, p, "x")
+	sessionOf(t, p, "y")
+	sessionOf(t, p, "z")
 	for range 1000 {
 		runtime.GC()
 		select {
@@ -101,7 +91,7 @@ func TestPoolHeldConcurrent(t *testing.T) {
 // in a Pool that has hardly room, while the hot one is held by somebody.
 func TestPoolChurnConcurrent(t *testing.T) {
 	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 4}, sessiontest.NoRefresh)
-	hot := get(t, p, "hot")
+	hot := sessionOf(t, p, "hot")
 	rt := p.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		if want := "Bearer access-" + req.Header.Get("User"); req.Header.Get("Authorization") != want {
 			t.Errorf("Authorization %q, want %q", req.Header.Get("Authorization"), want)
@@ -154,11 +144,11 @@ func TestPoolBusyStays(t *testing.T) {
 	}
 	press := func(t *testing.T, p *tokenclient.Pool) {
 		for i := range 20 {
-			get(t, p, sessiontest.PoolUser(i))
+			sessionOf(t, p, sessiontest.PoolUser(i))
 		}
 		runtime.GC()
 		time.Sleep(time.Hour) // and all that is idle
-		get(t, p, sessiontest.PoolUser(20))
+		sessionOf(t, p, sessiontest.PoolUser(20))
 	}
 	sessiontest.Bubble(t, "refresh", func(t *testing.T) {
 		answer := make(chan struct{})
@@ -169,12 +159,12 @@ func TestPoolBusyStays(t *testing.T) {
 			})
 		done := make(chan error)
 		go func() {
-			_, err := get(t, p, "alice").Refresh(context.Background())
+			_, err := sessionOf(t, p, "alice").Refresh(context.Background())
 			done <- err
 		}()
 		synctest.Wait()
 		for i := range 20 {
-			get(t, p, sessiontest.PoolUser(i))
+			sessionOf(t, p, sessiontest.PoolUser(i))
 		}
 		if s := p.Stats(); !live(p, "alice") || s.Refreshing != 1 {
 			t.Errorf("alice, whose refresh is in flight, was evicted: %+v", s)
@@ -194,11 +184,11 @@ func TestPoolBusyStays(t *testing.T) {
 			func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 				return sessiontest.Pair("new", "r", 10*time.Hour), nil
 			})
-		if _, err := get(t, p, "alice").Refresh(t.Context()); err != nil {
+		if _, err := sessionOf(t, p, "alice").Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		press(t, p)
-		if token, err := get(t, p, "alice").Token(t.Context()); err != nil || token.AccessToken != "new" || unsaving.saves.Load() < 10 {
+		if token, err := sessionOf(t, p, "alice").Token(t.Context()); err != nil || token.AccessToken != "new" || unsaving.saves.Load() < 10 {
 			t.Errorf("the token that is not saved is lost: %v after %d attempts, error %v", token, unsaving.saves.Load(), err)
 		}
 		unsaving.works.Store(true)
@@ -211,164 +201,13 @@ func TestPoolBusyStays(t *testing.T) {
 	sessiontest.Bubble(t, "logout", func(t *testing.T) {
 		steps := &sessiontest.StepStore{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}
 		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: steps, MaxIdle: 2}, sessiontest.NoRefresh)
-		get(t, p, "alice")
+		sessionOf(t, p, "alice")
 		steps.Broken.Store(true)
 		sessiontest.WantErr(t, "Logout", p.Logout(t.Context(), "alice"), tokenclient.ErrStoreUnavailable)
 		steps.Broken.Store(false)
 		press(t, p)
-		_, err := get(t, p, "alice").Token(t.Context())
+		_, err := sessionOf(t, p, "alice").Token(t.Context())
 		sessiontest.WantErr(t, "after a logout that is not stored", err, tokenclient.ErrLoginRequired)
-	})
-}
-
-// unsavingStore is a Store that does not save what is refreshed before it works.
-type unsavingStore struct {
-	tokenclient.Store
-	works atomic.Bool
-	saves atomic.Int32
-}
-
-var errDisk = errors.New("disk full")
-
-func (s *unsavingStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, _ time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	made, err := fn(ctx, seen)
-	if err != nil {
-		return seen, err
-	}
-	return seen, tokenclient.NewNotSavedError(key, made, errDisk, func(ctx context.Context) error {
-		s.saves.Add(1)
-		if !s.works.Load() {
-			return errDisk
-		}
-		_, _, err := s.Replace(ctx, key, made)
-		return err
-	})
-}
-
-// TestPoolClosedSession: a session that somebody closed is not handed out again.
-func TestPoolClosedSession(t *testing.T) {
-	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
-	s := get(t, p, "alice")
-	sessiontest.Close(t, s)
-	if again := get(t, p, "alice"); again == s {
-		t.Error("the closed session")
-	}
-	if err := sessiontest.Ask(t.Context(), p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK}), "alice"); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestPoolCloseWaits: Close waits for refreshes under way, of sessions that were
-// evicted too, and saves what could not be saved; then everything is ErrClosed.
-func TestPoolCloseWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		answer := make(chan struct{})
-		memory := new(store.Memory)
-		for _, key := range []string{"alice", "bob"} {
-			if _, _, err := memory.Replace(t.Context(), key, sessiontest.Everybody(key)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: memory, MaxRefreshes: 1},
-			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-				<-answer
-				return sessiontest.Pair("new", "r", time.Hour), nil
-			})
-		alice, bob := make(chan error, 1), make(chan error, 1)
-		go func() {
-			_, err := get(t, p, "alice").Refresh(context.Background())
-			alice <- err
-		}()
-		synctest.Wait()
-		go func() {
-			_, err := get(t, p, "bob").Refresh(context.Background())
-			bob <- err
-		}()
-		synctest.Wait()
-		if s := p.Stats(); s.Refreshing != 1 || s.Waiting != 1 {
-			t.Fatalf("%+v, want one refresh under way and one in line", s)
-		}
-		closed := make(chan error)
-		go func() { closed <- p.Close(context.Background()) }()
-		synctest.Wait()
-		sessiontest.WantErr(t, "a refresh in line", <-bob, tokenclient.ErrClosed)
-		select {
-		case err := <-closed:
-			t.Fatalf("Close did not wait: %v", err)
-		default:
-		}
-		close(answer)
-		if err := <-closed; err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		sessiontest.WantErr(t, "a refresh under way", <-alice, tokenclient.ErrClosed)
-		if r, err := memory.Load(t.Context(), "alice"); err != nil || r.Token.AccessToken != "new" {
-			t.Errorf("the new token is not saved: %v, error %v", r.Token, err)
-		}
-		if r, err := memory.Load(t.Context(), "bob"); err != nil || r.Announced != 0 {
-			t.Errorf("bob's token: announced %d, error %v", r.Announced, err)
-		}
-		_, err := p.Session(t.Context(), "alice")
-		sessiontest.WantErr(t, "Session after Close", err, tokenclient.ErrClosed)
-		sessiontest.WantErr(t, "a request after Close", sessiontest.Ask(t.Context(), p.Client(), "alice"), tokenclient.ErrClosed)
-		sessiontest.WantErr(t, "KeepFresh after Close", p.KeepFresh(t.Context(), 0), tokenclient.ErrClosed)
-		if err := p.Close(t.Context()); err != nil {
-			t.Errorf("Close again: %v", err)
-		}
-	})
-}
-
-// TestPoolCloseHeld: Close closes a session that was evicted too, which somebody holds.
-func TestPoolCloseHeld(t *testing.T) {
-	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 1}, sessiontest.NoRefresh)
-	alice := get(t, p, "alice")
-	get(t, p, "bob")
-	if s := p.Stats(); s.Evicted != 1 {
-		t.Fatalf("%+v, want alice evicted", s)
-	}
-	if err := p.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	_, err := alice.Token(t.Context())
-	sessiontest.WantErr(t, "an evicted session", err, tokenclient.ErrClosed)
-}
-
-// TestPoolCloseErrors: Close joins the errors of all sessions, and tries again when it
-// is called again.
-func TestPoolCloseErrors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		unsaving := &unsavingStore{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}
-		p, err := tokenclient.NewPool(tokenclient.PoolConfig{
-			Store: unsaving,
-			Config: func(context.Context, string) (tokenclient.Config, error) {
-				refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-					return sessiontest.Pair("new", "r", time.Hour), nil
-				}
-				return tokenclient.Config{Refresher: tokenclient.RefresherFunc(refresh), Origins: []string{sessiontest.FakeAPI}}, nil
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range 100 {
-			if _, err := get(t, p, sessiontest.PoolUser(i)).Refresh(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		err = p.Close(t.Context())
-		joined, ok := err.(interface{ Unwrap() []error })
-		if !ok || len(joined.Unwrap()) != 100 {
-			t.Fatalf("Close: %v, want 100 errors", err)
-		}
-		var unsaved *tokenclient.NotSavedError
-		if !errors.As(err, &unsaved) {
-			t.Errorf("Close: %v, want NotSavedErrors", err)
-		}
-		unsaving.works.Store(true)
-		if err := p.Close(t.Context()); err != nil {
-			t.Errorf("Close again: %v", err)
-		}
 	})
 }
 
@@ -387,7 +226,7 @@ func TestPoolKeepsRetryAfter(t *testing.T) {
 			})
 		for range 3 {
 			for _, user := range []string{"alice", "bob", "carol", "dave"} {
-				if _, err := get(t, p, user).Token(t.Context()); (err == nil) != (user != "alice") {
+				if _, err := sessionOf(t, p, user).Token(t.Context()); (err == nil) != (user != "alice") {
 					t.Errorf("%s: %v", user, err)
 				}
 			}
@@ -398,7 +237,7 @@ func TestPoolKeepsRetryAfter(t *testing.T) {
 			t.Errorf("the endpoint was asked %d times before the time was over", n)
 		}
 		time.Sleep(5 * time.Minute)
-		_, _ = get(t, p, "alice").Token(t.Context())
+		_, _ = sessionOf(t, p, "alice").Token(t.Context())
 		if n := calls.Load(); n != 2 {
 			t.Errorf("after that it was asked %d times in all, want twice", n)
 		}
@@ -411,9 +250,9 @@ func TestPoolKeepsLogout(t *testing.T) {
 	st := &sessiontest.StepStore{Store: new(store.Memory)}
 	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: st, MaxIdle: 1}, sessiontest.NoRefresh)
 	func() {
-		s := get(t, p, "alice")
+		s := sessionOf(t, p, "alice")
 		for _, key := range []string{"alice", "bob", "carol"} {
-			if err := get(t, p, key).SetToken(t.Context(), sessiontest.Everybody(key)); err != nil {
+			if err := sessionOf(t, p, key).SetToken(t.Context(), sessiontest.Everybody(key)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -437,8 +276,8 @@ func TestPoolKeepsLogout(t *testing.T) {
 // again when its user logs in.
 func TestPoolLoginTakenBack(t *testing.T) {
 	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: 1}, sessiontest.NoRefresh)
-	alice := get(t, p, "alice")
-	get(t, p, "bob")
+	alice := sessionOf(t, p, "alice")
+	sessionOf(t, p, "bob")
 	if err := alice.SetToken(t.Context(), sessiontest.Everybody("alice")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,10 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,21 +14,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
-
-// expired is a token that has expired, so that who sends a request has to wait for a
-// refresh.
-func expired(key string) *tokenclient.Token {
-	t := sessiontest.Pair("access-"+key, "refresh-"+key, time.Hour)
-	t.Issued, t.Expiry = t.Issued.Add(-2*time.Hour), t.Expiry.Add(-2*time.Hour)
-	return t
-}
-
-// userOf is whose refresh token old is.
-func userOf(old *tokenclient.Token) string { return strings.TrimPrefix(old.RefreshToken, "refresh-") }
-
-func fresh(old *tokenclient.Token) *tokenclient.Token {
-	return sessiontest.Pair("new-"+userOf(old), old.RefreshToken, time.Hour)
-}
 
 // TestPoolLine: no more refreshes than may be are made at the same time, in the order
 // in which they came, and who waits longer than RefreshTimeout is refreshed as well.
@@ -52,15 +36,10 @@ func TestPoolLine(t *testing.T) {
 				mu.Unlock()
 				return fresh(old), nil
 			})
-		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
+		askers := newAskers(t, p)
 		began := time.Now()
-		var wg sync.WaitGroup
 		for i := range users {
-			wg.Go(func() {
-				if err := sessiontest.Ask(t.Context(), client, sessiontest.PoolUser(i)); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(sessiontest.PoolUser(i))
 			synctest.Wait()
 		}
 		if s := p.Stats(); s.Refreshing != most || s.Waiting != users-most {
@@ -68,8 +47,8 @@ func TestPoolLine(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		sessiontest.WantErr(t, "a request that cannot wait", sessiontest.Ask(ctx, client, sessiontest.PoolUser(users-1)), context.DeadlineExceeded)
-		wg.Wait()
+		sessiontest.WantErr(t, "a request that cannot wait", sessiontest.Ask(ctx, askers.client, sessiontest.PoolUser(users-1)), context.DeadlineExceeded)
+		askers.Wait()
 		if peak != most {
 			t.Errorf("%d refreshes at the same time, want %d", peak, most)
 		}
@@ -99,7 +78,7 @@ func TestPoolTooManyOfOne(t *testing.T) {
 			}
 			resp.Body = http.NoBody
 			if body != "" {
-				resp.Body = &closeNote{Reader: strings.NewReader(body)}
+				resp.Body = sessiontest.NewBody(body)
 			}
 			return resp, nil
 		}
@@ -153,17 +132,12 @@ func TestPoolNested(t *testing.T) {
 				}
 				return fresh(old), nil
 			})
-		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
+		askers := newAskers(t, p)
 		began := time.Now()
-		var wg sync.WaitGroup
 		for i := range 10 {
-			wg.Go(func() {
-				if err := sessiontest.Ask(t.Context(), client, sessiontest.PoolUser(i)); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(sessiontest.PoolUser(i))
 		}
-		wg.Wait()
+		askers.Wait()
 		if d := time.Since(began); d != 6*time.Second {
 			t.Errorf("it took %v, want 6s", d)
 		}
@@ -189,19 +163,14 @@ func TestPoolHeldElsewhere(t *testing.T) {
 			time.Sleep(time.Second)
 			return fresh(old), nil
 		})
-		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
-		var wg sync.WaitGroup
+		askers := newAskers(t, p)
 		for i := range stuck {
-			wg.Go(func() {
-				if err := sessiontest.Ask(t.Context(), client, sessiontest.PoolUser(i)); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(sessiontest.PoolUser(i))
 		}
 		synctest.Wait()
 		began := time.Now()
 		holding.free.Store(sessiontest.PoolUser(stuck), true)
-		if err := sessiontest.Ask(t.Context(), client, sessiontest.PoolUser(stuck)); err != nil {
+		if err := sessiontest.Ask(t.Context(), askers.client, sessiontest.PoolUser(stuck)); err != nil {
 			t.Error(err)
 		}
 		if d := time.Since(began); d != 2*time.Second { // one until a turn is free, one for the refresh
@@ -209,7 +178,7 @@ func TestPoolHeldElsewhere(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		hold.Lift()
-		wg.Wait()
+		askers.Wait()
 		for i := range stuck + 1 {
 			r, err := holding.Load(t.Context(), sessiontest.PoolUser(i))
 			if err != nil || r.Token.AccessToken != "new-"+sessiontest.PoolUser(i) {
@@ -246,14 +215,9 @@ func TestPoolTurnLost(t *testing.T) {
 				time.Sleep(15 * time.Second)
 				return fresh(old), nil
 			})
-		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
-		var wg sync.WaitGroup
+		askers := newAskers(t, p)
 		for _, key := range []string{"late", "slow", "last"} {
-			wg.Go(func() {
-				if err := sessiontest.Ask(t.Context(), client, key); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(key)
 			time.Sleep(2 * time.Second) // by when late has lost its turn to slow
 		}
 		hold.Lift()
@@ -261,7 +225,7 @@ func TestPoolTurnLost(t *testing.T) {
 		if r, err := holding.Load(t.Context(), "late"); err != nil || r.Announced != 0 {
 			t.Errorf("a refresh that lost its turn: announced %d, error %v", r.Announced, err)
 		}
-		wg.Wait()
+		askers.Wait()
 		if want := []string{"slow", "late", "last"}; !slices.Equal(order, want) {
 			t.Errorf("refreshed %v, want %v", order, want)
 		}
@@ -307,21 +271,16 @@ func TestPoolLostAnswerFirst(t *testing.T) {
 				return fresh(old), nil
 			})
 		for i := range users {
-			if err := get(t, p, sessiontest.PoolUser(i)).SetToken(t.Context(), expired(sessiontest.PoolUser(i))); err != nil {
+			if err := sessionOf(t, p, sessiontest.PoolUser(i)).SetToken(t.Context(), expired(sessiontest.PoolUser(i))); err != nil {
 				t.Fatal(err)
 			}
 		}
-		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
-		var wg sync.WaitGroup
+		askers := newAskers(t, p)
 		for i := range users {
-			wg.Go(func() {
-				if err := sessiontest.Ask(t.Context(), client, sessiontest.PoolUser(i)); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(sessiontest.PoolUser(i))
 			synctest.Wait()
 		}
-		wg.Wait()
+		askers.Wait()
 		if gap > 5*time.Second {
 			t.Errorf("the second try, which is to come at once, came %v after the first", gap)
 		}

@@ -1,4 +1,4 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
@@ -15,11 +15,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
-
-// goodConfig is a Config for any key.
-func goodConfig() tokenclient.Config {
-	return tokenclient.Config{Refresher: tokenclient.RefresherFunc(sessiontest.NoRefresh), Origins: []string{sessiontest.FakeAPI}}
-}
 
 // TestPoolConfigOnce: everybody waits for the same call of Config, and one who leaves
 // takes nobody along.
@@ -43,7 +38,7 @@ func TestPoolConfigOnce(t *testing.T) {
 		synctest.Wait()
 		got := make(chan *tokenclient.Session, 100)
 		for range 100 {
-			go func() { got <- get(t, p, "alice") }()
+			go func() { got <- sessionOf(t, p, "alice") }()
 		}
 		synctest.Wait()
 		cancel()
@@ -179,7 +174,7 @@ func TestPoolStoreDown(t *testing.T) {
 		if n := down.Loads.Load(); n != 1 {
 			t.Errorf("%d looks for 10 requests", n)
 		}
-		get(t, p, "alice")
+		sessionOf(t, p, "alice")
 		down.Fail.Store(false)
 		time.Sleep(time.Second)
 		if err := sessiontest.Ask(t.Context(), client, "alice"); err != nil {
@@ -191,7 +186,7 @@ func TestPoolStoreDown(t *testing.T) {
 // TestPoolPrints: a Pool shows neither keys nor tokens, whatever the verb.
 func TestPoolPrints(t *testing.T) {
 	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
-	get(t, p, "alice")
+	sessionOf(t, p, "alice")
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 		for _, v := range []any{p, p.Transport(nil), *p.Transport(nil), p.Client()} {
 			if s := fmt.Sprintf(verb, v); strings.Contains(s, "alice") || strings.Contains(s, "616c696365") {

@@ -1,4 +1,4 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
@@ -13,17 +13,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
-
-// keepAllFresh runs Pool.KeepFresh for d.
-func keepAllFresh(t *testing.T, p *tokenclient.Pool, d time.Duration) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	if err := p.KeepFresh(ctx, 0); err != nil {
-		t.Errorf("KeepFresh: %v", err)
-	}
-	synctest.Wait()
-}
 
 // TestPoolKeepFresh: idle users are left out if that is asked for, a token that cannot
 // be refreshed is tried again, and a heartbeat is kept.
@@ -54,7 +43,7 @@ func TestPoolKeepFresh(t *testing.T) {
 			},
 		}, nil)
 		for _, key := range []string{"idle", "unlucky", "alive", "sliding"} {
-			get(t, p, key)
+			sessionOf(t, p, key)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -74,7 +63,7 @@ func TestPoolKeepFresh(t *testing.T) {
 		defer cancel()
 		go func() {
 			for range 9 {
-				get(t, p, "unlucky")
+				sessionOf(t, p, "unlucky")
 				time.Sleep(time.Hour)
 			}
 		}()
@@ -101,7 +90,7 @@ func TestPoolKeepFreshShort(t *testing.T) {
 			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				return short(userOf(old)), nil
 			})
-		s := get(t, p, "alice")
+		s := sessionOf(t, p, "alice")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.KeepFresh(ctx, 0) }()
@@ -134,7 +123,7 @@ func TestPoolKeepFreshOutage(t *testing.T) {
 				n.Add(1)
 				return fresh(old), nil
 			})
-		if err := get(t, p, "alice").SetToken(t.Context(), sessiontest.Pair("a", "refresh-alice", time.Hour)); err != nil {
+		if err := sessionOf(t, p, "alice").SetToken(t.Context(), sessiontest.Pair("a", "refresh-alice", time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		keepAllFresh(t, p, 56*time.Minute) // the early refresh is due, and fails
@@ -160,7 +149,7 @@ func TestPoolKeepFreshCause(t *testing.T) {
 					}),
 				}, nil
 			}}, nil)
-		get(t, p, "alice")
+		sessionOf(t, p, "alice")
 		keepAllFresh(t, p, 59*time.Minute)
 		if got := tokenclient.Cause(cause.Load()); got != tokenclient.CauseTimer {
 			t.Errorf("the cause is %v, want timer", got)
@@ -181,7 +170,7 @@ func TestPoolKeepFreshEnds(t *testing.T) {
 					Refresher: &tokenclient.OAuth2Refresher{TokenURL: "https://auth.example.com/token", ClientAuth: tokenclient.PublicClient("x")},
 				}, nil
 			}}, nil)
-		if err := get(t, p, "alice").SetToken(t.Context(), sessiontest.Pair("a", "", time.Hour)); err != nil {
+		if err := sessionOf(t, p, "alice").SetToken(t.Context(), sessiontest.Pair("a", "", time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		keepAllFresh(t, p, 3*time.Hour)
