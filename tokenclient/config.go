@@ -184,7 +184,7 @@ type settings struct {
 	refreshBefore time.Duration
 	timeout       time.Duration
 	heartbeat     time.Duration
-	isRefusal     func(*http.Response) bool           // nil: the status is 401
+	isRejected    func(*http.Response) bool           // nil: the status is 401
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         *observers                          // never nil
 	host          host                                // never nil
@@ -212,7 +212,7 @@ func newSettings(c *Config) (*settings, error) {
 		refreshBefore: c.RefreshBefore,
 		timeout:       c.RefreshTimeout,
 		heartbeat:     c.Heartbeat,
-		isRefusal:     c.Rejected,
+		isRejected:    c.Rejected,
 		findRenewed:   c.Renewed,
 		host:          alone{},
 		hooks:         &noObservers,
@@ -255,10 +255,10 @@ func identical(a, b any) bool {
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
-// refusedBy reports whether resp says that the server refused the token.
-func (s *settings) refusedBy(resp *http.Response) bool {
-	if s.isRefusal != nil {
-		return s.isRefusal(resp)
+// rejectedBy reports whether resp says that the server refused the token.
+func (s *settings) rejectedBy(resp *http.Response) bool {
+	if s.isRejected != nil {
+		return s.isRejected(resp)
 	}
 	return resp.StatusCode == http.StatusUnauthorized
 }

@@ -156,7 +156,7 @@ func (p *Pool) rememberedLocked(key string) (*Session, error) {
 	if s := e.session.Load(); s != nil {
 		return s, nil
 	}
-	s := e.held.Value()
+	s := e.evicted.Value()
 	if s == nil {
 		return nil, nil
 	}

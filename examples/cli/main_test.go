@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/storytest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -79,14 +79,16 @@ func (f *fixture) check(args []string, got, code int, stdout, stderr string, wan
 	if code != exitOK && stdout != "" {
 		f.Errorf("%v: failed, and wrote to stdout: %s", args, stdout)
 	}
-	if holdsSecret([]byte(out)) {
+	if holdsSecret(out) {
 		f.Errorf("%v: a secret in\n%s", args, out)
 	}
 }
 
-// holdsSecret knows JWTs by how all of them begin.
-func holdsSecret(b []byte) bool {
-	return bytes.Contains(b, []byte("eyJ")) || bytes.Contains(b, []byte(password)) || bytes.Contains(b, []byte("wrong horse"))
+// secrets are how JWTs begin, all of them, and what is typed.
+var secrets = []string{"eyJ", password, "wrong horse"}
+
+func holdsSecret(text string) bool {
+	return slices.ContainsFunc(secrets, func(s string) bool { return strings.Contains(text, s) })
 }
 
 func (f *fixture) login() {
@@ -148,7 +150,7 @@ func (f *fixture) expire() {
 func TestSecretIsFound(t *testing.T) {
 	token := newFixture(t).server.Issue("alice")
 	for _, s := range []string{token.AccessToken, token.RefreshToken, password} {
-		if !holdsSecret([]byte("x" + s)) {
+		if !holdsSecret("x" + s) {
 			t.Error("a secret is not recognised")
 		}
 	}
@@ -165,7 +167,7 @@ func TestCommands(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if holdsSecret(b) {
+		if holdsSecret(string(b)) {
 			t.Errorf("a secret in %s", path)
 		}
 	}
@@ -397,19 +399,15 @@ func TestFailures(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{nil, {"demo"}} {
-		var stdout, stderr strings.Builder
-		if code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr); code != exitOK || stderr.Len() > 0 {
-			t.Fatalf("%v: status %d, %s\n%s", args, code, stderr.String(), stdout.String())
-		}
-		checkStory(t, stdout.String())
+	var stdout, stderr strings.Builder
+	if code := run(t.Context(), []string{"demo"}, strings.NewReader(""), &stdout, &stderr); code != exitOK || stderr.Len() > 0 {
+		t.Fatalf("status %d, %s\n%s", code, stderr.String(), stdout.String())
 	}
 }
 
-func checkStory(t *testing.T, out string) {
-	t.Helper()
-	rest := out
-	for _, want := range []string{
+var told = storytest.Story{
+	Run: demo, // which the program does if it is told nothing
+	Lines: []string{
 		"Nobody has logged in yet:", "$ cli get /api/orders", "log in first", "(exit status 3)",
 		"$ cli login", "alice is logged in at http://",
 		"$ cli get /api/orders", `"subject":"alice"`,
@@ -419,71 +417,52 @@ func checkStory(t *testing.T, out string) {
 		"$ cli logout", "alice is logged out",
 		"log in first", "(exit status 3)",
 		"All as told. The server counted: logins 1, refreshes ",
-	} {
-		_, after, found := strings.Cut(rest, want)
-		if !found {
-			t.Fatalf("no %q, or not in its place, in\n%s", want, out)
-		}
-		rest = after
-	}
-	if holdsSecret([]byte(out)) {
-		t.Errorf("a secret in\n%s", out)
-	}
+	},
+	Secrets: secrets,
+	Sleeps:  true,
 }
+
+func TestStory(t *testing.T) { told.Test(t) }
 
 // TestProgram builds the program and uses it as a person does.
 func TestProgram(t *testing.T) {
 	t.Parallel()
-	program := filepath.Join(t.TempDir(), "cli.exe") // a name that runs everywhere
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	t.Run("demo", func(t *testing.T) {
-		t.Parallel()
-		out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
+	program := storytest.Build(t)
+	f := newFixture(t)
+	start := func(args ...string) (wait func(code int, want ...string)) {
+		cmd := exec.CommandContext(t.Context(), program, f.flags(args...)...)
+		var stdout, stderr strings.Builder
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(password+"\n"), &stdout, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
-		checkStory(t, string(out))
-	})
-	t.Run("by hand", func(t *testing.T) {
-		t.Parallel()
-		f := newFixture(t)
-		start := func(args ...string) (wait func(code int, want ...string)) {
-			cmd := exec.CommandContext(t.Context(), program, f.flags(args...)...)
-			var stdout, stderr strings.Builder
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(password+"\n"), &stdout, &stderr
-			if err := cmd.Start(); err != nil {
+		return func(code int, want ...string) {
+			t.Helper()
+			if err := cmd.Wait(); err != nil && cmd.ProcessState == nil {
 				t.Fatal(err)
 			}
-			return func(code int, want ...string) {
-				t.Helper()
-				if err := cmd.Wait(); err != nil && cmd.ProcessState == nil {
-					t.Fatal(err)
-				}
-				f.check(args, cmd.ProcessState.ExitCode(), code, stdout.String(), stderr.String(), want...)
-			}
+			f.check(args, cmd.ProcessState.ExitCode(), code, stdout.String(), stderr.String(), want...)
 		}
-		start("get", "/api/orders")(exitLogin, "log in first")
-		start("dance")(exitUsage, "no command")
-		start("login")(exitOK, "alice is logged in")
-		start("status")(exitOK, "Access token: good until")
+	}
+	start("get", "/api/orders")(exitLogin, "log in first")
+	start("dance")(exitUsage, "no command")
+	start("login")(exitOK, "alice is logged in")
+	start("status")(exitOK, "Access token: good until")
 
-		f.server.RevokeAccess("alice")
-		before := f.server.Counters()
-		var waits []func(int, ...string)
-		for i := range 8 {
-			waits = append(waits, start("get", fmt.Sprintf("/api/%d", i)))
-		}
-		for i, wait := range waits {
-			wait(exitOK, fmt.Sprintf(`"path":"/api/%d"`, i))
-		}
-		after := f.server.Counters()
-		if n := after.Refreshes - before.Refreshes; n != 1 || after.Reuses != 0 {
-			t.Errorf("8 processes: %d refreshes, %d reuses", n, after.Reuses)
-		}
+	f.server.RevokeAccess("alice")
+	before := f.server.Counters()
+	var waits []func(int, ...string)
+	for i := range 8 {
+		waits = append(waits, start("get", fmt.Sprintf("/api/%d", i)))
+	}
+	for i, wait := range waits {
+		wait(exitOK, fmt.Sprintf(`"path":"/api/%d"`, i))
+	}
+	after := f.server.Counters()
+	if n := after.Refreshes - before.Refreshes; n != 1 || after.Reuses != 0 {
+		t.Errorf("8 processes: %d refreshes, %d reuses", n, after.Reuses)
+	}
 
-		start("logout")(exitOK, "alice is logged out")
-		start("get", "/api/orders")(exitLogin, "log in first")
-	})
+	start("logout")(exitOK, "alice is logged out")
+	start("get", "/api/orders")(exitLogin, "log in first")
 }

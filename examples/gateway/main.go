@@ -151,6 +151,22 @@ func (s *story) serve() (stop func(), err error) {
 }
 
 func (s *story) tell(ctx context.Context) error {
+	if err := s.usersCome(ctx); err != nil {
+		return err
+	}
+	if err := s.strangersCome(ctx); err != nil {
+		return err
+	}
+	if err := s.tokenEndpointFails(ctx); err != nil {
+		return err
+	}
+	if err := s.tokenEndpointIsBack(ctx); err != nil {
+		return err
+	}
+	return s.oneLogsOut(ctx)
+}
+
+func (s *story) usersCome(ctx context.Context) error {
 	// Issue stands in for a login page.
 	for i := range users {
 		session, err := s.pool.Session(ctx, user(i))
@@ -163,11 +179,10 @@ func (s *story) tell(ctx context.Context) error {
 	}
 	s.say("%d users logged in. Access tokens live for %v here.", users, lifetime)
 	s.sayStats()
+	return s.everybody(ctx, "All sent a request. Each answer was the sender's own.")
+}
 
-	if err := s.everybody(ctx, "All sent a request. Each answer was the sender's own."); err != nil {
-		return err
-	}
-
+func (s *story) strangersCome(ctx context.Context) error {
 	if err := s.want(ctx, "mallory", http.StatusUnauthorized, ""); err != nil {
 		return err
 	}
@@ -175,7 +190,10 @@ func (s *story) tell(ctx context.Context) error {
 		return err
 	}
 	s.say("Mallory, who has no account, and a stranger without a cookie were told to log in.")
+	return nil
+}
 
+func (s *story) tokenEndpointFails(ctx context.Context) error {
 	s.api.FailRefresh(-1, tokentest.Fault{Status: http.StatusServiceUnavailable})
 	s.say("The token endpoint is down, and answers 503.")
 	if err := s.everybody(ctx, "Nobody noticed: the tokens are still good."); err != nil {
@@ -188,6 +206,10 @@ func (s *story) tell(ctx context.Context) error {
 		return err
 	}
 	s.say("The tokens have expired. %s is told to try later, and not to log in.", user(0))
+	return nil
+}
+
+func (s *story) tokenEndpointIsBack(ctx context.Context) error {
 	s.api.FailRefresh(0, tokentest.Fault{})
 	s.api.Set(func(o *tokentest.Options) { o.AccessLifetime = time.Hour })
 	s.say("The token endpoint is back.")
@@ -203,7 +225,10 @@ func (s *story) tell(ctx context.Context) error {
 		return fmt.Errorf("not as told: want %d refreshes and no 401, the server counted %+v", users, c)
 	}
 	s.say("The server counted %d refreshes for %d users, reuses %d, 401s %d.", c.Refreshes-before, users, c.Reuses, c.Unauthorized)
+	return nil
+}
 
+func (s *story) oneLogsOut(ctx context.Context) error {
 	if err := s.pool.Logout(ctx, user(1)); err != nil {
 		return err
 	}

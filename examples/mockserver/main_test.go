@@ -11,13 +11,14 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/storytest"
 )
 
 // words splits a line as a shell does, with quotes and variables.
@@ -212,17 +213,14 @@ func TestFlagErrors(t *testing.T) {
 
 // TestProgram runs the real thing: it plays the story, and goes on until a signal ends it.
 func TestProgram(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "mockserver.exe")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := storytest.Build(t)
 	for _, end := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(end.String(), func(t *testing.T) {
 			args := []string{"-addr", "127.0.0.1:0"}
 			if runtime.GOOS == "windows" { // where no process can be interrupted
 				args = append(args, "-for", "3s")
 			}
-			cmd := exec.CommandContext(t.Context(), binary, args...)
+			cmd := exec.CommandContext(t.Context(), program, args...)
 			cmd.Stderr = os.Stderr
 			stdout, err := cmd.StdoutPipe()
 			if err != nil {

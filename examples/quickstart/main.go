@@ -55,11 +55,6 @@ const (
 )
 
 func run(ctx context.Context, stdout io.Writer) (err error) {
-	began := time.Now()
-	say := func(format string, args ...any) {
-		fmt.Fprintf(stdout, "%4.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
-	}
-
 	server, err := tokentest.Start(nil, &tokentest.Options{AccessLifetime: lifetime})
 	if err != nil {
 		return err
@@ -76,88 +71,125 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 
 	// From here on the program has an ordinary *http.Client.
 	client := session.Wrap(http.DefaultClient)
-	calls := 0
-	call := func() error {
-		calls++
-		return get(ctx, client, server.URL+"/api/orders")
-	}
 
+	s := &story{began: time.Now(), stdout: stdout, server: server, session: session, client: client}
 	if err := logIn(ctx, session, server.URL, user, password); err != nil {
 		return err
 	}
-	say("Logged in as %s. Access tokens live for %v here.", user, lifetime)
+	s.say("Logged in as %s. Access tokens live for %v here.", user, lifetime)
+	if err := s.tokensExpire(ctx); err != nil {
+		return err
+	}
+	if err := s.accessTokenIsRevoked(ctx); err != nil {
+		return err
+	}
+	if err := s.refreshTokenIsRevoked(ctx); err != nil {
+		return err
+	}
+	return s.count()
+}
 
+// A story is the server, and the program that calls it.
+type story struct {
+	began   time.Time
+	stdout  io.Writer
+	server  *tokentest.Server
+	session *tokenclient.Session
+	client  *http.Client
+	calls   int
+}
+
+func (s *story) say(format string, args ...any) {
+	fmt.Fprintf(s.stdout, "%4.1f s  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// call is how the program calls the API.
+func (s *story) call(ctx context.Context) error {
+	s.calls++
+	return get(ctx, s.client, s.server.URL+"/api/orders")
+}
+
+func (s *story) tokensExpire(ctx context.Context) error {
 	for range expiries {
-		n, err := callUntilRefreshed(ctx, session, call)
+		n, err := s.callUntilRefreshed(ctx)
 		if err != nil {
 			return err
 		}
-		say("%d calls, all answered 200. The token was about to expire and was refreshed meanwhile.", n)
+		s.say("%d calls, all answered 200. The token was about to expire and was refreshed meanwhile.", n)
 	}
-	if c := server.Counters(); c.Refreshes != expiries || c.Unauthorized != 0 {
+	if c := s.server.Counters(); c.Refreshes != expiries || c.Unauthorized != 0 {
 		return fmt.Errorf("not as told: want %d refreshes and no 401, the server counted %+v", expiries, c)
 	}
-	say("%d tokens used up, the server counted %d refreshes and not one 401.", expiries, expiries)
+	s.say("%d tokens used up, the server counted %d refreshes and not one 401.", expiries, expiries)
+	return nil
+}
 
-	// An administrator does this, or a server that lost its sessions.
-	server.RevokeAccess(user)
-	say("The server revoked the access token before its time.")
-	if err := call(); err != nil {
+// An administrator does this, or a server that lost its sessions.
+func (s *story) accessTokenIsRevoked(ctx context.Context) error {
+	s.server.RevokeAccess(user)
+	s.say("The server revoked the access token before its time.")
+	if err := s.call(ctx); err != nil {
 		return err
 	}
-	if c := server.Counters(); c.Refreshes != expiries+1 || c.Unauthorized != 1 {
+	if c := s.server.Counters(); c.Refreshes != expiries+1 || c.Unauthorized != 1 {
 		return fmt.Errorf("not as told: want one more refresh and one 401, the server counted %+v", c)
 	}
-	say("The next call was answered 200: the server said 401, and the request was sent again with a new token.")
+	s.say("The next call was answered 200: the server said 401, and the request was sent again with a new token.")
+	return nil
+}
 
-	// A password was changed, or nobody used the program for a month.
-	server.RevokeAll(user)
-	say("The server revoked the refresh token too.")
-	err = call()
-	if !errors.Is(err, tokenclient.ErrLoginRequired) {
+// A password was changed, or nobody used the program for a month.
+func (s *story) refreshTokenIsRevoked(ctx context.Context) error {
+	s.server.RevokeAll(user)
+	s.say("The server revoked the refresh token too.")
+	if err := s.call(ctx); !errors.Is(err, tokenclient.ErrLoginRequired) {
 		return fmt.Errorf("not as told: want an error that is ErrLoginRequired, got %w", err)
 	}
-	say("The next call failed, and says why: log in again.")
+	s.say("The next call failed, and says why: log in again.")
 
-	if err := logIn(ctx, session, server.URL, user, password); err != nil {
+	if err := logIn(ctx, s.session, s.server.URL, user, password); err != nil {
 		return err
 	}
-	if err := call(); err != nil {
+	if err := s.call(ctx); err != nil {
 		return err
 	}
-	say("Logged in again. The next call was answered 200: same session, same client.")
+	s.say("Logged in again. The next call was answered 200: same session, same client.")
+	return nil
+}
 
-	got := server.Counters()
+// count compares what was told with what the server counted.
+func (s *story) count() error {
+	got := s.server.Counters()
 	want := tokentest.Counters{
 		Logins:       2,
 		Refreshes:    expiries + 2, // the last one was refused
-		Requests:     calls + 1,    // one was sent twice
+		Requests:     s.calls + 1,  // one was sent twice
 		Unauthorized: 2,            // the one sent twice, and the one that needed a login
 	}
 	if got != want {
 		return fmt.Errorf("not as told: want %+v, the server counted %+v", want, got)
 	}
-	fmt.Fprintf(stdout, "\nThe program made %d calls. The server counted:\n", calls)
-	fmt.Fprintf(stdout, "  logins     %3d\n", got.Logins)
-	fmt.Fprintf(stdout, "  refreshes  %3d  (%d for expiry, 1 for the revoked access token, 1 refused)\n", got.Refreshes, expiries)
-	fmt.Fprintf(stdout, "  requests   %3d  (1 was sent twice)\n", got.Requests)
-	fmt.Fprintf(stdout, "  401s       %3d  (none of them seen by the program)\n", got.Unauthorized)
+	fmt.Fprintf(s.stdout, "\nThe program made %d calls. The server counted:\n", s.calls)
+	fmt.Fprintf(s.stdout, "  logins     %3d\n", got.Logins)
+	fmt.Fprintf(s.stdout, "  refreshes  %3d  (%d for expiry, 1 for the revoked access token, 1 refused)\n", got.Refreshes, expiries)
+	fmt.Fprintf(s.stdout, "  requests   %3d  (1 was sent twice)\n", got.Requests)
+	fmt.Fprintf(s.stdout, "  401s       %3d  (none of them seen by the program)\n", got.Unauthorized)
 	return nil
 }
 
 // callUntilRefreshed makes a call every now and then until the session has
 // another token, and returns how many calls that took.
-func callUntilRefreshed(ctx context.Context, session *tokenclient.Session, call func() error) (n int, err error) {
-	old, err := session.Peek(ctx)
+func (s *story) callUntilRefreshed(ctx context.Context) (n int, err error) {
+	old, err := s.session.Peek(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for now := old; now.Expiry.Equal(old.Expiry); n++ {
-		if err := call(); err != nil {
+		if err := s.call(ctx); err != nil {
 			return n, err
 		}
 		time.Sleep(pause)
-		if now, err = session.Peek(ctx); err != nil {
+		if now, err = s.session.Peek(ctx); err != nil {
 			return n, err
 		}
 	}

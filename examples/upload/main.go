@@ -86,29 +86,43 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	took := time.Since(began)
-	allocated := memory.look()
-	seen := server.Counters()
+	o := outcome{body, gone, got, server.Counters(), time.Since(began), memory, memory.look()}
+	o.tell(stdout)
+	return o.check()
+}
 
-	fmt.Fprintf(stdout, "The server said 401. By then %d bytes of the stream had been read: there was nothing to keep.\n", gone)
+// An outcome is what came of the upload.
+type outcome struct {
+	sent      *stream
+	gone      int64 // of it, at the 401
+	got       received
+	seen      tokentest.Counters
+	took      time.Duration
+	memory    *memory
+	allocated uint64
+}
+
+func (o outcome) tell(stdout io.Writer) {
+	fmt.Fprintf(stdout, "The server said 401. By then %d bytes of the stream had been read: there was nothing to keep.\n", o.gone)
 	fmt.Fprintf(stdout, "The token was refreshed, and the stream sent with the next one.\n\n")
-	fmt.Fprintf(stdout, "sent      %d bytes, sha256 %s\n", body.given.Load(), body.sha256())
-	fmt.Fprintf(stdout, "received  %d bytes, sha256 %s\n", got.Length, got.SHA256)
+	fmt.Fprintf(stdout, "sent      %d bytes, sha256 %s\n", o.sent.given.Load(), o.sent.sha256())
+	fmt.Fprintf(stdout, "received  %d bytes, sha256 %s\n", o.got.Length, o.got.SHA256)
 	fmt.Fprintf(stdout, "The server counted: refreshes %d, requests %d, 401s %d. It took %d ms.\n\n",
-		seen.Refreshes, seen.Requests, seen.Unauthorized, took.Milliseconds())
-	peak := memory.peak.Load()
-	fmt.Fprintf(stdout, "memory in use before      %5.1f MiB\n", inMiB(memory.before.HeapAlloc))
-	fmt.Fprintf(stdout, "memory in use at most     %5.1f MiB, client and server\n", inMiB(peak))
-	fmt.Fprintf(stdout, "allocated meanwhile       %5.1f MiB in all\n", inMiB(allocated))
+		o.seen.Refreshes, o.seen.Requests, o.seen.Unauthorized, o.took.Milliseconds())
+	fmt.Fprintf(stdout, "memory in use before      %5.1f MiB\n", inMiB(o.memory.before.HeapAlloc))
+	fmt.Fprintf(stdout, "memory in use at most     %5.1f MiB, client and server\n", inMiB(o.memory.peak.Load()))
+	fmt.Fprintf(stdout, "allocated meanwhile       %5.1f MiB in all\n", inMiB(o.allocated))
+}
 
+func (o outcome) check() error {
 	switch {
-	case gone != 0:
-		return fmt.Errorf("not as told: %d bytes of the stream were gone at the 401", gone)
-	case body.given.Load() != size || got.Length != size || got.SHA256 != body.sha256():
+	case o.gone != 0:
+		return fmt.Errorf("not as told: %d bytes of the stream were gone at the 401", o.gone)
+	case o.sent.given.Load() != size || o.got.Length != size || o.got.SHA256 != o.sent.sha256():
 		return errors.New("not as told: the server did not receive the stream as it was")
-	case seen.Refreshes != 1 || seen.Requests != 2 || seen.Unauthorized != 1:
-		return fmt.Errorf("not as told: want 1 refresh, 2 requests and one 401, the server counted %+v", seen)
-	case peak > memory.before.HeapAlloc+allowed || allocated > allowed:
+	case o.seen.Refreshes != 1 || o.seen.Requests != 2 || o.seen.Unauthorized != 1:
+		return fmt.Errorf("not as told: want 1 refresh, 2 requests and one 401, the server counted %+v", o.seen)
+	case o.memory.peak.Load() > o.memory.before.HeapAlloc+allowed || o.allocated > allowed:
 		return fmt.Errorf("not as told: that is more than %d MiB of memory", allowed/mib)
 	}
 	return nil

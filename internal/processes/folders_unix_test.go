@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/processes"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -34,13 +35,13 @@ var badFolders = []struct {
 	name  string
 	kind  string
 	op    string // what the error says that it was doing
-	spoil func(t *testing.T, w *world, p *process) (mend func())
+	spoil func(t *testing.T, w *world, p *processes.Process) (mend func())
 }{
-	{"read-only", "ErrStoreUnavailable", "wait for", func(t *testing.T, w *world, _ *process) func() {
+	{"read-only", "ErrStoreUnavailable", "wait for", func(t *testing.T, w *world, _ *processes.Process) func() {
 		chmod(t, w.dir, 0o500)
 		return func() { chmod(t, w.dir, 0o700) }
 	}},
-	{"read-only after it was used", "ErrStoreUnavailable", "write", func(t *testing.T, w *world, _ *process) func() {
+	{"read-only after it was used", "ErrStoreUnavailable", "write", func(t *testing.T, w *world, _ *processes.Process) func() {
 		for _, suffix := range []string{".lock", ".hold"} {
 			if err := os.WriteFile(w.file(account)+suffix, nil, 0o600); err != nil {
 				t.Fatal(err)
@@ -50,24 +51,24 @@ var badFolders = []struct {
 		chmod(t, w.dir, 0o500)
 		return func() { chmod(t, w.dir, 0o700) }
 	}},
-	{"closed", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *process) func() {
+	{"closed", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
 		chmod(t, w.dir, 0)
 		return func() { chmod(t, w.dir, 0o700) }
 	}},
-	{"gone", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *process) func() {
+	{"gone", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
 		aside := w.dir + "-unmounted"
 		rename(t, w.dir, aside)
 		return func() { rename(t, aside, w.dir) }
 	}},
-	{"disk full", "ErrStoreUnavailable", "write", func(t *testing.T, _ *world, p *process) func() {
-		p.do(t, order{Do: "limit", Limit: 0}).want(t, "limit")
-		return func() { p.do(t, order{Do: "limit", Limit: -1}).want(t, "limit") }
+	{"disk full", "ErrStoreUnavailable", "write", func(t *testing.T, _ *world, p *processes.Process) func() {
+		p.Do(t, processes.Order{Do: "limit", Limit: 0}).Want(t, "limit")
+		return func() { p.Do(t, processes.Order{Do: "limit", Limit: -1}).Want(t, "limit") }
 	}},
-	{"record world-readable", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *process) func() {
+	{"record world-readable", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
 		chmod(t, w.file(account), 0o644)
 		return func() { chmod(t, w.file(account), 0o600) }
 	}},
-	{"record a symbolic link", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *process) func() {
+	{"record a symbolic link", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
 		path, aside := w.file(account), w.file(account)+".elsewhere"
 		rename(t, path, aside)
 		if err := os.Symlink(aside, path); err != nil {
@@ -75,24 +76,24 @@ var badFolders = []struct {
 		}
 		return func() { rename(t, aside, path) }
 	}},
-	{"record truncated in the header", "ErrStoreCorrupt", "read", func(t *testing.T, w *world, _ *process) func() {
+	{"record truncated in the header", "ErrStoreCorrupt", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
 		return w.edit(t, func(b []byte) []byte { return b[:20] })
 	}},
-	{"record truncated in the token", "ErrStoreCorrupt", "open", func(t *testing.T, w *world, _ *process) func() {
+	{"record truncated in the token", "ErrStoreCorrupt", "open", func(t *testing.T, w *world, _ *processes.Process) func() {
 		return w.edit(t, func(b []byte) []byte { return b[:len(b)-10] })
 	}},
-	{"record empty", "ErrStoreCorrupt", "read", func(t *testing.T, w *world, _ *process) func() {
+	{"record empty", "ErrStoreCorrupt", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
 		return w.edit(t, func([]byte) []byte { return nil })
 	}},
-	{"record of a newer format", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *process) func() {
+	{"record of a newer format", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
 		return w.edit(t, func(b []byte) []byte { b[0]++; return b })
 	}},
-	{"record of another account", "ErrStoreCorrupt", "open", func(t *testing.T, w *world, _ *process) func() {
+	{"record of another account", "ErrStoreCorrupt", "open", func(t *testing.T, w *world, _ *processes.Process) func() {
 		real, err := os.ReadFile(w.file(account))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := w.files.Replace(t.Context(), "somebody else", w.issue("eve")); err != nil {
+		if _, _, err := w.Store.Replace(t.Context(), "somebody else", w.Issue("eve")); err != nil {
 			t.Fatal(err)
 		}
 		theirs, err := os.ReadFile(w.file("somebody else"))
@@ -112,16 +113,16 @@ func rename(t testing.TB, from, to string) {
 }
 
 // wantStoreError checks an error as a program and a person get it.
-func (w *world) wantStoreError(t *testing.T, a answer, kind, op string) {
+func (w *world) wantStoreError(t *testing.T, a processes.Answer, kind, op string) {
 	t.Helper()
-	a.wantKind(t, "a request", kind)
-	if a.is("ErrLoginRequired") {
+	a.WantKind(t, "a request", kind)
+	if a.Is("ErrLoginRequired") {
 		t.Errorf("%q is ErrLoginRequired: a store that cannot be read is no logout", a.Err)
 	}
 	if !strings.Contains(a.Err, "store: "+op) || !strings.Contains(a.Err, w.file(account)) {
 		t.Errorf("%q does not name the operation, %q, and the file", a.Err, op)
 	}
-	w.wantSilent(t, "the error", a.Err)
+	w.WantSilent(t, "the error", a.Err)
 }
 
 // TestBadFolder lets a process meet each bad folder through its session, with a
@@ -140,7 +141,7 @@ func TestBadFolder(t *testing.T) {
 			for _, suffix := range []string{".lock", ".hold"} {
 				_ = os.Remove(w.file(account) + suffix)
 			}
-			p := w.start(t, nil)
+			p := w.Start(t, nil)
 			mend := tc.spoil(t, w, p)
 			mended := false
 			t.Cleanup(func() {
@@ -149,17 +150,17 @@ func TestBadFolder(t *testing.T) {
 				}
 			})
 			for range 2 {
-				w.wantStoreError(t, p.get(t), tc.kind, tc.op)
+				w.wantStoreError(t, p.Get(t), tc.kind, tc.op)
 			}
-			if c := w.srv.Counters(); c.Refreshes != 0 || c.Requests != 0 {
+			if c := w.Server.Counters(); c.Refreshes != 0 || c.Requests != 0 {
 				t.Errorf("%d refreshes and %d requests with a store that does not work", c.Refreshes, c.Requests)
 			}
 			mend()
 			mended = true
 			w.handOver(t)
-			eventually(t, "it works once it is mended", func() bool { return p.get(t).Status == 200 })
-			p.get(t).wantOK(t, "once it is mended", "alice")
-			w.wantRefreshes(t, 1, 0)
+			processes.Eventually(t, "it works once it is mended", func() bool { return p.Get(t).Status == 200 })
+			p.Get(t).WantServed(t, "once it is mended", "alice")
+			w.WantRefreshes(t, 1, 0)
 			w.wantStored(t, tokenclient.Active, 2)
 		})
 	}
@@ -174,13 +175,13 @@ func TestBadFolderReadOnlyServesGoodToken(t *testing.T) {
 	w.handOver(t)
 	chmod(t, w.dir, 0o500)
 	t.Cleanup(func() { _ = os.Chmod(w.dir, 0o700) })
-	p := w.start(t, nil)
-	p.get(t).wantOK(t, "with a good token", "alice")
-	w.srv.RevokeAccess("alice")
-	a := p.get(t)
-	a.wantKind(t, "after a 401", "ErrStoreUnavailable")
-	w.wantSilent(t, "the error", a.Err)
-	w.wantRefreshes(t, 0, 0)
+	p := w.Start(t, nil)
+	p.Get(t).WantServed(t, "with a good token", "alice")
+	w.Server.RevokeAccess("alice")
+	a := p.Get(t)
+	a.WantKind(t, "after a 401", "ErrStoreUnavailable")
+	w.WantSilent(t, "the error", a.Err)
+	w.WantRefreshes(t, 0, 0)
 }
 
 // TestBadFolderOtherKey opens a record with a key that is not the one it was sealed
@@ -188,19 +189,19 @@ func TestBadFolderReadOnlyServesGoodToken(t *testing.T) {
 // one who has the key.
 func TestBadFolderOtherKey(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*settings){
-		"of another id":  func(s *settings) { s.KeyID, s.SealKey = "other", bytes.Repeat([]byte{8}, 32) },
-		"of the same id": func(s *settings) { s.SealKey = bytes.Repeat([]byte{8}, 32) },
+	for name, change := range map[string]func(*processes.Settings){
+		"of another id":  func(s *processes.Settings) { s.KeyID, s.SealKey = "other", bytes.Repeat([]byte{8}, 32) },
+		"of the same id": func(s *processes.Settings) { s.SealKey = bytes.Repeat([]byte{8}, 32) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.loginExpired(t, "alice")
-			p := w.start(t, change)
-			w.wantStoreError(t, p.get(t), "ErrStoreUnavailable", "open")
-			w.wantRefreshes(t, 0, 0)
-			w.start(t, nil).get(t).wantOK(t, "a process with the right key", "alice")
-			w.wantRefreshes(t, 1, 0)
+			p := w.Start(t, change)
+			w.wantStoreError(t, p.Get(t), "ErrStoreUnavailable", "open")
+			w.WantRefreshes(t, 0, 0)
+			w.Start(t, nil).Get(t).WantServed(t, "a process with the right key", "alice")
+			w.WantRefreshes(t, 1, 0)
 		})
 	}
 }
@@ -234,18 +235,18 @@ func TestBadFolderAtStart(t *testing.T) {
 			w := newWorld(t)
 			w.loginExpired(t, "alice")
 			tc.spoil(t, w)
-			a := w.launch(t, nil).waitFirst(t)
+			a := w.Launch(t, nil).WaitFirst(t)
 			if a.Event != "refused to start" {
 				t.Fatal("NewFile took the folder")
 			}
-			a.wantKind(t, "NewFile", "ErrStoreUnavailable")
+			a.WantKind(t, "NewFile", "ErrStoreUnavailable")
 			for _, part := range []string{"store: NewFile", w.dir, tc.says} {
 				if !strings.Contains(a.Err, part) {
 					t.Errorf("%q does not say %q", a.Err, part)
 				}
 			}
-			w.wantSilent(t, "the error", a.Err)
-			w.wantRefreshes(t, 0, 0)
+			w.WantSilent(t, "the error", a.Err)
+			w.WantRefreshes(t, 0, 0)
 		})
 	}
 }
@@ -258,17 +259,17 @@ func TestBadFolderLogin(t *testing.T) {
 	w := newWorld(t)
 	w.login(t, "alice")
 	undo := w.edit(t, func(b []byte) []byte { b[0]++; return b })
-	p := w.start(t, nil)
-	token := w.issue("bob")
-	a := p.do(t, order{Do: "login", Token: &wireToken{Access: token.AccessToken, Refresh: token.RefreshToken, Expiry: token.Expiry}})
-	a.wantKind(t, "a login over a newer format", "ErrStoreUnavailable")
-	w.wantSilent(t, "the error", a.Err)
+	p := w.Start(t, nil)
+	token := w.Issue("bob")
+	a := p.Do(t, processes.Order{Do: "login", Token: processes.NewWireToken(token)})
+	a.WantKind(t, "a login over a newer format", "ErrStoreUnavailable")
+	w.WantSilent(t, "the error", a.Err)
 	undo()
 	w.wantStored(t, tokenclient.Active, 1)
 
 	w.edit(t, func(b []byte) []byte { return b[:20] })
-	p.login(t, token)
-	p.get(t).wantOK(t, "after a login over a damaged record", "bob")
-	w.start(t, nil).get(t).wantOK(t, "a later process", "bob")
-	w.wantRefreshes(t, 0, 0)
+	p.Login(t, token)
+	p.Get(t).WantServed(t, "after a login over a damaged record", "bob")
+	w.Start(t, nil).Get(t).WantServed(t, "a later process", "bob")
+	w.WantRefreshes(t, 0, 0)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/processes"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -62,7 +63,7 @@ func (s *span) learn(v verdict) {
 	}
 }
 
-// TestHard01LostAnswerKillNine kills a process with kill -9 at random instants of
+// TestLostAnswerKillNine kills a process with kill -9 at random instants of
 // a refresh, against a server that ends the session when a refresh token comes
 // twice, and then uses the session from a new process. Between the server's
 // rotation and the rename of the file nothing can save the session: the new refresh
@@ -74,7 +75,7 @@ func (s *span) learn(v verdict) {
 // session must be lost, and otherwise it must be kept. A request that was in the
 // server's hands when its process died may be carried out a moment later: that is
 // the same loss, and counted apart.
-func TestHard01LostAnswerKillNine(t *testing.T) {
+func TestLostAnswerKillNine(t *testing.T) {
 	t.Parallel()
 	const lanes = 8
 	kills := rounds(200, 40)
@@ -124,7 +125,7 @@ func TestHard01LostAnswerKillNine(t *testing.T) {
 					all = append(all, v)
 					mu.Unlock()
 				}
-				if c := w.srv.Counters(); c.Reuses != seen {
+				if c := w.Server.Counters(); c.Reuses != seen {
 					t.Errorf("%d reuses, %d of them in the rounds", c.Reuses, seen)
 				}
 			})
@@ -165,10 +166,15 @@ func TestHard01LostAnswerKillNine(t *testing.T) {
 	}
 }
 
+// upTo draws times below most.
+func upTo(most time.Duration) func() time.Duration {
+	return func() time.Duration { return rand.N(most) }
+}
+
 func newKillWorld(t *testing.T) *world {
 	w := newWorld(t)
-	w.base.RefreshTimeout = 300 * time.Millisecond
-	w.gate.slow(8*time.Millisecond, 8*time.Millisecond)
+	w.Base.RefreshTimeout = 300 * time.Millisecond
+	w.Gate.Delay = upTo(8 * time.Millisecond)
 	w.login(t, "alice")
 	return w
 }
@@ -176,75 +182,103 @@ func newKillWorld(t *testing.T) *world {
 // refreshTime measures a request that needs a refresh.
 func refreshTime(t *testing.T) time.Duration {
 	w := newKillWorld(t)
-	w.base.RefreshTimeout = patience
+	w.Base.RefreshTimeout = processes.Patience
 	var sum time.Duration
 	const samples = 4
 	for range samples {
-		w.srv.RevokeAccess("alice")
-		p := w.start(t, nil)
-		a := p.get(t)
-		a.wantOK(t, p.name, "alice")
+		w.Server.RevokeAccess("alice")
+		p := w.Start(t, nil)
+		a := p.Get(t)
+		a.WantServed(t, p.Name, "alice")
 		sum += a.Took
-		p.kill()
+		p.Kill()
 	}
 	return sum / samples
 }
 
 // slow reports whether a process ran into its RefreshTimeout: callers in this test
 // have no deadline of their own.
-func (a answer) slow() bool { return a.is("DeadlineExceeded") }
+func slow(a processes.Answer) bool { return a.Is("DeadlineExceeded") }
+
+// reaches blocks until h holds a refresh, or until the request that was to bring it
+// has failed: then h is over, and reaches is false.
+func reaches(t *testing.T, h *processes.Hold, get *processes.Pending) bool {
+	t.Helper()
+	select {
+	case <-h.Reached:
+		return true
+	case a := <-get.C:
+		if !slow(a) {
+			t.Errorf("the request came to its end: status %d, error %q", a.Status, a.Err)
+		}
+	case <-time.After(processes.Patience):
+		t.Fatal("no refresh came to be held")
+	}
+	h.Cancel()
+	return false
+}
+
+// failed reports whether there was an answer, and an error in it, before the agent was
+// killed.
+func failed(get *processes.Pending) bool {
+	select {
+	case a := <-get.C:
+		return a.Err != ""
+	default:
+		return false
+	}
+}
 
 // killOnce is one round: a process is killed at a, and another one goes on.
 func (w *world) killOnce(t *testing.T, a aim) (v verdict) {
 	before := w.wantStored(t, tokenclient.Active, w.stored(t).Number)
-	reuses := w.srv.Counters().Reuses
-	w.srv.RevokeAccess("alice")
-	victim, heir := w.launch(t, nil), w.launch(t, nil)
-	victim.waitReady(t)
-	heir.waitReady(t)
+	reuses := w.Server.Counters().Reuses
+	w.Server.RevokeAccess("alice")
+	both := w.StartAll(t, 2, nil)
+	victim, heir := both[0], both[1]
 
-	var held *hold
+	var held *processes.Hold
 	switch a.at {
 	case beforePresentation:
-		held = w.gate.holdNext(beforeServer)
+		held = w.Gate.HoldNext(processes.BeforeServer)
 	case insideWindow:
-		held = w.gate.holdNext(afterServer)
+		held = w.Gate.HoldNext(processes.AfterServer)
 	}
-	get := victim.order(t, order{Do: "get"})
+	get := victim.Order(t, processes.Order{Do: "get"})
 	switch {
 	case held != nil:
-		v.disturbed = !w.gate.reaches(t, held, get)
+		v.disturbed = !reaches(t, held, get)
 	case a.at == afterSave:
-		if first := get.wait(t); first.slow() {
+		if first := get.Wait(t); slow(first) {
 			v.disturbed = true
 		} else {
-			first.wantOK(t, victim.name, "alice")
+			first.WantServed(t, victim.Name, "alice")
 		}
 	default:
 		timer := time.NewTimer(a.delay) // not to wait for anything: the instant is what is tried
 		<-timer.C
 	}
-	victim.kill()
+	victim.Kill()
 	killed := time.Now()
 	saved := w.stored(t)
 
-	got := heir.get(t)
-	heir.kill()
-	v.disturbed = v.disturbed || got.slow() || get.failed()
+	got := heir.Get(t)
+	heir.Kill()
+	v.disturbed = v.disturbed || slow(got) || failed(get)
 	var byVictim, byHeir int
 	var rotated bool
-	for _, c := range w.gate.history() {
+	for _, c := range w.Gate.History() {
 		switch c.Agent {
-		case victim.name:
+		case victim.Name:
 			byVictim++
-			rotated = rotated || c.rotated()
-			v.late = c.rotated() && c.Passed.After(killed)
-			v.heard = c.rotated() && c.Answered
-		case heir.name:
+			rotated = rotated || c.Rotated()
+			v.late = c.Rotated() && c.Passed.After(killed)
+			v.heard = c.Rotated() && c.Delivered
+		case heir.Name:
 			byHeir++
 		}
 	}
-	v.spent = w.srv.Counters().Reuses - reuses
+	v.spent = w.Server.Counters().Reuses - reuses
 	if v.disturbed {
 		return v
 	}
@@ -268,21 +302,21 @@ func (w *world) killOnce(t *testing.T, a aim) (v verdict) {
 		t.Errorf("%d presentations by the process that was killed, want at most 1", byVictim)
 	}
 
-	v.lost = got.is("ErrLoginRequired")
+	v.lost = got.Is("ErrLoginRequired")
 	switch {
 	case v.class == insideWindow:
-		got.wantKind(t, "killed inside the window, "+heir.name, "ErrLoginRequired")
+		got.WantKind(t, "killed inside the window, "+heir.Name, "ErrLoginRequired")
 		if byHeir != 1 || v.spent != 1 {
 			t.Errorf("killed inside the window: %d presentations and %d reuses afterwards, want one try", byHeir, v.spent)
 		}
 		w.login(t, "alice") // a session that is lost must not stay lost
 	case v.class == beforePresentation:
-		got.wantOK(t, "killed before the presentation: "+heir.name, "alice")
+		got.WantServed(t, "killed before the presentation: "+heir.Name, "alice")
 		if byHeir != 1 || v.spent != 0 {
 			t.Errorf("killed before the presentation: %d presentations and %d reuses afterwards, want 1 and 0", byHeir, v.spent)
 		}
 	default:
-		got.wantOK(t, "killed after the save: "+heir.name, "alice")
+		got.WantServed(t, "killed after the save: "+heir.Name, "alice")
 		if byHeir != 0 || v.spent != 0 {
 			t.Errorf("killed after the save: %d presentations and %d reuses afterwards, want none", byHeir, v.spent)
 		}

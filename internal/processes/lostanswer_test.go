@@ -5,32 +5,33 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/processes"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// TestHard01LostAnswerCallerWithDeadline has callers who can wait 10 ms for a
+// TestLostAnswerCallerWithDeadline has callers who can wait 10 ms for a
 // refresh that takes as long as it likes. Each is free within its deadline, and the
 // refresh that the first of them began ends well without them: the next process
 // needs none. A library that ties the refresh to its caller loses the session here.
-func TestHard01LostAnswerCallerWithDeadline(t *testing.T) {
+func TestLostAnswerCallerWithDeadline(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.loginExpired(t, "alice")
-	held := w.gate.holdNext(afterServer)
-	p := w.start(t, nil)
-	p.do(t, order{Do: "peek"}).want(t, "peek")
+	held := w.Gate.HoldNext(processes.AfterServer)
+	p := w.Start(t, nil)
+	p.Do(t, processes.Order{Do: "peek"}).Want(t, "peek")
 	const deadline = 10 * time.Millisecond
-	hurried := func() answer {
-		a := p.do(t, order{Do: "get", Timeout: deadline})
-		a.wantKind(t, p.name, "DeadlineExceeded")
+	hurried := func() processes.Answer {
+		a := p.Do(t, processes.Order{Do: "get", Timeout: deadline})
+		a.WantKind(t, p.Name, "DeadlineExceeded")
 		return a
 	}
-	eventually(t, "a hurried caller begins a refresh", func() bool {
+	processes.Eventually(t, "a hurried caller begins a refresh", func() bool {
 		hurried()
-		return w.gate.begun() > 0 || t.Failed()
+		return w.Gate.Begun() > 0 || t.Failed()
 	})
-	held.waitReached(t) // the server has rotated, and nobody waits for the answer
+	held.WaitReached(t) // the server has rotated, and nobody waits for the answer
 
 	var took []time.Duration
 	for range 15 {
@@ -40,73 +41,69 @@ func TestHard01LostAnswerCallerWithDeadline(t *testing.T) {
 	if fastest := slices.Min(took); fastest > 200*time.Millisecond {
 		t.Errorf("callers with a deadline of %v were free after %v", deadline, fastest)
 	}
-	closing := p.order(t, order{Do: "close"})
-	eventually(t, "the session is closed", func() bool { return p.get(t).is("ErrClosed") })
-	held.release()
-	closing.wait(t).want(t, "Close, which waits for the refresh")
+	closing := p.Order(t, processes.Order{Do: "close"})
+	processes.Eventually(t, "the session is closed", func() bool { return p.Get(t).Is("ErrClosed") })
+	held.Release()
+	closing.Wait(t).Want(t, "Close, which waits for the refresh")
 	w.wantStored(t, tokenclient.Active, 2)
-	w.start(t, nil).get(t).wantOK(t, "the next process", "alice")
-	w.wantRefreshes(t, 1, 0)
+	w.Start(t, nil).Get(t).WantServed(t, "the next process", "alice")
+	w.WantRefreshes(t, 1, 0)
 }
 
-// TestHard01LostAnswerCallerKilledWaiting kills a process that only waits for
+// TestLostAnswerCallerKilledWaiting kills a process that only waits for
 // another's refresh: it must take nothing with it.
-func TestHard01LostAnswerCallerKilledWaiting(t *testing.T) {
+func TestLostAnswerCallerKilledWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.loginExpired(t, "alice")
-	held := w.gate.holdNext(afterServer)
-	holder, waiter := w.start(t, nil), w.start(t, nil)
-	get := holder.order(t, order{Do: "get"})
-	held.waitReached(t)
-	waiter.do(t, order{Do: "get", Timeout: 20 * time.Millisecond}).wantKind(t, waiter.name, "DeadlineExceeded")
-	waiter.order(t, order{Do: "get"})
-	waiter.kill()
-	held.release()
-	get.wait(t).wantOK(t, holder.name, "alice")
-	w.wantRefreshes(t, 1, 0)
+	held := w.Gate.HoldNext(processes.AfterServer)
+	holder, waiter := w.Start(t, nil), w.Start(t, nil)
+	get := holder.Order(t, processes.Order{Do: "get"})
+	held.WaitReached(t)
+	waiter.Do(t, processes.Order{Do: "get", Timeout: 20 * time.Millisecond}).WantKind(t, waiter.Name, "DeadlineExceeded")
+	waiter.Order(t, processes.Order{Do: "get"})
+	waiter.Kill()
+	held.Release()
+	get.Wait(t).WantServed(t, holder.Name, "alice")
+	w.WantRefreshes(t, 1, 0)
 	w.wantStored(t, tokenclient.Active, 2)
 }
 
-// TestHard01LostAnswerWindow kills the holder after the server has rotated and
+// TestLostAnswerWindow kills the holder after the server has rotated and
 // before it has answered: this session cannot be saved. What can be asked for is
 // that the processes that wait find out by one presentation together, that all say
 // so clearly, that none tries again, and that one login brings all back.
-func TestHard01LostAnswerWindow(t *testing.T) {
+func TestLostAnswerWindow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.base.RefreshTimeout = 5 * time.Second // the holder must not give up before it is killed
+	w.Base.RefreshTimeout = 5 * time.Second // the holder must not give up before it is killed
 	w.loginExpired(t, "alice")
-	agents := w.startAll(t, 5, nil)
-	held := w.gate.holdNext(afterServer)
+	agents := w.StartAll(t, 5, nil)
+	held := w.Gate.HoldNext(processes.AfterServer)
 	holder, others := agents[0], agents[1:]
-	holder.order(t, order{Do: "get"})
-	held.waitReached(t)
-	holder.kill()
+	holder.Order(t, processes.Order{Do: "get"})
+	held.WaitReached(t)
+	holder.Kill()
 	for range 2 {
-		var gets []*pending
-		for _, p := range others {
-			gets = append(gets, p.order(t, order{Do: "get"}))
-		}
-		for i, q := range gets {
-			q.wait(t).wantKind(t, others[i].name, "ErrLoginRequired")
+		for _, q := range processes.OrderAll(t, others, processes.Order{Do: "get"}) {
+			q.Wait(t).WantKind(t, q.Process.Name, "ErrLoginRequired")
 		}
 	}
-	w.wantRefreshes(t, 2, 1)
+	w.WantRefreshes(t, 2, 1)
 	w.wantStored(t, tokenclient.Refused, 1)
 
 	w.login(t, "alice")
 	for _, p := range others {
-		eventually(t, p.name+" notices the login", func() bool { return p.get(t).Status == 200 })
+		processes.Eventually(t, p.Name+" notices the login", func() bool { return p.Get(t).Status == 200 })
 	}
-	w.wantRefreshes(t, 2, 1)
+	w.WantRefreshes(t, 2, 1)
 }
 
-// TestHard01LostAnswerCut cuts the connection after the server has rotated. The
+// TestLostAnswerCut cuts the connection after the server has rotated. The
 // token is presented once more, since the request may have been what got lost: at a
 // server with a grace period that saves the session, at a strict one it ends it.
 // However many processes wait, there is no third time.
-func TestHard01LostAnswerCut(t *testing.T) {
+func TestLostAnswerCut(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
@@ -119,22 +116,18 @@ func TestHard01LostAnswerCut(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.srv.Set(func(o *tokentest.Options) { o.ReuseGrace = tc.grace })
+			w.Server.Set(func(o *tokentest.Options) { o.ReuseGrace = tc.grace })
 			w.loginExpired(t, "alice")
-			w.srv.FailRefresh(1, tokentest.Fault{Cut: true, AfterCommit: true})
-			agents := w.startAll(t, 6, nil)
-			var gets []*pending
-			for _, p := range agents {
-				gets = append(gets, p.order(t, order{Do: "get"}))
-			}
-			for i, q := range gets {
+			w.Server.FailRefresh(1, tokentest.Fault{Cut: true, AfterCommit: true})
+			agents := w.StartAll(t, 6, nil)
+			for _, q := range processes.OrderAll(t, agents, processes.Order{Do: "get"}) {
 				if tc.reuses == 0 {
-					q.wait(t).wantOK(t, agents[i].name, "alice")
+					q.Wait(t).WantServed(t, q.Process.Name, "alice")
 				} else {
-					q.wait(t).wantKind(t, agents[i].name, "ErrLoginRequired")
+					q.Wait(t).WantKind(t, q.Process.Name, "ErrLoginRequired")
 				}
 			}
-			w.wantRefreshes(t, 2, tc.reuses)
+			w.WantRefreshes(t, 2, tc.reuses)
 		})
 	}
 }

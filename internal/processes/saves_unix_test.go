@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/processes"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -21,7 +22,7 @@ func (w *world) handOver(t testing.TB) {
 	if os.Getuid() != 0 {
 		return
 	}
-	w.base.UID = nobody
+	w.Base.UID = nobody
 	names, err := filepath.Glob(filepath.Join(w.dir, "*"))
 	if err != nil {
 		t.Fatal(err)
@@ -47,81 +48,85 @@ func chmod(t testing.TB, path string, mode os.FileMode) {
 // saveFault makes saves of an agent fail, and mends that.
 type saveFault struct {
 	name       string
-	make, mend func(t *testing.T, w *world, p *process)
+	make, mend func(t *testing.T, w *world, p *processes.Process)
 }
 
 var saveFaults = []saveFault{
 	{
 		"disk full",
-		func(t *testing.T, _ *world, p *process) { p.do(t, order{Do: "limit", Limit: 0}).want(t, "limit") },
-		func(t *testing.T, _ *world, p *process) { p.do(t, order{Do: "limit", Limit: -1}).want(t, "limit") },
+		func(t *testing.T, _ *world, p *processes.Process) {
+			p.Do(t, processes.Order{Do: "limit", Limit: 0}).Want(t, "limit")
+		},
+		func(t *testing.T, _ *world, p *processes.Process) {
+			p.Do(t, processes.Order{Do: "limit", Limit: -1}).Want(t, "limit")
+		},
 	},
 	{
 		"folder read-only",
-		func(t *testing.T, w *world, _ *process) { chmod(t, w.dir, 0o500) },
-		func(t *testing.T, w *world, _ *process) { chmod(t, w.dir, 0o700) },
+		func(t *testing.T, w *world, _ *processes.Process) { chmod(t, w.dir, 0o500) },
+		func(t *testing.T, w *world, _ *processes.Process) { chmod(t, w.dir, 0o700) },
 	},
 }
 
 // unsaved brings a world to where a process has a token that is not stored: the
 // store breaks between the claim and the save.
-func unsaved(t *testing.T, f saveFault) (*world, *process) {
+func unsaved(t *testing.T, f saveFault) (*world, *processes.Process) {
 	t.Helper()
 	w := newWorld(t)
 	w.loginExpired(t, "alice")
 	w.handOver(t)
-	held := w.gate.holdNext(afterServer)
-	p := w.start(t, nil)
-	get := p.order(t, order{Do: "get"})
-	held.waitReached(t)
+	held := w.Gate.HoldNext(processes.AfterServer)
+	p := w.Start(t, nil)
+	get := p.Order(t, processes.Order{Do: "get"})
+	held.WaitReached(t)
 	f.make(t, w, p)
 	t.Cleanup(func() { _ = os.Chmod(w.dir, 0o700) }) // so that it can be removed
-	held.release()
-	get.wait(t).wantOK(t, "the request that waited for the refresh", "alice")
-	p.waitEvent(t, "SaveFailed").wantKind(t, "Hooks.SaveFailed", "NotSavedError")
+	held.Release()
+	get.Wait(t).WantServed(t, "the request that waited for the refresh", "alice")
+	p.WaitEvent(t, "SaveFailed").WantKind(t, "Hooks.SaveFailed", "NotSavedError")
 	return w, p
 }
 
-// TestHard01LostAnswerSaveFails has the store refuse the new pair after the server
+// TestLostAnswerSaveFails has the store refuse the new pair after the server
 // has rotated. The pair must live on in memory, be used, and never be replaced by
 // the spent one; the program must be told; and Close must make a last attempt and
 // say how that went.
-func TestHard01LostAnswerSaveFails(t *testing.T) {
+func TestLostAnswerSaveFails(t *testing.T) {
 	t.Parallel()
 	for _, f := range saveFaults {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			w, p := unsaved(t, f)
-			p.get(t).wantOK(t, "a request with the token that is not stored", "alice")
+			p.Get(t).WantServed(t, "a request with the token that is not stored", "alice")
 			w.wantStored(t, tokenclient.Active, 1)
 
-			other := w.start(t, nil)
-			a := other.do(t, order{Do: "get", Timeout: 200 * time.Millisecond})
-			a.wantKind(t, "another process, which has only the spent token", "DeadlineExceeded")
+			other := w.Start(t, nil)
+			a := other.Do(t, processes.Order{Do: "get", Timeout: 200 * time.Millisecond})
+			a.WantKind(t, "another process, which has only the spent token", "DeadlineExceeded")
 
-			p.do(t, order{Do: "close"}).wantKind(t, "Close while the store fails", "NotSavedError")
-			p.do(t, order{Do: "close"}).wantKind(t, "Close again", "NotSavedError")
+			p.Do(t, processes.Order{Do: "close"}).WantKind(t, "Close while the store fails", "NotSavedError")
+			p.Do(t, processes.Order{Do: "close"}).WantKind(t, "Close again", "NotSavedError")
 			f.mend(t, w, p)
-			p.do(t, order{Do: "close"}).want(t, "Close once the store works")
+			p.Do(t, processes.Order{Do: "close"}).Want(t, "Close once the store works")
 
 			w.wantStored(t, tokenclient.Active, 2)
-			other.get(t).wantOK(t, "the process that waited", "alice")
-			w.start(t, nil).get(t).wantOK(t, "a later process", "alice")
-			w.wantRefreshes(t, 1, 0)
+			other.Get(t).WantServed(t, "the process that waited", "alice")
+			w.Start(t, nil).Get(t).WantServed(t, "a later process", "alice")
+			w.WantRefreshes(t, 1, 0)
 		})
 	}
 }
 
-// TestHard01LostAnswerSavedLater mends the store and does nothing else: the session
+// TestLostAnswerSavedLater mends the store and does nothing else: the session
 // must notice by itself, and others must get the token.
-func TestHard01LostAnswerSavedLater(t *testing.T) {
+func TestLostAnswerSavedLater(t *testing.T) {
 	t.Parallel()
 	f := saveFaults[0]
 	w, p := unsaved(t, f)
-	other := w.start(t, nil)
-	get := other.order(t, order{Do: "get"})
+	other := w.Start(t, nil)
+	get := other.Order(t, processes.Order{Do: "get"})
 	f.mend(t, w, p)
-	get.wait(t).wantOK(t, "the process that waits", "alice")
+	get.Wait(t).WantServed(t, "the process that waits", "alice")
 	w.wantStored(t, tokenclient.Active, 2)
-	w.wantRefreshes(t, 1, 0)
+	w.WantRefreshes(t, 1, 0)
 }

@@ -59,10 +59,7 @@ func (s Story) Test(t *testing.T) {
 		if s.Sleeps {
 			t.Parallel()
 		}
-		program := filepath.Join(t.TempDir(), "example.exe") // a name that runs everywhere
-		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-			t.Fatalf("go build: %v\n%s", err, out)
-		}
+		program := Build(t)
 		s.told(t, func() (string, error) {
 			out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
 			return string(out), err
@@ -75,6 +72,17 @@ func (s Story) Test(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// Build builds the program of the example in the current folder, and returns its path. It
+// is for what an example has beside a story: commands, exit statuses, signals.
+func Build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "example.exe") // a name that runs everywhere
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return program
 }
 
 // told fails the test unless the story is told.

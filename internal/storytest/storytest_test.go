@@ -1,7 +1,11 @@
 package storytest_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -76,4 +80,16 @@ func TestWatch(t *testing.T) {
 			t.Errorf("late by %v, where no timer is", late)
 		}
 	})
+}
+
+// TestStory plays an example that is a program too, in testdata.
+func TestStory(t *testing.T) {
+	t.Chdir(filepath.Join("testdata", "example"))
+	storytest.Story{
+		Run: func(ctx context.Context, out io.Writer) error {
+			_, _ = fmt.Fprintln(out, "once\ntwice")
+			return ctx.Err()
+		},
+		Lines: []string{"once", "twice"},
+	}.Test(t)
 }

@@ -15,39 +15,8 @@ import (
 
 // serveAPI is everything under /api/.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	s.counters.Requests++
-	if id := r.Header.Get("X-Request-Id"); id != "" {
-		if s.requestIDs[id] {
-			s.counters.Replays++
-		}
-		s.requestIDs[id] = true
-	}
-	var user, refused, renewed string
-	token := s.accessTokenLocked(r)
-	fault := s.apiFaults.take()
-	switch {
-	case fault != nil:
-	case token == "":
-		refused = "no access token"
-	default:
-		var f *family
-		if f, refused = s.judgeLocked(token); f != nil {
-			user = f.user
-		}
-		if f != nil && s.options.SlidingHeader {
-			renewed = s.mintLocked(f, false)
-			s.counters.Renewals++
-		}
-	}
-	header := cmp.Or(s.options.Header, "Authorization")
-	if refused != "" || fault != nil && !fault.Cut && fault.status() == http.StatusUnauthorized {
-		s.counters.Unauthorized++
-	}
-	holds := slices.Clone(s.holds)
-	s.mu.Unlock()
-
-	for _, hold := range holds {
+	v := s.judgeAPI(r)
+	for _, hold := range v.holds {
 		select {
 		case <-hold:
 		case <-r.Context().Done():
@@ -55,25 +24,82 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	switch {
-	case fault != nil:
-		if fault.AfterCommit {
+	case v.fault != nil:
+		if v.fault.AfterCommit {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
-		fault.serve(w)
-	case refused != "":
-		challenge := fmt.Sprintf("Bearer error=%q, error_description=%q", "invalid_token", refused)
-		if token == "" { // no error code then: RFC 6750, section 3.1
-			challenge = `Bearer realm="tokentest"`
-		}
-		a := refusal(http.StatusUnauthorized, "invalid_token", refused)
-		a.challenge = challenge
-		a.write(w)
+		v.fault.serve(w)
+	case v.refused != "":
+		v.refuse(w)
 	default:
-		if renewed != "" {
-			w.Header().Set(header, renewed)
+		if v.renewed != "" {
+			w.Header().Set(v.header, v.renewed)
 		}
-		echo(w, r, user)
+		echo(w, r, v.user)
 	}
+}
+
+// An apiVerdict is what the server makes of a request to the API when it arrives.
+type apiVerdict struct {
+	fault     *Fault          // to be served in any case; nil: none
+	refused   string          // why the token is not accepted; "": it is
+	anonymous bool            // there is no token
+	user      string          // whose token it is
+	renewed   string          // the token for the answer's header
+	header    string          // where tokens are
+	holds     []chan struct{} // what the answer waits for
+}
+
+// judgeAPI judges a request and counts it.
+func (s *Server) judgeAPI(r *http.Request) apiVerdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counters.Requests++
+	if id := r.Header.Get("X-Request-Id"); id != "" {
+		if s.requestIDs[id] {
+			s.counters.Replays++
+		}
+		s.requestIDs[id] = true
+	}
+	token := s.accessTokenLocked(r)
+	v := apiVerdict{
+		fault:     s.apiFaults.take(),
+		anonymous: token == "",
+		header:    cmp.Or(s.options.Header, "Authorization"),
+		holds:     slices.Clone(s.holds),
+	}
+	switch {
+	case v.fault != nil:
+		if !v.fault.Cut && v.fault.status() == http.StatusUnauthorized {
+			s.counters.Unauthorized++
+		}
+		return v
+	case v.anonymous:
+		v.refused = "no access token"
+	default:
+		var f *family
+		if f, v.refused = s.judgeLocked(token); f != nil {
+			v.user = f.user
+		}
+		if f != nil && s.options.SlidingHeader {
+			v.renewed = s.mintLocked(f, false)
+			s.counters.Renewals++
+		}
+	}
+	if v.refused != "" {
+		s.counters.Unauthorized++
+	}
+	return v
+}
+
+// refuse answers a request whose token is not accepted.
+func (v apiVerdict) refuse(w http.ResponseWriter) {
+	a := refusal(http.StatusUnauthorized, "invalid_token", v.refused)
+	a.challenge = fmt.Sprintf("Bearer error=%q, error_description=%q", "invalid_token", v.refused)
+	if v.anonymous { // no error code then: RFC 6750, section 3.1
+		a.challenge = `Bearer realm="tokentest"`
+	}
+	a.write(w)
 }
 
 // accessTokenLocked returns the access token of a request, "" if there is none.

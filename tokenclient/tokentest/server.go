@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A Server is a running authorization server and API. All its methods are safe
@@ -59,16 +60,9 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 	if o != nil {
 		options = *o
 	}
-	switch {
-	case l != nil && options.InMemory:
-		return nil, errors.New("tokentest: a listener and Options.InMemory exclude each other")
-	case options.InMemory:
-		l = newMemoryNetwork()
-	case l == nil:
-		var err error
-		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return nil, fmt.Errorf("tokentest: %w", err)
-		}
+	l, err := listen(l, options.InMemory)
+	if err != nil {
+		return nil, fmt.Errorf("tokentest: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{
@@ -82,7 +76,33 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 		requestIDs: map[string]bool{},
 	}
 	_, _ = rand.Read(s.key) // never fails
+	s.http = s.newHTTPServer(ctx)
+	if options.HTTP2 {
+		if err := s.useHTTP2(l); err != nil {
+			stop()
+			_ = l.Close()
+			return nil, fmt.Errorf("tokentest: %w", err)
+		}
+	}
+	s.running.Go(func() { s.serve(l) })
+	return s, nil
+}
 
+// listen returns the listener of Start.
+func listen(l net.Listener, inMemory bool) (net.Listener, error) {
+	switch {
+	case l != nil && inMemory:
+		return nil, errors.New("a listener and Options.InMemory exclude each other")
+	case inMemory:
+		return newMemoryNetwork(), nil
+	case l == nil:
+		return net.Listen("tcp", "127.0.0.1:0")
+	}
+	return l, nil
+}
+
+// newHTTPServer returns a server of all endpoints. All requests have ctx.
+func (s *Server) newHTTPServer(ctx context.Context) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", s.serveLogin)
 	mux.HandleFunc("POST /token/refresh", s.serveJSONRefresh)
@@ -95,9 +115,12 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.serveMetadata)
 	mux.HandleFunc("POST /heartbeat", s.serveHeartbeat)
 	mux.HandleFunc("/api/", s.serveAPI)
-	s.http = &http.Server{
-		Handler:     mux,
-		BaseContext: func(net.Listener) context.Context { return ctx },
+	return &http.Server{
+		Handler: mux,
+		// For clients that never finish a request. It counts from a connection's first
+		// moment, used or not, and in a bubble no test is to wake just when it is over.
+		ReadHeaderTimeout: 61*time.Second + 7*time.Millisecond,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
@@ -107,15 +130,6 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 			}
 		},
 	}
-	if options.HTTP2 {
-		if err := s.useHTTP2(l); err != nil {
-			stop()
-			_ = l.Close()
-			return nil, fmt.Errorf("tokentest: %w", err)
-		}
-	}
-	s.running.Go(func() { s.serve(l) })
-	return s, nil
 }
 
 // Client returns a client that reaches the server on either network. Each call

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/processes"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -47,10 +48,10 @@ func TestChaos(t *testing.T) {
 			for i := range 6 {
 				c.accounts = append(c.accounts, fmt.Sprint("user-", i))
 			}
-			c.base.Accounts = c.accounts
-			c.srv.Set(func(o *tokentest.Options) { o.AccessLifetime = time.Second })
-			c.gate.delay = func() time.Duration { return rand.N(100 * time.Millisecond) }
-			c.gate.stored = c.storedToken
+			c.Base.Accounts = c.accounts
+			c.Server.Set(func(o *tokentest.Options) { o.AccessLifetime = time.Second })
+			c.Gate.Delay = func() time.Duration { return rand.N(100 * time.Millisecond) }
+			c.Gate.Stored = c.storedToken
 			c.run(t, long)
 			c.judge(t)
 		})
@@ -63,20 +64,18 @@ type chaos struct {
 	random   *rand.Rand // of the driver alone
 	accounts []string
 
-	mu            sync.Mutex // guards all below
-	lives         map[string]*life
-	cuts          []span
-	served        int
-	failed        map[string]int // requests, by the kind of their error
-	loginRequired int
-	lost          int // sessions for which a login was needed
-	kills, stops  int
+	mu           sync.Mutex // guards all below
+	lives        map[string]*life
+	cuts         []span
+	served       int
+	failed       map[string]int // requests, by the kind of their error
+	lost         int            // sessions for which a login was needed
+	kills, stops int
 }
 
-// life is what a member went through.
+// life is what an agent went through.
 type life struct {
-	p        *process
-	heard    chan struct{} // closed when all that it said is counted
+	p        *processes.Process
 	killed   time.Time
 	stops    []span
 	lastGood map[string]time.Time // when each account was last served
@@ -102,8 +101,8 @@ func (c *chaos) run(t *testing.T, long time.Duration) {
 			t.Fatal(err)
 		}
 	}
-	const members = 4
-	for range members {
+	const agents = 4
+	for range agents {
 		c.hire(t)
 	}
 	var under sync.WaitGroup // stops and cuts that will end
@@ -140,41 +139,39 @@ func (c *chaos) run(t *testing.T, long time.Duration) {
 	c.calm(t)
 }
 
-// hire starts another member, which begins to work when it is ready.
-func (c *chaos) hire(t *testing.T) {
-	p := c.launch(t)
-	l := &life{p: p, heard: make(chan struct{}), lastGood: map[string]time.Time{}}
-	c.mu.Lock()
-	c.lives[p.name] = l
-	c.mu.Unlock()
-	go func() {
-		defer close(l.heard)
-		for r := range p.reports {
-			if r.Event == "ready" {
-				p.order(t, order{Do: "work", Timeout: 2 * (chaosTimeout + chaosMargin), Pause: 25 * time.Millisecond})
-				continue
-			}
-			c.hear(l, r)
-		}
-	}()
+// login stores a new token of account's.
+func (c *chaos) login(ctx context.Context, account string) error {
+	return c.Put(ctx, account, c.Issue(account))
 }
 
-func (c *chaos) hear(l *life, r report) {
+// hire starts another agent, which begins to work when it is ready.
+func (c *chaos) hire(t *testing.T) {
+	p := c.Launch(t, nil)
+	l := &life{p: p, lastGood: map[string]time.Time{}}
+	c.mu.Lock()
+	c.lives[p.Name] = l
+	c.mu.Unlock()
+	order := processes.Order{Timeout: 2 * (chaosTimeout + chaosMargin), Pause: 25 * time.Millisecond}
+	p.Work(t, order, func(a processes.Answer) { c.hear(t, l, a) })
+}
+
+func (c *chaos) hear(t *testing.T, l *life, a processes.Answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r.Err == "" {
+	switch {
+	case a.Served(a.Account):
 		c.served++
-		l.lastGood[r.Account] = r.Began.Add(r.Took)
-		return
+		l.lastGood[a.Account] = a.Began.Add(a.Took)
+	case a.Status == 200:
+		t.Errorf("%s was served with the token of %q", a.Account, a.Subject)
+	case a.Err == "":
+		c.failed[fmt.Sprintf("status %d", a.Status)]++
+	default:
+		c.failed[fmt.Sprint(a.Kinds)]++
 	}
-	if r.is("ErrLoginRequired") {
-		c.loginRequired++
-	}
-	slices.Sort(r.Kinds)
-	c.failed[fmt.Sprint(r.Kinds)]++
 }
 
-// pick returns a member that lives.
+// pick returns an agent that lives.
 func (c *chaos) pick() *life {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,19 +190,19 @@ func (c *chaos) kill(l *life) {
 	l.killed = time.Now()
 	c.kills++
 	c.mu.Unlock()
-	l.p.kill()
+	l.p.Kill()
 }
 
-// stop stops a member for d.
+// stop stops an agent for d.
 func (c *chaos) stop(l *life, d time.Duration) {
 	c.mu.Lock()
 	i := len(l.stops)
 	l.stops = append(l.stops, span{from: time.Now()})
 	c.stops++
 	c.mu.Unlock()
-	l.p.stop()
+	l.p.Stop()
 	<-time.After(d)
-	l.p.resume()
+	l.p.Resume()
 	c.mu.Lock()
 	l.stops[i].to = time.Now()
 	c.mu.Unlock()
@@ -232,7 +229,7 @@ func (c *chaos) mendLogins(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	for _, account := range c.accounts {
-		r, err := c.store.Load(ctx, account)
+		r, err := c.Store.Load(ctx, account)
 		if err == nil || r.State != tokenclient.Refused {
 			continue
 		}
@@ -244,10 +241,10 @@ func (c *chaos) mendLogins(t *testing.T) {
 	}
 }
 
-// calm waits until each member that lives has been served after the last fault.
+// calm waits until each agent that lives has been served after the last fault.
 func (c *chaos) calm(t *testing.T) {
 	since := time.Now()
-	for end := since.Add(patience); ; {
+	for end := since.Add(processes.Patience); ; {
 		c.mendLogins(t)
 		var waiting []string
 		c.mu.Lock()
@@ -263,7 +260,7 @@ func (c *chaos) calm(t *testing.T) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("all is calm, and %v are not served within %v; failed so far: %v", waiting, patience, c.failed)
+			t.Fatalf("all is calm, and %v are not served within %v; failed so far: %v", waiting, processes.Patience, c.failed)
 		}
 		<-time.After(20 * time.Millisecond)
 	}
@@ -273,7 +270,7 @@ func (c *chaos) calm(t *testing.T) {
 func (c *chaos) storedToken(account string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	r, err := c.store.Load(ctx, account)
+	r, err := c.Store.Load(ctx, account)
 	if err != nil {
 		return ""
 	}
@@ -283,15 +280,14 @@ func (c *chaos) storedToken(account string) string {
 // judge holds the server's record against what was done to the processes.
 func (c *chaos) judge(t *testing.T) {
 	for _, l := range c.lives {
-		l.p.kill()
-		<-l.heard
+		l.p.Kill()
 	}
-	calls := c.gate.history()
-	rotated := map[string]call{} // by the token presented
+	calls := c.Gate.History()
+	rotated := map[string]processes.Call{} // by the token presented
 	var killed, away, refreshes int
 	for _, again := range calls {
 		first, twice := rotated[again.Presented]
-		if again.Status == 200 {
+		if again.Rotated() {
 			refreshes++
 			if !twice {
 				rotated[again.Presented] = again
@@ -301,22 +297,22 @@ func (c *chaos) judge(t *testing.T) {
 		if !twice {
 			continue // refused with the whole session, or never got to the server
 		}
-		l := c.lives[first.Member]
+		l := c.lives[first.Agent]
 		absent := c.absent(l, first.Arrived, again.Arrived)
 		switch {
 		case !l.killed.IsZero() && l.killed.Before(again.Arrived):
 			killed++
 			if again.Stored != "" && again.Stored != again.Presented {
-				t.Errorf("%s presented a token though another was stored: %s, which exchanged it, was killed after it had saved", again.Member, first.Member)
+				t.Errorf("%s presented a token though another was stored: %s, which exchanged it, was killed after it had saved", again.Agent, first.Agent)
 			}
 		case absent >= chaosMargin-chaosMargin/4: // what happened just before counts too
 			away++
 		default:
 			t.Errorf("%s presented the token that %s had exchanged %v before, which was neither killed nor away for long (%v)",
-				again.Member, first.Member, again.Arrived.Sub(first.Arrived), absent)
+				again.Agent, first.Agent, again.Arrived.Sub(first.Arrived), absent)
 		}
 	}
-	counters := c.srv.Counters()
+	counters := c.Server.Counters()
 	if counters.Reuses > killed+away {
 		t.Errorf("the server saw %d reuses, explained are %d", counters.Reuses, killed+away)
 	}
@@ -326,15 +322,15 @@ func (c *chaos) judge(t *testing.T) {
 	if refreshes == 0 || c.kills == 0 {
 		t.Errorf("%d refreshes, %d kills: nothing was tried", refreshes, c.kills)
 	}
-	t.Logf("%s: %d kills, %d stops, %d cuts; %d refreshes, %d requests served", c.engine, c.kills, c.stops, len(c.cuts), refreshes, c.served)
+	t.Logf("%s: %d kills, %d stops, %d cuts; %d refreshes, %d requests served", c.Base.Engine, c.kills, c.stops, len(c.cuts), refreshes, c.served)
 	t.Logf("%s: reuses inside the window: %d after a kill, %d after a stop or cut; outside: %d; sessions lost: %d",
-		c.engine, killed, away, max(counters.Reuses-killed-away, 0), c.lost)
+		c.Base.Engine, killed, away, max(counters.Reuses-killed-away, 0), c.lost)
 	for _, kinds := range slices.Sorted(maps.Keys(c.failed)) {
-		t.Logf("%s: requests failed with %s: %d", c.engine, kinds, c.failed[kinds])
+		t.Logf("%s: requests failed with %s: %d", c.Base.Engine, kinds, c.failed[kinds])
 	}
 }
 
-// absent is how long a member was stopped, or without an engine, between from and to.
+// absent is how long an agent was stopped, or without an engine, between from and to.
 func (c *chaos) absent(l *life, from, to time.Time) time.Duration {
 	var sum time.Duration
 	for _, s := range append(slices.Clone(l.stops), c.cuts...) {

@@ -7,7 +7,5 @@
 //	go test ./internal/interop/fleet -v -run Chaos -chaos 5m   # five minutes an engine
 //	go test ./internal/interop/fleet -run ^$ -bench Store      # how long a store takes, of one process
 //
-// A process, called member here, is the test binary itself, started again with an
-// environment variable. It has one tokenclient.Session and does what it is told on its
-// standard input.
+// The processes and the gate before the server are those of internal/processes.
 package fleet

@@ -45,7 +45,7 @@ type running struct {
 
 var engines map[string]engine
 
-func init() { // a member needs engines, whose tests need members
+func init() { // an agent needs engines, whose tests need members
 	engines = map[string]engine{
 		"File":       {startFile, openFile},
 		"SQLite":     {startSQLite, openSQL("sqlite", sqlstore.SQLite)},
@@ -92,7 +92,7 @@ func openFile(dir string, _ time.Duration) (tokenclient.Store, error) {
 	return store.NewFile(dir, seal)
 }
 
-// openSQL opens a database of which a member needs no more than two connections.
+// openSQL opens a database of which an agent needs no more than two connections.
 func openSQL(driver string, d sqlstore.Dialect) func(string, time.Duration) (tokenclient.Store, error) {
 	return func(dsn string, margin time.Duration) (tokenclient.Store, error) {
 		db, err := sql.Open(driver, dsn)

@@ -8,8 +8,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/processes"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
+
+// session is a session in the test's own process.
+func (w *world) session(t testing.TB) *tokenclient.Session {
+	t.Helper()
+	refresher := w.Server.JSONRefresher()
+	refresher.URL = w.Gate.URL + "/token/refresh"
+	s, err := tokenclient.New(tokenclient.Config{
+		Refresher: refresher, Store: w.Store, Key: account, Origins: []string{w.Gate.URL},
+		RefreshTimeout: w.Base.RefreshTimeout,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
 
 // TestEngineDown cuts the engine off. As long as the access token is good nobody
 // notices. When it has expired, requests fail within their deadline with an error
@@ -25,7 +46,7 @@ func TestEngineDown(t *testing.T) {
 			get := func(d time.Duration) error {
 				ctx, cancel := context.WithTimeout(t.Context(), d)
 				defer cancel()
-				req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.gate.URL+"/api/", nil)
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.Gate.URL+"/api/", nil)
 				if err != nil {
 					return err
 				}
@@ -39,17 +60,17 @@ func TestEngineDown(t *testing.T) {
 				}
 				return nil
 			}
-			if err := s.SetToken(t.Context(), w.srv.Issue(account)); err != nil {
+			if err := s.SetToken(t.Context(), w.Server.Issue(account)); err != nil {
 				t.Fatal(err)
 			}
 
 			mend := w.running.cut(t)
 			for i := range 100 {
-				if err := get(patience); err != nil {
+				if err := get(processes.Patience); err != nil {
 					t.Fatalf("engine down, access token good, request %d: %v", i, err)
 				}
 			}
-			w.srv.RevokeAccess(account)
+			w.Server.RevokeAccess(account)
 			var took []time.Duration
 			for range 3 {
 				began := time.Now()
@@ -63,12 +84,12 @@ func TestEngineDown(t *testing.T) {
 			if fastest := slices.Min(took); fastest > 4*time.Second {
 				t.Errorf("the deadline was 2 s, the answer took %v", fastest)
 			}
-			if n := w.srv.Counters().Refreshes; n != 0 {
+			if n := w.Server.Counters().Refreshes; n != 0 {
 				t.Errorf("%d refreshes without an engine to announce them in", n)
 			}
 			mend()
-			for end := time.Now().Add(patience); ; {
-				err := get(patience)
+			for end := time.Now().Add(processes.Patience); ; {
+				err := get(processes.Patience)
 				if err == nil {
 					break
 				}
@@ -77,9 +98,7 @@ func TestEngineDown(t *testing.T) {
 				}
 				<-time.After(50 * time.Millisecond) // the backoff of the failures above
 			}
-			if c := w.srv.Counters(); c.Refreshes != 1 || c.Reuses != 0 {
-				t.Errorf("%+v, want one refresh", c)
-			}
+			w.WantRefreshes(t, 1, 0)
 		})
 	}
 }

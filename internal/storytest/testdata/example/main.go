@@ -1,0 +1,6 @@
+// Command example tells a short story.
+package main
+
+import "fmt"
+
+func main() { fmt.Println("once\ntwice") }
