@@ -107,9 +107,9 @@ func TestAttacherWraps(t *testing.T) {
 		})
 	}
 
-	r := sessiontest.NewFake(t, noRefresh, ownAPI, func(c *tokenclient.Config) { c.Attacher = stamped{failingAttacher{}} })
+	r := sessiontest.NewFake(t, sessiontest.NoRefresh, sessiontest.AlwaysOK, func(c *tokenclient.Config) { c.Attacher = stamped{failingAttacher{}} })
 	r.Give(t, sessiontest.Pair("T0", "R0", time.Hour))
-	_, err := r.Client.Get(fakeAPI)
+	_, err := r.Client.Get(sessiontest.FakeAPI)
 	sessiontest.WantErr(t, "a request", err, errAttach)
 }
 
