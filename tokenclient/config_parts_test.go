@@ -96,10 +96,10 @@ func TestConfigNoMistakes(t *testing.T) {
 // TestConfigValidatePanics: in a Pool, a Validate that panics fails its key alone.
 func TestConfigValidatePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, tokenclient.PoolConfig{
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
 			Store: new(store.Memory),
 			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
-				c := goodConfig()
+				c := anyConfig()
 				if key == "alice" {
 					c.Refresher = struct{ *sayingRefresher }{}
 				}
@@ -117,7 +117,7 @@ func TestConfigValidatePanics(t *testing.T) {
 func TestNewPoolWithoutUnit(t *testing.T) {
 	_, err := tokenclient.NewPool(tokenclient.PoolConfig{
 		Store: new(store.Memory), IdleFor: 15,
-		Config: func(context.Context, string) (tokenclient.Config, error) { return goodConfig(), nil },
+		Config: func(context.Context, string) (tokenclient.Config, error) { return anyConfig(), nil },
 	})
 	if err == nil || !strings.HasPrefix(err.Error(), "tokenclient: PoolConfig.IdleFor is 15ns") || !strings.Contains(err.Error(), "20*time.Second") {
 		t.Errorf("error %v", err)
@@ -145,4 +145,9 @@ func TestPasswordLoginMistakes(t *testing.T) {
 			t.Errorf("error %q does not say %q", err, says)
 		}
 	}
+}
+
+// anyConfig is one with which nothing is wrong.
+func anyConfig() tokenclient.Config {
+	return tokenclient.Config{Refresher: tokenclient.RefresherFunc(sessiontest.NoRefresh), Origins: []string{sessiontest.FakeAPI}}
 }

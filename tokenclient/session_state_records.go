@@ -25,11 +25,11 @@ type meaning uint8
 
 const (
 	recordUnreadable meaning = iota // the store cannot be read
-	recordSame                   // nothing that the session does not know
-	recordGone                   // no token, or none that an ended session may take: a login is needed
-	recordMine                   // the renewed token that this session is about to store
-	recordBehind                 // newer than what is known, but a renewed token of this session is younger
-	recordNext                   // a token to take over
+	recordSame                      // nothing that the session does not know
+	recordGone                      // no token, or none that an ended session may take: a login is needed
+	recordMine                      // the renewed token that this session is about to store
+	recordBehind                    // newer than what is known, but a renewed token of this session is younger
+	recordNext                      // a token to take over
 )
 
 // meaning tells what r and err, of a look at the store, mean to a session that knows known.
