@@ -149,8 +149,7 @@ type unsavingStore struct {
 
 var errDisk = errors.New("disk full")
 
-func (s *unsavingStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, _ time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+func (s *unsavingStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, _ time.Duration, fn sessiontest.Exchange) (tokenclient.Record, error) {
 	made, err := fn(ctx, seen)
 	if err != nil {
 		return seen, err

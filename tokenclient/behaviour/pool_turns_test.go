@@ -240,8 +240,7 @@ type stuckStore struct {
 	free sync.Map
 }
 
-func (s *stuckStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+func (s *stuckStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn sessiontest.Exchange) (tokenclient.Record, error) {
 	if _, ok := s.free.Load(key); !ok {
 		s.hold.Stop()
 	}
