@@ -73,20 +73,18 @@ func (l leaving) allows(r Record) bool {
 	case r.Era != l.record.Era:
 		return true
 	}
-	return l.reason != ErrLoggedOut && r.Number > l.record.Number
+	return !errors.Is(l.reason, ErrLoggedOut) && r.Number > l.record.Number
 }
 
-// take does what m asks for, and reports whether the session has another token now.
-func (st *state) take(fx *effects, m meaning, r Record, now time.Time) bool {
+// take does what m asks for.
+func (st *state) take(fx *effects, m meaning, r Record, now time.Time) {
 	switch m {
 	case recordGone:
 		st.end(fx, ErrLoginRequired, now)
 	case recordNext:
 		st.adopt(r)
 		fx.tell(tokenAdopted, st.info(flight{}, now), nil)
-		return true
 	}
-	return false
 }
 
 // mayLook reports whether a session without a token may look whether its store has one by

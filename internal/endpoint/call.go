@@ -53,17 +53,12 @@ func Name(rawURL string) string {
 	return u.Host + u.EscapedPath()
 }
 
-// Check reports why nothing may be sent to the URL.
+// Check reports why nothing may be sent to the URL: it is none, or would show the body to
+// others.
 func (c *Call) Check() error {
-	_, err := c.parse()
-	return err
-}
-
-// parse reads the URL and refuses one that would show the body to others.
-func (c *Call) parse() (*url.URL, error) {
 	// The messages leave the URL out: it may have a key in it.
-	bad := func(why string) (*url.URL, error) {
-		return nil, fmt.Errorf("%s %s; write it like \"https://auth.example.com/token\"", c.Field, why)
+	bad := func(why string) error {
+		return fmt.Errorf("%s %s; write it like \"https://auth.example.com/token\"", c.Field, why)
 	}
 	u, err := url.Parse(c.URL)
 	beforeQuery, _, _ := strings.Cut(c.URL, "?")
@@ -91,7 +86,7 @@ func (c *Call) parse() (*url.URL, error) {
 	case !origin.Of(u).Secure() && !c.InsecureHTTP:
 		return bad("is plain http beyond this machine, where everybody on the way can read the tokens (InsecureHTTP allows it)")
 	}
-	return u, nil
+	return nil
 }
 
 // Do sends the request and reads the answer. One of the results is nil. It does not change
@@ -147,7 +142,7 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 
 // prepare makes the body and the header of the request, and notes what is secret in them.
 func (c *Call) prepare(ctx context.Context) (body []byte, header http.Header, f *Failure) {
-	if _, err := c.parse(); err != nil { // before Authenticate gets to sign for it
+	if err := c.Check(); err != nil { // before Authenticate gets to sign for it
 		return nil, nil, c.NotPresented(err)
 	}
 	header = make(http.Header)
