@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
@@ -26,16 +26,10 @@ func http2(t *testing.T, test func(t *testing.T, srv *tokentest.Server)) {
 
 func TestHTTP2(t *testing.T) {
 	http2(t, func(t *testing.T, srv *tokentest.Server) {
-		session, err := tokenclient.New(tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer session.Close(t.Context())
-		if err := session.SetToken(t.Context(), srv.Issue("alice")); err != nil {
-			t.Fatal(err)
-		}
+		r := (&sessiontest.Rig{Server: srv}).Another(t, nil)
+		r.Login(t)
 		srv.RevokeAccess("alice")
-		client := session.Wrap(srv.Client())
+		client := r.Client
 		body := strings.Repeat("x", 1<<20)
 		resp, err := client.Post(srv.URL+"/api/", "text/plain", strings.NewReader(body))
 		if err != nil {
