@@ -1,6 +1,6 @@
 // Package processes is the rig of tests in which several real processes share
 // sessions, and some of them are killed, stopped, out of disk space or cut off from
-// their store. Its own tests do that to processes that share a [store.File];
+// their store. Its own tests do that to processes that share a store.File;
 // internal/interop/fleet does it with every engine that the project ships.
 //
 // # Agents

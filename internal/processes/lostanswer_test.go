@@ -55,16 +55,13 @@ func TestLostAnswerCallerWithDeadline(t *testing.T) {
 func TestLostAnswerCallerKilledWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.loginExpired(t, "alice")
-	held := w.Gate.HoldNext(processes.AfterServer)
-	holder, waiter := w.Start(t, nil), w.Start(t, nil)
-	get := holder.Order(t, processes.Order{Do: "get"})
-	held.WaitReached(t)
+	holder, others := w.refreshing(t, processes.AfterServer, 1)
+	waiter := others[0]
 	waiter.Do(t, processes.Order{Do: "get", Timeout: 20 * time.Millisecond}).WantKind(t, waiter.Name, "DeadlineExceeded")
 	waiter.Order(t, processes.Order{Do: "get"})
 	waiter.Kill()
-	held.Release()
-	get.Wait(t).WantServed(t, holder.Name, "alice")
+	holder.held.Release()
+	holder.get.Wait(t).WantServed(t, holder.Name, "alice")
 	w.WantRefreshes(t, 1, 0)
 	w.wantStored(t, tokenclient.Active, 2)
 }
@@ -77,12 +74,7 @@ func TestLostAnswerWindow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Base.RefreshTimeout = 5 * time.Second // the holder must not give up before it is killed
-	w.loginExpired(t, "alice")
-	agents := w.StartAll(t, 5, nil)
-	held := w.Gate.HoldNext(processes.AfterServer)
-	holder, others := agents[0], agents[1:]
-	holder.Order(t, processes.Order{Do: "get"})
-	held.WaitReached(t)
+	holder, others := w.refreshing(t, processes.AfterServer, 4)
 	holder.Kill()
 	for range 2 {
 		for _, q := range processes.OrderAll(t, others, processes.Order{Do: "get"}) {

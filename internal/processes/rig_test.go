@@ -67,13 +67,9 @@ func wantFailure(t *testing.T, reason string, test func(testing.TB)) {
 func TestRigDeadAgent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.loginExpired(t, "alice")
-	held := w.Gate.HoldNext(processes.BeforeServer)
-	p := w.Start(t, nil)
-	get := p.Order(t, processes.Order{Do: "get"})
-	held.WaitReached(t)
+	p, _ := w.refreshing(t, processes.BeforeServer, 0)
 	p.Kill()
-	wantFailure(t, `ended during "get"`, func(tb testing.TB) { get.Wait(tb) })
+	wantFailure(t, `ended during "get"`, func(tb testing.TB) { p.get.Wait(tb) })
 	wantFailure(t, "has ended and did not say", func(tb testing.TB) { p.WaitEvent(tb, "SaveFailed") })
 	p.WaitEvent(t, "ready") // which it said when it lived
 }

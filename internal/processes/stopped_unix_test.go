@@ -25,15 +25,10 @@ func TestTwoProcessesHolderStopped(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.loginExpired(t, "alice")
-			agents := w.StartAll(t, 4, nil)
-			held := w.Gate.HoldNext(tc.stage)
-			holder, others := agents[0], agents[1:]
-			first := holder.Order(t, processes.Order{Do: "get"})
-			held.WaitReached(t)
+			holder, others := w.refreshing(t, tc.stage, 3)
 			holder.Stop()
 			holder.WaitStopped(t)
-			held.Release() // the answer lies in wait for the holder
+			holder.held.Release() // the answer lies in wait for the holder
 			w.Gate.History()
 			for _, q := range processes.OrderAll(t, others, processes.Order{Do: "get", Timeout: 300 * time.Millisecond}) {
 				q.Wait(t).WantKind(t, q.Process.Name, "DeadlineExceeded") // though the holder does not go on
@@ -42,7 +37,7 @@ func TestTwoProcessesHolderStopped(t *testing.T) {
 
 			long := processes.OrderAll(t, others, processes.Order{Do: "get"})
 			holder.Resume()
-			first.Wait(t).WantServed(t, holder.Name, "alice")
+			holder.get.Wait(t).WantServed(t, holder.Name, "alice")
 			for _, q := range long {
 				q.Wait(t).WantServed(t, q.Process.Name, "alice")
 			}
@@ -59,12 +54,7 @@ func TestTwoProcessesHolderStoppedLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Base.RefreshTimeout = 2 * time.Second
-	w.loginExpired(t, "alice")
-	agents := w.StartAll(t, 3, nil)
-	held := w.Gate.HoldNext(processes.BeforeServer)
-	holder, others := agents[0], agents[1:]
-	first := holder.Order(t, processes.Order{Do: "get"})
-	held.WaitReached(t)
+	holder, others := w.refreshing(t, processes.BeforeServer, 2)
 	holder.Stop()
 	holder.WaitStopped(t)
 	for _, q := range processes.OrderAll(t, others, processes.Order{Do: "get", Timeout: 2 * w.Base.RefreshTimeout}) {
@@ -75,8 +65,8 @@ func TestTwoProcessesHolderStoppedLong(t *testing.T) {
 	}
 
 	holder.Resume()
-	first.Wait(t).WantKind(t, "the holder, whose time is over", "DeadlineExceeded")
-	for _, p := range append(others, holder) {
+	holder.get.Wait(t).WantKind(t, "the holder, whose time is over", "DeadlineExceeded")
+	for _, p := range append(others, holder.Process) {
 		processes.Eventually(t, p.Name+" goes on", func() bool { return p.Get(t).Status == 200 })
 	}
 	w.WantRefreshes(t, 1, 0) // the first one was dropped when the holder left it
@@ -108,25 +98,20 @@ func stoppedWithAnswer(t *testing.T) (done bool) {
 	const timeout, grace = 500 * time.Millisecond, time.Second
 	w := newWorld(t)
 	w.Base.RefreshTimeout = timeout
-	w.loginExpired(t, "alice")
-	agents := w.StartAll(t, 2, nil)
-	held := w.Gate.HoldNext(processes.AfterServer)
-	holder, other := agents[0], agents[1]
-	began := time.Now()
-	first := holder.Order(t, processes.Order{Do: "get"})
-	held.WaitReached(t)
+	holder, others := w.refreshing(t, processes.AfterServer, 1)
+	other := others[0]
 	holder.Stop()
 	holder.WaitStopped(t)
-	if time.Since(began) > timeout {
+	if time.Since(holder.began) > timeout {
 		return false
 	}
-	held.Release()
+	holder.held.Release()
 	w.Gate.History()
 	other.Do(t, processes.Order{Do: "get", Timeout: 3 * timeout}).WantKind(t, "other", "DeadlineExceeded")
 	long := other.Order(t, processes.Order{Do: "get"})
 	goesOn := time.Now()
 	holder.Resume()
-	a := first.Wait(t)
+	a := holder.get.Wait(t)
 	if a.Is("DeadlineExceeded") && time.Since(goesOn) > grace {
 		return false
 	}

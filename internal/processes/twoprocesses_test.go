@@ -76,12 +76,7 @@ func TestTwoProcessesHolderKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Base.RefreshTimeout = 5 * time.Second // the holder must not give up before it is killed
-	w.loginExpired(t, "alice")
-	agents := w.StartAll(t, 8, nil)
-	held := w.Gate.HoldNext(processes.BeforeServer)
-	holder, others := agents[0], agents[1:]
-	holder.Order(t, processes.Order{Do: "get"})
-	held.WaitReached(t)
+	holder, others := w.refreshing(t, processes.BeforeServer, 7)
 	gets := processes.OrderAll(t, others, processes.Order{Do: "get"})
 	claim, err := os.Stat(w.file(account)) // written before the request was sent
 	if err != nil {

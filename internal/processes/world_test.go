@@ -89,6 +89,26 @@ func (w *world) loginExpired(t testing.TB, user string) *tokenclient.Token {
 	return token
 }
 
+// A holder is a process in the middle of the refresh that others will wait for.
+type holder struct {
+	*processes.Process
+	began time.Time
+	get   *processes.Pending // the request that needs the refresh
+	held  *processes.Hold    // of it
+}
+
+// refreshing starts processes whose token has expired, has the first make a request, and
+// returns when its refresh is held at the stage.
+func (w *world) refreshing(t testing.TB, at processes.Stage, others int) (holder, []*processes.Process) {
+	t.Helper()
+	w.loginExpired(t, "alice")
+	all := w.StartAll(t, 1+others, nil)
+	h := holder{Process: all[0], held: w.Gate.HoldNext(at), began: time.Now()}
+	h.get = h.Order(t, processes.Order{Do: "get"})
+	h.held.WaitReached(t)
+	return h, all[1:]
+}
+
 // stored is what the folder holds, tombstones included.
 func (w *world) stored(t testing.TB) tokenclient.Record {
 	t.Helper()

@@ -23,14 +23,10 @@ func TestEcho(t *testing.T) {
 
 	r := call(t, srv, "PUT", "/api/a/b?x=1", body, "Authorization", bearer)
 	wantStatus(t, "API", r, 200)
-	for name, want := range map[string]string{
+	r.wantMembers(t, map[string]string{
 		"method": "PUT", "path": "/api/a/b", "subject": "alice",
 		"length": strconv.Itoa(len(body)), "sha256": hex.EncodeToString(sum[:]),
-	} {
-		if got := r.member(name); got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
-		}
-	}
+	})
 	r = call(t, srv, "POST", "/api/?echo=1", body, "Authorization", bearer, "Content-Type", "x/y")
 	if r.status != 200 || r.body != body || r.header.Get("Content-Type") != "x/y" {
 		t.Errorf("echo: status %d, %d bytes of %s", r.status, len(r.body), r.header.Get("Content-Type"))

@@ -22,13 +22,7 @@ func TestLogin(t *testing.T) {
 
 	r := login(`{"username":"alice","password":"secret"}`)
 	wantStatus(t, "login", r, 200)
-	for name, want := range map[string]string{
-		"token_type": "Bearer", "expires_in": "900", "refresh_expires_in": "2592000",
-	} {
-		if got := r.member(name); got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
-		}
-	}
+	r.wantMembers(t, map[string]string{"token_type": "Bearer", "expires_in": "900", "refresh_expires_in": "2592000"})
 	if got := r.header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control is %q", got)
 	}

@@ -3,14 +3,12 @@ package tokentest_test
 import (
 	"crypto/tls"
 	"net/http"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
@@ -26,16 +24,10 @@ func http2(t *testing.T, test func(t *testing.T, srv *tokentest.Server)) {
 
 func TestHTTP2(t *testing.T) {
 	http2(t, func(t *testing.T, srv *tokentest.Server) {
-		session, err := tokenclient.New(tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer session.Close(t.Context())
-		if err := session.SetToken(t.Context(), srv.Issue("alice")); err != nil {
-			t.Fatal(err)
-		}
+		r := (&sessiontest.Rig{Server: srv}).Another(t, nil)
+		r.Login(t)
 		srv.RevokeAccess("alice")
-		client := session.Wrap(srv.Client())
+		client := r.Client
 		body := strings.Repeat("x", 1<<20)
 		resp, err := client.Post(srv.URL+"/api/", "text/plain", strings.NewReader(body))
 		if err != nil {
@@ -86,24 +78,7 @@ func TestHTTP2ServesHTTP1(t *testing.T) {
 }
 
 func TestHTTP2Close(t *testing.T) {
-	http2(t, func(t *testing.T, srv *tokentest.Server) {
-		access := srv.Issue("alice").AccessToken
-		release := srv.Hold()
-		defer release()
-		var wg sync.WaitGroup
-		for range 10 {
-			wg.Go(func() {
-				if r, err := try(t, srv, "GET", "/api/", "", "Authorization", "Bearer "+access); err == nil {
-					t.Errorf("a closed server answered %v", r)
-				}
-			})
-		}
-		for srv.Counters().Requests < 10 {
-			runtime.Gosched()
-		}
-		srv.Close()
-		wg.Wait()
-	})
+	http2(t, func(t *testing.T, srv *tokentest.Server) { closeWhileHeld(t, srv, 1)() })
 }
 
 func TestHTTP2OverAListener(t *testing.T) {

@@ -117,3 +117,12 @@ func wantError(t testing.TB, what string, r reply, status int, code string) {
 		t.Errorf("%s: %d %.200s, want %d %s", what, r.status, r.body, status, code)
 	}
 }
+
+func (r reply) wantMembers(t testing.TB, want map[string]string) {
+	t.Helper()
+	for name, value := range want {
+		if got := r.member(name); got != value {
+			t.Errorf("%s is %q, want %q", name, got, value)
+		}
+	}
+}

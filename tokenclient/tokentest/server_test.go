@@ -108,6 +108,30 @@ func TestClientsAreApart(t *testing.T) {
 	}
 }
 
+// closeWhileHeld calls Close so many times at once while requests wait, and returns when
+// all have ended.
+func closeWhileHeld(t *testing.T, srv *tokentest.Server, times int) (release func()) {
+	t.Helper()
+	access := srv.Issue("alice").AccessToken
+	release = srv.Hold()
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if r, err := try(t, srv, "GET", "/api/", "", "Authorization", "Bearer "+access); err == nil {
+				t.Errorf("a closed server answered %v", r)
+			}
+		})
+	}
+	for srv.Counters().Requests < 10 {
+		runtime.Gosched()
+	}
+	for range times {
+		wg.Go(srv.Close)
+	}
+	wg.Wait()
+	return release
+}
+
 func TestClose(t *testing.T) {
 	for _, inMemory := range []bool{false, true} {
 		synced := func(f func(*testing.T)) { f(t) }
@@ -116,23 +140,7 @@ func TestClose(t *testing.T) {
 		}
 		synced(func(t *testing.T) {
 			srv := tokentest.NewServer(t, &tokentest.Options{InMemory: inMemory})
-			access := srv.Issue("alice").AccessToken
-			release := srv.Hold()
-			var wg sync.WaitGroup
-			for range 10 {
-				wg.Go(func() {
-					if r, err := try(t, srv, "GET", "/api/", "", "Authorization", "Bearer "+access); err == nil {
-						t.Errorf("a closed server answered %v", r)
-					}
-				})
-			}
-			for srv.Counters().Requests < 10 {
-				runtime.Gosched()
-			}
-			for range 3 {
-				wg.Go(srv.Close)
-			}
-			wg.Wait()
+			release := closeWhileHeld(t, srv, 3)
 			release()
 			srv.Close()
 			if r, err := try(t, srv, "GET", "/api/", ""); err == nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/xoauth2"
@@ -148,21 +149,13 @@ func TestRefresherRefreshes(t *testing.T) {
 
 func TestTokenSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := tokentest.NewServer(t, &tokentest.Options{InMemory: true})
-		session, err := tokenclient.New(tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer session.Close(t.Context())
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
-		source := xoauth2.TokenSource(ctx, session)
+		source := xoauth2.TokenSource(ctx, r.Session)
 		if _, err := source.Token(); !errors.Is(err, tokenclient.ErrLoginRequired) {
 			t.Errorf("before login: %v", err)
 		}
-		first := srv.Issue("alice")
-		if err := session.SetToken(t.Context(), first); err != nil {
-			t.Fatal(err)
-		}
+		first := r.Login(t)
 		token, err := source.Token()
 		if err != nil || token.AccessToken != first.AccessToken || token.RefreshToken != "" || !token.Valid() {
 			t.Errorf("%v, refresh token %q, error %v", token.AccessToken == first.AccessToken, token.RefreshToken, err)
@@ -172,7 +165,7 @@ func TestTokenSource(t *testing.T) {
 		if err != nil || token.AccessToken == first.AccessToken || token.RefreshToken != "" || !token.Valid() {
 			t.Errorf("after expiry: %v", err)
 		}
-		held, err := session.Peek(t.Context())
+		held, err := r.Session.Peek(t.Context())
 		if err != nil || held.RefreshToken == "" {
 			t.Errorf("the session lost its refresh token: %v", err)
 		}

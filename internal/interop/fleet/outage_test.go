@@ -3,12 +3,12 @@ package fleet_test
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/processes"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -46,19 +46,8 @@ func TestEngineDown(t *testing.T) {
 			get := func(d time.Duration) error {
 				ctx, cancel := context.WithTimeout(t.Context(), d)
 				defer cancel()
-				req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.Gate.URL+"/api/", nil)
-				if err != nil {
-					return err
-				}
-				resp, err := client.Do(req)
-				if err != nil {
-					return err
-				}
-				defer resp.Body.Close()
-				if resp.StatusCode != http.StatusOK {
-					return errors.New(resp.Status)
-				}
-				return nil
+				_, err := sessiontest.Subject(ctx, client, w.Gate.URL)
+				return err
 			}
 			if err := s.SetToken(t.Context(), w.Server.Issue(account)); err != nil {
 				t.Fatal(err)
