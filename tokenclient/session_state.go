@@ -158,7 +158,7 @@ func (st *state) adopt(r Record) {
 // end ends the session for a reason that is ErrLoginRequired. One that has ended keeps its
 // first reason, unless it is a logout that ends it again.
 func (st *state) end(fx *effects, reason error, now time.Time) {
-	old, left, logout := st.held, st.troubleNow().left, reason == ErrLoggedOut
+	old, left, logout := st.held, st.troubleNow().left, errors.Is(reason, ErrLoggedOut)
 	if !old.usable() && left.reason != nil && !logout {
 		return
 	}

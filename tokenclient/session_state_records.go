@@ -25,11 +25,11 @@ type meaning uint8
 
 const (
 	recordUnreadable meaning = iota // the store cannot be read
-	recordSame                   // nothing that the session does not know
-	recordGone                   // no token, or none that an ended session may take: a login is needed
-	recordMine                   // the renewed token that this session is about to store
-	recordBehind                 // newer than what is known, but a renewed token of this session is younger
-	recordNext                   // a token to take over
+	recordSame                      // nothing that the session does not know
+	recordGone                      // no token, or none that an ended session may take: a login is needed
+	recordMine                      // the renewed token that this session is about to store
+	recordBehind                    // newer than what is known, but a renewed token of this session is younger
+	recordNext                      // a token to take over
 )
 
 // meaning tells what r and err, of a look at the store, mean to a session that knows known.
@@ -73,20 +73,18 @@ func (l leaving) allows(r Record) bool {
 	case r.Era != l.record.Era:
 		return true
 	}
-	return l.reason != ErrLoggedOut && r.Number > l.record.Number
+	return !errors.Is(l.reason, ErrLoggedOut) && r.Number > l.record.Number
 }
 
-// take does what m asks for, and reports whether the session has another token now.
-func (st *state) take(fx *effects, m meaning, r Record, now time.Time) bool {
+// take does what m asks for.
+func (st *state) take(fx *effects, m meaning, r Record, now time.Time) {
 	switch m {
 	case recordGone:
 		st.end(fx, ErrLoginRequired, now)
 	case recordNext:
 		st.adopt(r)
 		fx.tell(tokenAdopted, st.info(flight{}, now), nil)
-		return true
 	}
-	return false
 }
 
 // mayLook reports whether a session without a token may look whether its store has one by

@@ -102,7 +102,7 @@ func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx 
 	case errors.Is(err, errNoTurn), st.closed && err != nil && res.made == nil && !fenced:
 		e.err = st.overtaken(&fx, f, ErrClosed, now)
 	case fenced:
-		st.overtaken(&fx, f, ErrReplaced, now)
+		_ = st.overtaken(&fx, f, ErrReplaced, now)
 		e.err = errFenced
 	case err == nil, e.retry != nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
 		own := res.made != nil && (err == nil || e.retry != nil)
@@ -111,7 +111,7 @@ func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx 
 		}
 	case errors.Is(err, ErrAnnounced):
 		st.makeTrouble().earlyBackoff.Failed(err, 0, 0, now)
-		st.overtaken(&fx, f, err, now)
+		_ = st.overtaken(&fx, f, err, now)
 		e.err = errFenced // somebody who needs it may have joined meanwhile, and tries again
 	case errors.Is(err, ErrNoToken):
 		e.err = st.overtaken(&fx, f, ErrLoginRequired, now)
@@ -140,7 +140,7 @@ func (st *state) refreshed(fx *effects, f flight, r Record, own bool, now time.T
 	case st.closed:
 		return nil, st.overtaken(fx, f, ErrClosed, now)
 	case st.held.usable() && !newer(r, st.held.record): // adopted while a late answer was on its way
-		st.overtaken(fx, f, ErrOvertaken, now)
+		_ = st.overtaken(fx, f, ErrOvertaken, now)
 		return st.held, nil
 	}
 	st.adopt(r)

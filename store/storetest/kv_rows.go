@@ -342,18 +342,8 @@ var kvProcessRows = []kvRow{
 	{"no swap of a process is lost", "a lost write is a spent token that looks like a good one", false, func(c *kvCheck) {
 		const processes = 4
 		times := c.scale(50)
-		var children []*process
-		for range processes {
-			children = append(children, c.start(fmt.Sprintf("%sincrement %d times", kvRole, times)))
-		}
-		for _, p := range children {
-			p.want("ready")
-		}
-		for _, p := range children {
-			p.say("go")
-		}
 		unsure := 0
-		for _, p := range children {
+		for _, p := range c.startAll(processes, fmt.Sprintf("%sincrement %d times", kvRole, times)) {
 			unsure += p.number("unsure")
 			p.end()
 		}

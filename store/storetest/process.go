@@ -28,18 +28,8 @@ const (
 var processRows = []row{
 	{"one fn for many processes", "two processes that present the same refresh token end the session", func(c *check) {
 		c.login("1")
-		var children []*process
-		for range 4 {
-			children = append(children, c.start("refresh once"))
-		}
-		for _, p := range children {
-			p.want("ready")
-		}
-		for _, p := range children {
-			p.say("go")
-		}
 		calls := 0
-		for _, p := range children {
+		for _, p := range c.startAll(4, "refresh once") {
 			calls += p.number("calls")
 			if n := p.number("number"); n != 2 {
 				c.errorf("a process ended with number %d, want 2", n)
@@ -53,17 +43,7 @@ var processRows = []row{
 	{"no refresh of a process is lost", "a lost write is a spent token that looks like a good one", func(c *check) {
 		c.login("1")
 		const processes, refreshes = 4, 10
-		var children []*process
-		for range processes {
-			children = append(children, c.start("refresh "+strconv.Itoa(refreshes)+" times"))
-		}
-		for _, p := range children {
-			p.want("ready")
-		}
-		for _, p := range children {
-			p.say("go")
-		}
-		for _, p := range children {
+		for _, p := range c.startAll(processes, fmt.Sprintf("refresh %d times", refreshes)) {
 			p.end()
 		}
 		r, err := c.store.Load(c.ctx(), key)
@@ -197,6 +177,22 @@ func (c *check) start(role string) *process {
 	p := &process{c: c, cmd: cmd, in: in, out: bufio.NewScanner(out)}
 	c.t.Cleanup(p.kill)
 	return p
+}
+
+// startAll starts n children with a role, which begin at the same time.
+func (c *check) startAll(n int, role string) []*process {
+	c.t.Helper()
+	children := make([]*process, n)
+	for i := range children {
+		children[i] = c.start(role)
+	}
+	for _, p := range children {
+		p.want("ready")
+	}
+	for _, p := range children {
+		p.say("go")
+	}
+	return children
 }
 
 // selector selects the test that called Run, which is all but the last element of

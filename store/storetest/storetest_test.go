@@ -362,6 +362,41 @@ func TestRowsCatchBrokenStores(t *testing.T) {
 	})
 }
 
+// TestRowsCatchHolderThatFails: rows in which somebody comes during a refresh look at what
+// becomes of that, too.
+func TestRowsCatchHolderThatFails(t *testing.T) {
+	type refresh = func(good tokenclient.Store, ctx context.Context, key string, seen record, timeout time.Duration, fn refreshFunc) (record, error)
+	for what, broke := range map[string]refresh{
+		"an error": func(good tokenclient.Store, ctx context.Context, key string, seen record, timeout time.Duration, fn refreshFunc) (record, error) {
+			r, err := good.Refresh(ctx, key, seen, timeout, fn)
+			if err == nil {
+				err = tokenclient.ErrStoreUnavailable
+			}
+			return r, err
+		},
+		"the old record": func(good tokenclient.Store, ctx context.Context, key string, seen record, timeout time.Duration, fn refreshFunc) (record, error) {
+			_, err := good.Refresh(ctx, key, seen, timeout, fn)
+			return seen, err
+		},
+		"what is not saved": func(good tokenclient.Store, ctx context.Context, key string, seen record, timeout time.Duration, fn refreshFunc) (record, error) {
+			r, err := good.Refresh(ctx, key, seen, timeout, fn)
+			if err == nil {
+				_, _, err = good.Replace(ctx, key, nil)
+			}
+			return r, err
+		},
+	} {
+		for _, row := range []string{"a waiter leaves with its context", "Load does not wait"} {
+			t.Run(row+", "+what, func(t *testing.T) {
+				s := &broken{good: new(store.Memory), refresh: broke}
+				if !fails(t, find(t, row), Harness{Open: func(testing.TB, string) tokenclient.Store { return s }}, "") {
+					t.Error("the row let a broken store pass")
+				}
+			})
+		}
+	}
+}
+
 // seeing returns a store that takes another record for the one that a save's caller has
 // seen.
 func seeing(what func(seen, stored record) record) func() tokenclient.Store {
