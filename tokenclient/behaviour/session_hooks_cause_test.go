@@ -227,7 +227,7 @@ func TestHooksAttached(t *testing.T) {
 		}}
 	})
 	ctx := context.WithValue(t.Context(), key{}, "mine")
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}, {Status: 401}, {Status: 200}}}
+	base := sessiontest.NewBase(200, 401, 200)
 	for _, url := range []string{sessiontest.URL, sessiontest.URL, "https://elsewhere.example.com/"} {
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if _, err := s.Transport(base).RoundTrip(req); err != nil {

@@ -153,7 +153,7 @@ func TestHooksThatHang(t *testing.T) {
 // TestHooksNone: nil hooks are skipped one by one.
 func TestHooksNone(t *testing.T) {
 	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Hooks = new(tokenclient.Hooks) })
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
+	base := sessiontest.NewBase(401, 200)
 	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, sessiontest.URL, nil)
 	if resp, err := s.Transport(base).RoundTrip(req); err != nil || resp.StatusCode != 200 {
 		t.Errorf("response %v, error %v", resp, err)

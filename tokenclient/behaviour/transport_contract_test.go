@@ -110,7 +110,7 @@ var contractPaths = []contractPath{
 
 // exhaustStorm has the server refuse tokens until the storm guard says no.
 func exhaustStorm(t *testing.T, s *tokenclient.Session) {
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}}}
+	base := sessiontest.NewBase(401)
 	for range 10 {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.URL, nil)
 		resp, err := s.Transport(base).RoundTrip(req)
