@@ -19,9 +19,10 @@ import (
 // and whether a [store.Shared] over it keeps what it promises.
 //
 // make makes an empty place in the engine for one subtest, say a table or a prefix of
-// keys, and returns its address, which is all that open gets to know. It cleans up by
-// t.Cleanup. An empty address says that the engine lives in this process alone; what
-// takes several processes is left out then.
+// keys, and returns its address, which is all that open gets to know in another process.
+// It cleans up by t.Cleanup. An empty address says that the engine lives in this process
+// alone: open then opens what make left in a variable, and what takes several processes is
+// left out.
 //
 // open opens the place at address. It is called several times for one address, and
 // the results must behave as one engine. It closes by t.Cleanup what it opened. It is
