@@ -16,7 +16,7 @@ import (
 // An Attacher puts a token on a request. The default is [Bearer]. One that wraps another can
 // add what it likes, such as a time stamp or a signature.
 //
-// An Attacher is safe for concurrent use.
+// An Attacher is safe for concurrent use. It may have a method Validate, as a [Refresher] may.
 type Attacher interface {
 	// HeaderName is the header that Attach sets. A request on which the caller
 	// set it already, in whatever spelling, is sent untouched. "": Attach sets none.
@@ -55,7 +55,9 @@ func (Bearer) headerValue(t *Token) (string, error) {
 }
 
 // A HeaderAttacher is an [Attacher] that puts the bare access token into the
-// header it names, such as HeaderAttacher("X-Auth-Token").
+// header it names, such as HeaderAttacher("X-Auth-Token"). [New] refuses a name that
+// cannot be a header's, and Host, Content-Length, Transfer-Encoding and Trailer, which
+// net/http sets by itself.
 type HeaderAttacher string
 
 // HeaderName returns the name in canonical form.
@@ -79,20 +81,6 @@ func setHeader(req *http.Request, a valueAttacher, t *Token) error {
 		req.Header.Set(a.HeaderName(), v)
 	}
 	return err
-}
-
-// checkAttacher reports what is wrong with an Attacher that is in field.
-func checkAttacher(field string, a Attacher) error {
-	if isNil(a) {
-		return fmt.Errorf("tokenclient: %s holds a nil pointer", field)
-	}
-	if h, ok := a.(HeaderAttacher); ok && h == "" {
-		return fmt.Errorf("tokenclient: %s: HeaderAttacher(%q) names no header", field, string(h))
-	}
-	if name := a.HeaderName(); name != "" && !isHeaderName(name) {
-		return fmt.Errorf("tokenclient: %s: %q is not a header name", field, name)
-	}
-	return nil
 }
 
 // isHeaderName reports whether s is a token of RFC 9110, section 5.6.2.

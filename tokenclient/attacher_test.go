@@ -33,7 +33,7 @@ func TestAttacherBearer(t *testing.T) {
 		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: sessiontest.Access(0), TokenType: tokenType}); err != nil {
 			t.Fatal(err)
 		}
-		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}}}
+		base := sessiontest.NewBase(200)
 		if _, err := s.Wrap(&http.Client{Transport: base}).Get(sessiontest.URL); err != nil || strings.Join(base.Sent[0].Auth, "|") != want {
 			t.Errorf("type %q: error %v, Authorization %q", tokenType, err, base.Sent[0].Auth)
 		}
@@ -107,9 +107,9 @@ func TestAttacherWraps(t *testing.T) {
 		})
 	}
 
-	r := sessiontest.NewFake(t, noRefresh, ownAPI, func(c *tokenclient.Config) { c.Attacher = stamped{failingAttacher{}} })
+	r := sessiontest.NewFake(t, sessiontest.NoRefresh, sessiontest.AlwaysOK, func(c *tokenclient.Config) { c.Attacher = stamped{failingAttacher{}} })
 	r.Give(t, sessiontest.Pair("T0", "R0", time.Hour))
-	_, err := r.Client.Get(fakeAPI)
+	_, err := r.Client.Get(sessiontest.FakeAPI)
 	sessiontest.WantErr(t, "a request", err, errAttach)
 }
 
@@ -136,7 +136,7 @@ func TestAttacherCallerSet(t *testing.T) {
 		{tokenclient.HeaderAttacher("X-Auth-Token"), http.Header{"Authorization": {"Basic x"}}, true},
 	} {
 		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = tc.attacher })
-		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}}}
+		base := sessiontest.NewBase(401)
 		req := sessiontest.NewRequest(t, t.Context(), sessiontest.URL, "stream", tc.header)
 		resp, err := s.Transport(base).RoundTrip(req.Request)
 		if err != nil {
@@ -175,7 +175,7 @@ func (a *stampAttacher) Attach(req *http.Request, t *tokenclient.Token) error {
 func TestAttacherOwn(t *testing.T) {
 	a := new(stampAttacher)
 	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = a })
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
+	base := sessiontest.NewBase(401, 200)
 	for _, header := range []http.Header{nil, {"X-Stamp": {"mine"}}} {
 		req := sessiontest.NewRequest(t, t.Context(), sessiontest.URL, "GetBody", header)
 		req.Header["X-Twice"] = append(make([]string, 0, 8), "one", "two")
@@ -199,7 +199,7 @@ func TestAttacherOwn(t *testing.T) {
 // TestAttacherNilHeader: an Attacher always has a map to write to.
 func TestAttacherNilHeader(t *testing.T) {
 	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = new(stampAttacher) })
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}}}
+	base := sessiontest.NewBase(200)
 	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, sessiontest.URL, nil)
 	req.Header = nil
 	if _, err := s.Transport(base).RoundTrip(req); err != nil || req.Header != nil {
@@ -233,7 +233,7 @@ func TestAttacherBadToken(t *testing.T) {
 // TestAttacherHeaderCount: however many headers a request has, all of them go out
 // with the token, and none is added to the caller's.
 func TestAttacherHeaderCount(t *testing.T) {
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}}}
+	base := sessiontest.NewBase(200)
 	transport := sessiontest.LoggedIn(t, nil).Transport(base)
 	for n := range 120 {
 		req := allocsRequest(t, http.MethodGet, n)

@@ -1,6 +1,7 @@
 package tokenclient
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +16,8 @@ import (
 // Config is what [New] makes a [Session] from. Refresher (or Renewed) and Origins
 // (or AnyOrigin) are required.
 type Config struct {
-	// Refresher exchanges the refresh token.
+	// Refresher exchanges the refresh token. What can be seen to be wrong with it, New
+	// says; see the documentation of Refresher.
 	//
 	// Nil: only the server renews the token, and Renewed must be set. The token
 	// is then sent as it is, expired or not, and a 401 is final: it is handed
@@ -75,9 +77,9 @@ type Config struct {
 	RefreshBefore time.Duration
 
 	// RefreshTimeout bounds one call of the Refresher. 0: 20 seconds; at most 1 hour,
-	// for if this process dies, others wait for it. It should
-	// be at least as long as the server works on a request whose client has
-	// left. Waiting for the Store is bounded by the contexts of those who wait.
+	// for if this process dies, others wait for it. Like the other times here it is at
+	// least 1 millisecond, for less has mostly lost its unit. It should be at least as
+	// long as the server works on a request whose client has left. Waiting for the Store is bounded by the contexts of those who wait.
 	RefreshTimeout time.Duration
 
 	// Heartbeat makes KeepFresh refresh at least this often, counted from when
@@ -119,56 +121,73 @@ const (
 )
 
 // New makes a Session. It does no I/O: the token is loaded from the Store with
-// the first request. An error says which field of the Config is wrong.
+// the first request. An error says which field of the Config cannot work, or which field
+// of what is in it, and what to write there. It shows no secret and no endpoint's URL.
 func New(c Config) (*Session, error) {
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	set, err := newSettings(&c)
+	set, err := c.settings()
 	if err != nil {
 		return nil, err
 	}
 	return newSession(set, c.Store, c.Key), nil
 }
 
+// settings checks c and returns what it says.
+func (c *Config) settings() (*settings, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := c.checkParts(); err != nil {
+		return nil, fmt.Errorf("tokenclient: %w", err)
+	}
+	return newSettings(c)
+}
+
+// check looks at which fields are set, and at figures.
 func (c *Config) check() error {
 	switch {
+	case c.Renewed != nil && isUnnamed(c.Renewed):
+		return errors.New(`tokenclient: Config.Renewed: the name that RenewedHeader was given cannot be a header's (RFC 9110, section 5.1); write it like RenewedHeader("X-Auth-Token")`)
 	case c.Refresher == nil && c.Renewed == nil:
 		return errors.New("tokenclient: Config.Refresher is nil; use a *JSONRefresher or an *OAuth2Refresher, for example, or set Config.Renewed if only the server renews the token")
-	case c.Refresher != nil && isNil(c.Refresher):
-		return errors.New("tokenclient: Config.Refresher holds a nil pointer")
 	case c.Store != nil && isNil(c.Store):
-		return errors.New("tokenclient: Config.Store holds a nil pointer")
+		return fmt.Errorf("tokenclient: Config.Store holds a nil pointer, a %T; assign one that was made, or leave it nil for a token in memory", c.Store)
 	case c.Store != nil && c.Key == "":
 		return errors.New("tokenclient: Config.Key is empty; with a Store it says whose token this is")
 	case c.Store == nil && c.Key != "":
-		return errors.New("tokenclient: Config.Key is set without a Store")
-	case c.Attacher != nil && isNil(c.Attacher):
-		return errors.New("tokenclient: Config.Attacher holds a nil pointer")
+		return errors.New("tokenclient: Config.Key is set without a Store; set Config.Store, or leave Key empty for a token in memory")
 	case c.AnyOrigin && len(c.Origins) > 0:
-		return errors.New("tokenclient: Config has both Origins and AnyOrigin")
+		return errors.New("tokenclient: Config has both Origins and AnyOrigin; leave one of them out")
 	case !c.AnyOrigin && len(c.Origins) == 0:
 		return errors.New(`tokenclient: Config.Origins is empty; list where the token may go, like Origins: []string{"https://api.example.com"}`)
 	case c.RefreshTimeout < 0:
-		return fmt.Errorf("tokenclient: Config.RefreshTimeout is negative: %v", c.RefreshTimeout)
+		return fmt.Errorf("tokenclient: Config.RefreshTimeout is negative: %v; 0 means %v", c.RefreshTimeout, defaultRefreshTimeout)
 	case c.RefreshTimeout > maxRefreshTimeout:
 		return fmt.Errorf("tokenclient: Config.RefreshTimeout is %v, more than %v: others wait for it if this process dies", c.RefreshTimeout, maxRefreshTimeout)
 	case c.Heartbeat < 0:
-		return fmt.Errorf("tokenclient: Config.Heartbeat is negative: %v", c.Heartbeat)
+		return fmt.Errorf("tokenclient: Config.Heartbeat is negative: %v; 0 means that there is none", c.Heartbeat)
+	case c.Logger != nil && c.Logger.Handler() == nil:
+		return errors.New("tokenclient: Config.Logger has no Handler; make it with slog.New, or leave it nil to log nothing")
 	}
 	return nil
 }
 
-// isNil finds nil pointers in interfaces, which would panic at the first refresh.
-func isNil(v any) bool {
-	if v == nil {
-		return true
+// checkParts looks into what c is made of.
+func (c *Config) checkParts() error {
+	if c.Refresher != nil {
+		if err := checkPart("Config.Refresher", c.Refresher); err != nil {
+			return err
+		}
 	}
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map:
-		return r.IsNil()
+	if c.Attacher != nil {
+		if err := checkAttacher("Config.Attacher", c.Attacher); err != nil {
+			return err
+		}
 	}
-	return false
+	return cmp.Or(
+		checkDuration("Config.RefreshTimeout", c.RefreshTimeout),
+		checkDuration("Config.RefreshBefore", c.RefreshBefore),
+		checkDuration("Config.Heartbeat", c.Heartbeat),
+	)
 }
 
 // settings is what a [Config] says, checked and made ready. It does not change, and
@@ -184,7 +203,7 @@ type settings struct {
 	refreshBefore time.Duration
 	timeout       time.Duration
 	heartbeat     time.Duration
-	isRefusal     func(*http.Response) bool           // nil: the status is 401
+	isRejected    func(*http.Response) bool           // nil: the status is 401
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         *observers                          // never nil
 	host          host                                // never nil
@@ -199,7 +218,8 @@ type observers struct {
 // noObservers is for sessions whose Config has none. Nobody writes to it.
 var noObservers observers
 
-// newSettings does not look at c's Store and Key.
+// newSettings does not look at c's Store and Key. The rest of c was checked, but for Origins
+// and Hosts.
 func newSettings(c *Config) (*settings, error) {
 	rules, err := newRules(c)
 	if err != nil {
@@ -212,7 +232,7 @@ func newSettings(c *Config) (*settings, error) {
 		refreshBefore: c.RefreshBefore,
 		timeout:       c.RefreshTimeout,
 		heartbeat:     c.Heartbeat,
-		isRefusal:     c.Rejected,
+		isRejected:    c.Rejected,
 		findRenewed:   c.Renewed,
 		host:          alone{},
 		hooks:         &noObservers,
@@ -222,9 +242,6 @@ func newSettings(c *Config) (*settings, error) {
 	}
 	if s.attacher == nil {
 		s.attacher = Bearer{}
-	}
-	if err := checkAttacher("Config.Attacher", s.attacher); err != nil {
-		return nil, err
 	}
 	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
 	if c.Hooks != nil || c.Logger != nil {
@@ -255,10 +272,10 @@ func identical(a, b any) bool {
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
-// refusedBy reports whether resp says that the server refused the token.
-func (s *settings) refusedBy(resp *http.Response) bool {
-	if s.isRefusal != nil {
-		return s.isRefusal(resp)
+// rejectedBy reports whether resp says that the server refused the token.
+func (s *settings) rejectedBy(resp *http.Response) bool {
+	if s.isRejected != nil {
+		return s.isRejected(resp)
 	}
 	return resp.StatusCode == http.StatusUnauthorized
 }

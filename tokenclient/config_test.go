@@ -119,7 +119,7 @@ func TestConfigIsCopied(t *testing.T) {
 	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Origins, c.Hooks = origins, hooks })
 	origins[0] = "https://evil.example.com"
 	hooks.Replayed = func(string, string) { t.Error("a hook that was set later") }
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
+	base := sessiontest.NewBase(401, 200)
 	for _, url := range []string{sessiontest.URL, "https://evil.example.com/"} {
 		if _, err := s.Wrap(&http.Client{Transport: base}).Get(url); err != nil {
 			t.Fatal(err)

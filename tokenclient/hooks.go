@@ -207,7 +207,7 @@ func (s *Session) note(level slog.Level, msg string, args ...any) {
 		return
 	}
 	args = append([]any{"key", s.key}, args...)
-	s.told.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
+	s.queue.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 
 // tell tells the Logger and the Hooks of e.
@@ -235,11 +235,11 @@ func (s *Session) tell(e event) {
 	case refreshFailed:
 		s.note(slog.LevelWarn, "refresh failed", append(course, "err", e.err)...)
 		post2(s, hooks.RefreshFailed, info, e.err)
-	case refusedTooOften:
+	case rejectedTooOften:
 		s.note(slog.LevelWarn, "refreshed tokens refused too often", append(generation,
 			"origin", e.origin, "until", e.until, "expiry", info.Expiry)...)
 		post2(s, hooks.StormGuarded, info, e.until)
-	case saveFailed:
+	case tokenNotSaved:
 		err := e.err
 		if unsaved, ok := err.(*NotSavedError); ok {
 			err = unsaved.Err // the line says already that it is not saved
@@ -300,18 +300,18 @@ func (s *Session) tellOutside(u *url.URL) {
 	near, differs := s.rules.Near(o)
 	s.note(slog.LevelWarn, "sent without a token: not in Config.Origins", "origin", o.String(), "near", near, "differs", differs)
 	if hook := s.hooks.NotInOrigins; hook != nil {
-		s.told.Post(func() { hook(o.String(), near, differs) })
+		s.queue.Post(func() { hook(o.String(), near, differs) })
 	}
 }
 
 func post1[A any](s *Session, hook func(A), a A) {
 	if hook != nil {
-		s.told.Post(func() { hook(a) })
+		s.queue.Post(func() { hook(a) })
 	}
 }
 
 func post2[A, B any](s *Session, hook func(A, B), a A, b B) {
 	if hook != nil {
-		s.told.Post(func() { hook(a, b) })
+		s.queue.Post(func() { hook(a, b) })
 	}
 }

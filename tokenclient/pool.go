@@ -30,10 +30,10 @@ type PoolConfig struct {
 	// can be: sessions whose Configs are alike share what is made of them, which is
 	// a third of a session. A Config with Rejected or Renewed is like no other.
 	//
-	// If it fails, so does everything that wants the key for the next second; an
-	// error that is ErrLoginRequired is how to refuse users who do not exist
-	// before the Store is asked for them. It must not use the Pool for a key that
-	// is not loaded: with ctx that is ErrReentrant.
+	// If it fails, or returns what [New] would refuse, so does everything that wants the
+	// key for the next second; an error that is ErrLoginRequired is how to refuse users who
+	// do not exist before the Store is asked for them. It must not use the Pool for a key
+	// that is not loaded: with ctx that is ErrReentrant.
 	Config func(ctx context.Context, key string) (Config, error)
 
 	// MaxIdle is how many sessions with a token are kept while nobody uses them.
@@ -124,21 +124,25 @@ type Pool struct {
 	closed   bool
 }
 
-// NewPool makes a Pool. It does no I/O. An error says which field is wrong.
+// NewPool makes a Pool. It does no I/O. An error says which field is wrong, and what to
+// write there. What is wrong with the Config of a key is told when that is loaded.
 func NewPool(c PoolConfig) (*Pool, error) {
 	switch {
 	case c.Store == nil:
 		return nil, errors.New("tokenclient: PoolConfig.Store is nil; a Pool forgets sessions that nobody uses, and has to find their tokens again")
 	case isNil(c.Store):
-		return nil, errors.New("tokenclient: PoolConfig.Store holds a nil pointer")
+		return nil, fmt.Errorf("tokenclient: PoolConfig.Store holds a nil pointer, a %T; assign one that was made", c.Store)
 	case c.Config == nil:
 		return nil, errors.New("tokenclient: PoolConfig.Config is nil; it returns the Config of each key's session")
 	case c.MaxIdle < 0:
-		return nil, fmt.Errorf("tokenclient: PoolConfig.MaxIdle is negative: %d", c.MaxIdle)
+		return nil, fmt.Errorf("tokenclient: PoolConfig.MaxIdle is negative: %d; 0 means %d", c.MaxIdle, defaultMaxIdle)
 	case c.IdleFor < 0:
-		return nil, fmt.Errorf("tokenclient: PoolConfig.IdleFor is negative: %v", c.IdleFor)
+		return nil, fmt.Errorf("tokenclient: PoolConfig.IdleFor is negative: %v; 0 means %v", c.IdleFor, defaultIdleFor)
 	case c.MaxRefreshes < 0:
-		return nil, fmt.Errorf("tokenclient: PoolConfig.MaxRefreshes is negative: %d", c.MaxRefreshes)
+		return nil, fmt.Errorf("tokenclient: PoolConfig.MaxRefreshes is negative: %d; 0 means %d", c.MaxRefreshes, defaultMaxRefreshes)
+	}
+	if err := checkDuration("PoolConfig.IdleFor", c.IdleFor); err != nil {
+		return nil, fmt.Errorf("tokenclient: %w", err)
 	}
 	p := &Pool{
 		store:   c.Store,

@@ -3,6 +3,7 @@ package tokenclient_test
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -30,9 +32,9 @@ type user struct {
 
 func newLookups(tb testing.TB, live int) *lookups {
 	l := &lookups{keys: make([]any, live)}
-	l.pool = newPool(tb, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: live}, noRefresh)
+	l.pool = sessiontest.NewPool(tb, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, MaxIdle: live}, sessiontest.NoRefresh)
 	for i := range l.keys {
-		key := poolUser(i * (1_000_000 / live))
+		key := sessiontest.PoolUser(i * (1_000_000 / live))
 		l.keys[i] = strings.Clone(key)
 		s, err := l.pool.Session(tb.Context(), strings.Clone(key))
 		if err != nil {
@@ -116,22 +118,55 @@ func TestPoolHotPath(t *testing.T) {
 	}
 }
 
+// TestPoolAllocs: a request through a Pool allocates no more than through a Session.
+func TestPoolAllocs(t *testing.T) {
+	if sessiontest.Race {
+		t.Skip("the race detector allocates by itself")
+	}
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
+	s, err := p.Session(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), "alice"), http.MethodGet, sessiontest.FakeAPI, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocs := func(rt http.RoundTripper) float64 {
+		return testing.AllocsPerRun(200, func() {
+			if _, err := rt.RoundTrip(req); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	base := newAllocsBase()
+	if pool, one := allocs(p.Transport(base)), allocs(s.Transport(base)); pool > one {
+		t.Errorf("%v allocations, and %v with a Session", pool, one)
+	}
+	if n := testing.AllocsPerRun(200, func() { _, _ = p.Session(context.Background(), "alice") }); n != 0 {
+		t.Errorf("Session: %v allocations", n)
+	}
+}
+
 // BenchmarkPool compares what a Pool adds to a request to what finding a session by hand
-// would.
+// would, and prints the ratio.
 func BenchmarkPool(b *testing.B) {
 	l := newLookups(b, 10_000)
-	b.Run("sync.Map", func(b *testing.B) {
+	perLook := func(b *testing.B, look func(*keyContext) bool) float64 {
 		b.ReportAllocs()
 		c := &keyContext{Context: context.Background()}
 		for b.Loop() {
-			l.inSyncMap(c)
+			if !look(c) {
+				b.Fatal("a key is missing")
+			}
 		}
-	})
+		return float64(b.Elapsed()) / float64(b.N)
+	}
+	var byHand float64
+	b.Run("sync.Map", func(b *testing.B) { byHand = perLook(b, l.inSyncMap) })
 	b.Run("Pool", func(b *testing.B) {
-		b.ReportAllocs()
-		c := &keyContext{Context: context.Background()}
-		for b.Loop() {
-			l.inPool(c)
+		if took := perLook(b, l.inPool); byHand > 0 {
+			b.ReportMetric(took/byHand, "times-sync.Map")
 		}
 	})
 }

@@ -75,7 +75,7 @@ func (p *Pool) leave(e *entry) *Session {
 	if s := e.session.Load(); s != nil {
 		return s
 	}
-	return e.held.Value()
+	return e.evicted.Value()
 }
 
 // drop removes e, whose session is closed.

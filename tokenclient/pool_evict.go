@@ -27,7 +27,7 @@ type entry struct {
 	session atomic.Pointer[Session] // nil: evicted
 
 	// Guarded by Pool.mu.
-	held       weak.Pointer[Session] // while session is nil
+	evicted    weak.Pointer[Session] // while session is nil
 	forget     runtime.Cleanup       // of held
 	failure    error                 // of Config; there is no session then
 	until      time.Time             // when failure may be forgotten
@@ -58,7 +58,7 @@ func (p *Pool) changed(s *Session) {
 	defer p.mu.Unlock()
 	e := p.entry(s.key)
 	switch {
-	case p.closed, e == nil, e.session.Load() != s && e.held.Value() != s:
+	case p.closed, e == nil, e.session.Load() != s && e.evicted.Value() != s:
 	case !open:
 		p.dropLocked(e)
 	case e.session.Load() == nil:
@@ -172,7 +172,7 @@ func (p *Pool) evictLocked(e *entry) {
 		p.removeLocked(e)
 		return
 	}
-	e.held = weak.Make(s)
+	e.evicted = weak.Make(s)
 	e.forget = runtime.AddCleanup(s, p.forgotten, e)
 	e.session.Store(nil)
 	p.evicted.Add(1)

@@ -126,10 +126,8 @@ func (p *Pool) settingsOf(c *Config) (*settings, error) {
 	if last := p.settings.Load(); last != nil && last.config.alike(c) {
 		return last.settings, nil
 	}
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	set, err := newSettings(c)
+	// A method Validate of the user's may panic. Here that would end the process.
+	set, err := contain.Go("its check", nil, c.settings).Result()
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +154,7 @@ func (p *Pool) rememberedLocked(key string) (*Session, error) {
 	if s := e.session.Load(); s != nil {
 		return s, nil
 	}
-	s := e.held.Value()
+	s := e.evicted.Value()
 	if s == nil {
 		return nil, nil
 	}

@@ -29,6 +29,14 @@ import (
 // What an error says of old's tokens, as they are or encoded, and of the queries of
 // URLs in a [*url.Error], is left out where a Session shows it.
 //
+// A Refresher that has a method Validate() error is asked by [New], and by a [Pool] when
+// it makes a session, whether it can work at all. The error becomes theirs. It should
+// name the field and what to write there, and show no secret. Validate must be quick: it
+// looks at fields, and asks nobody. It is not asked again. A struct that embeds an
+// OAuth2Refresher or a JSONRefresher has that one's Validate, unless it has its own; one
+// that wraps any Refresher has to pass the question on. What goes for a Refresher here
+// goes for a [ClientAuth] and an [Attacher].
+//
 // A Refresher that makes its requests through the session's own client must pass
 // ctx on; a call that only its own return could answer fails with ErrReentrant.
 type Refresher interface {

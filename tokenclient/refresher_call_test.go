@@ -45,7 +45,7 @@ func TestRefresherErrors(t *testing.T) {
 	}{
 		"refused URL": {url: "http://auth.example.com/x", temporary: true, notPresented: true,
 			want: tokenclient.TokenError{Endpoint: "auth.example.com/x"}, says: "is plain http beyond this machine"},
-		"ended":         {ctx: ended, temporary: true, notPresented: true, says: "context canceled", is: context.Canceled},
+		"ended":         {ctx: ended, does: cutAfter(0), temporary: true, notPresented: true, says: "context canceled", is: context.Canceled},
 		"not connected": {does: cutAfter(0), temporary: true, notPresented: true, says: ": unexpected EOF", is: io.ErrUnexpectedEOF},
 		"cut":           {does: cutAfter(1), temporary: true, says: "token endpoint auth.example.com/token: unexpected EOF", is: io.ErrUnexpectedEOF},
 		"answer cut": {does: func(req *http.Request) (*http.Response, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,7 +35,8 @@ type JSONRefresher struct {
 	Attacher Attacher
 
 	// Request names the members of what is sent, AccessToken and RefreshToken;
-	// its other fields are not used. Response names those of the answer.
+	// its other fields are not used. Response names those of the answer. Within each,
+	// no two may be the same member.
 	Request, Response JSONFields
 
 	// Terminal reports whether an answer without a token says that the refresh
@@ -60,7 +62,38 @@ type JSONRefresher struct {
 	InsecureHTTP bool
 }
 
-var _ Refresher = (*JSONRefresher)(nil)
+var (
+	_ Refresher = (*JSONRefresher)(nil)
+	_ validator = (*JSONRefresher)(nil)
+)
+
+// Validate reports what can never work, by the name of the field and with what to write
+// there, without a secret. [New] asks it, also of a struct that embeds a JSONRefresher.
+func (r *JSONRefresher) Validate() error {
+	if r == nil { // embedded
+		return invalid(r, errors.New("the *JSONRefresher is nil; make one with a URL"))
+	}
+	errs := []error{
+		checkEndpoint("JSONRefresher.URL", r.URL, r.InsecureHTTP),
+		r.Request.checkRequest("JSONRefresher.Request", r.SendAccessToken),
+		r.Response.checkResponse("JSONRefresher.Response"),
+		checkClient("JSONRefresher.HTTPClient", r.HTTPClient),
+	}
+	if r.Attacher != nil {
+		errs = append(errs, r.checkAttacher())
+	}
+	return invalid(r, errs...)
+}
+
+func (r *JSONRefresher) checkAttacher() error {
+	if h, ok := r.Attacher.(HeaderAttacher); ok {
+		switch name := h.HeaderName(); name {
+		case "Idempotency-Key", "X-Idempotency-Key":
+			return fmt.Errorf("JSONRefresher.Attacher: HeaderAttacher(%q) is taken off each refresh, which net/http must not repeat; name another header", name)
+		}
+	}
+	return checkAttacher("JSONRefresher.Attacher", r.Attacher)
+}
 
 // Refresh exchanges old's refresh token for a new pair. It reads the answer as
 // [ParseToken] does. If the server sent no refresh token, the result has none
@@ -85,7 +118,7 @@ func (r *JSONRefresher) Refresh(ctx context.Context, old *Token) (*Token, error)
 		c.Params = append(c.Params, endpoint.Param{Name: cmp.Or(r.Request.AccessToken, "access_token"), Value: old.AccessToken})
 	}
 	if r.Attacher != nil {
-		if err := checkAttacher("JSONRefresher.Attacher", r.Attacher); err != nil {
+		if err := checkHeader("JSONRefresher.Attacher", r.Attacher); err != nil {
 			return nil, callError(c.NotPresented(err))
 		}
 		if old.AccessToken != "" {
@@ -143,12 +176,13 @@ type PasswordLogin struct {
 // called by many goroutines at the same time. There is no timeout but ctx's and
 // the HTTPClient's.
 //
-// Every error is a [*TokenError]. A wrong password is one with the server's
-// status, mostly 400, 401 or 403, and never ErrLoginRequired: that is about a
-// session, and there is none yet. Neither the password nor anything of it is in
+// Every error is a [*TokenError]. What is wrong with the fields of l is one that is
+// ErrNotPresented: it names the field, and nothing was sent. A wrong password is one
+// with the server's status, mostly 400, 401 or 403, and never ErrLoginRequired: that is
+// about a session, and there is none yet. Neither the password nor anything of it is in
 // an error.
 func (l *PasswordLogin) Login(ctx context.Context, username, password string) (*Token, error) {
-	return requestToken(ctx, &endpoint.Call{
+	c := &endpoint.Call{
 		Field: "PasswordLogin.URL", URL: l.URL, Client: l.HTTPClient, InsecureHTTP: l.InsecureHTTP,
 		Encoding: endpoint.JSON,
 		Params: []endpoint.Param{
@@ -156,5 +190,19 @@ func (l *PasswordLogin) Login(ctx context.Context, username, password string) (*
 			{Name: cmp.Or(l.Password, "password"), Value: password},
 		},
 		Secrets: []string{password},
-	}, &l.Response, func(*endpoint.Answer) bool { return false })
+	}
+	if err := l.check(); err != nil {
+		return nil, callError(c.NotPresented(err))
+	}
+	return requestToken(ctx, c, &l.Response, func(*endpoint.Answer) bool { return false })
+}
+
+// check reports what can never work.
+func (l *PasswordLogin) check() error {
+	return cmp.Or(
+		checkEndpoint("PasswordLogin.URL", l.URL, l.InsecureHTTP),
+		checkMembers("PasswordLogin", member{"Username", cmp.Or(l.Username, "username")}, member{"Password", cmp.Or(l.Password, "password")}),
+		l.Response.checkResponse("PasswordLogin.Response"),
+		checkClient("PasswordLogin.HTTPClient", l.HTTPClient),
+	)
 }

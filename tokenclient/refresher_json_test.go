@@ -139,9 +139,7 @@ func TestJSONRefresherAttacher(t *testing.T) {
 		"access token alone":  {sessiontest.Pair("A", "", 0), nil, `{}`, "A"},
 		"twice":               {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.SendAccessToken = true }, `{"access_token":"A"}`, "A"},
 		"refresh token alone": {sessiontest.Pair("", "R", 0), nil, `{"refresh_token":"R"}`, ""},
-		"timestamp": {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) {
-			r.Attacher = stamped{r.Attacher}
-		}, `{}`, "A"},
+		"timestamp":           {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.Attacher = stamped{r.Attacher} }, `{}`, "A"},
 	} {
 		var header http.Header
 		r, body := jsonBody(t, func(w http.ResponseWriter, req *http.Request) {

@@ -35,13 +35,13 @@ type Session struct {
 	mu    sync.Mutex // guards state; not held during I/O, a callback, or while waiting
 	state state
 
-	flights singleflight.Group // "refresh": a refresh, or the save of a renewed token; "look", "newer": a look at the store
-	told    events.Queue
-	turned  signal  // waiting has become pointless: a login, a logout, the end
-	control control // the login or logout that writes to the store
-	work    work
-	unsaved unsaved
-	outside outside
+	flights   singleflight.Group // "refresh": a refresh, or the save of a renewed token; "look", "newer": a look at the store
+	queue     events.Queue
+	released  signal    // waiting has become pointless: a login, a logout, the end
+	loginLock loginLock // the login or logout that writes to the store
+	work      work
+	unsaved   unsaved
+	outside   outside
 }
 
 // newSession makes a session with nothing in it. store nil: the token lives in memory
@@ -56,15 +56,14 @@ func newSession(set *settings, store Store, key string) *Session {
 	return s
 }
 
-// change has f change the state, and tells what that asks for. It is the only way to the
-// state.
+// change has f change the state, and tells what that asks for.
 func (s *Session) change(f func(st *state, now time.Time) effects) {
 	now := time.Now()
 	s.mu.Lock()
 	fx := f(&s.state, now)
 	if h, old := s.state.held, s.held.Load(); h != old {
 		if h.usable() && h.generation != old.generation {
-			s.dress(h, now)
+			s.prepare(h, now)
 		}
 		s.held.Store(h)
 	}
@@ -73,11 +72,11 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 	}
 	s.mu.Unlock()
 	if fx.release {
-		s.turned.send()
+		s.released.send()
 	}
 }
 
-// ask has f look at the state.
+// ask calls f, which changes nothing that is held and has nothing to tell.
 func (s *Session) ask(f func(st *state, now time.Time)) {
 	now := time.Now()
 	s.mu.Lock()
@@ -85,8 +84,8 @@ func (s *Session) ask(f func(st *state, now time.Time)) {
 	f(&s.state, now)
 }
 
-// dress adds to h, which is about to be used, what depends on the settings.
-func (s *Session) dress(h *held, now time.Time) {
+// prepare adds to h, which is about to be used, what depends on the settings.
+func (s *Session) prepare(h *held, now time.Time) {
 	t := h.record.Token
 	issued := t.Issued
 	if issued.IsZero() && now.Before(t.Expiry) {

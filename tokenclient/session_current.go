@@ -55,9 +55,9 @@ func (s *Session) asItIs(ctx context.Context) (*held, error) {
 // another process, or the first request of this one. Everybody looks together, at most once
 // per lookInterval. A nil error means that held changed.
 func (s *Session) look(ctx context.Context) error {
-	s.turned.watch()
-	defer s.turned.unwatch()
-	turned := s.turned.sent()
+	s.released.watch()
+	defer s.released.unwatch()
+	released := s.released.sent()
 	var may bool
 	var err error
 	s.ask(func(st *state, now time.Time) { may, err = st.mayLook(now) })
@@ -72,7 +72,7 @@ func (s *Session) look(ctx context.Context) error {
 	select {
 	case r := <-s.flights.DoChan("look", func() (any, error) { return nil, s.lookTogether() }):
 		return r.Err
-	case <-turned:
+	case <-released:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -97,15 +97,15 @@ func (s *Session) lookTogether() (err error) {
 // lookForNewer waits for a look at the store, at most one per lookInterval, of a session that
 // has a token but cannot refresh it. It changes what is held, or nothing.
 func (s *Session) lookForNewer(ctx context.Context) {
-	s.turned.watch()
-	defer s.turned.unwatch()
-	turned := s.turned.sent()
+	s.released.watch()
+	defer s.released.unwatch()
+	released := s.released.sent()
 	if s.inside(ctx) || !s.mayLookForNewer() {
 		return
 	}
 	select {
 	case <-s.flights.DoChan("newer", s.takeNewer):
-	case <-turned:
+	case <-released:
 	case <-ctx.Done():
 	}
 }

@@ -32,8 +32,7 @@ func (s *Session) startEarly(h *held, cause Cause) bool {
 		defer s.early.Store(false)
 		switch {
 		case h.overdue(time.Now()):
-			// It was kept fresh so far, and now somebody has to, as if a request waited
-			// for it.
+			// KeepFresh was late: refresh as if a request waited.
 			_, _ = s.refreshed(context.Background(), h, cause) // every flight ends, so this does
 		case s.worthPresenting(h):
 			<-s.flights.DoChan("refresh", func() (any, error) { return s.refresh(h, cause) })
@@ -97,10 +96,10 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 	if s.refresher == nil {
 		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
 	}
-	s.turned.watch()
-	defer s.turned.unwatch()
+	s.released.watch()
+	defer s.released.unwatch()
 	for {
-		turned := s.turned.sent()
+		released := s.released.sent()
 		h, err := s.asItIs(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -117,7 +116,7 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 		timer := time.NewTimer(min(wait, keepFreshStep))
 		select {
 		case <-timer.C:
-		case <-turned: // a login or the end
+		case <-released: // a login or the end
 			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
@@ -133,7 +132,7 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 	if due := s.due(h); now.Before(due) {
 		return due.Sub(now)
 	}
-	// Before it has to be, a refresh is none that somebody else may be making.
+	// As long as it need not be, do not refresh what somebody else may be refreshing.
 	if h.overdue(now) || s.worthPresenting(h) {
 		if _, err := s.refreshed(ctx, h, CauseTimer); err == nil {
 			return 0
@@ -147,7 +146,7 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 func (s *Session) due(h *held) time.Time {
 	due := h.soft()
 	if !exchangeable(s.refresher, h.record.Token) {
-		due = h.hard() // nothing to do but to say that it is over
+		due = h.hard() // nothing to exchange: at the hard time the session learns that it is over
 	}
 	if beat := h.record.Token.Issued.Add(s.heartbeat); s.heartbeat > 0 && (due.IsZero() || beat.Before(due)) {
 		due = beat

@@ -28,7 +28,7 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	}
 	t = t.Clone()
 	if t.AccessToken == "" {
-		t.Expiry = time.Time{} // of what?
+		t.Expiry = time.Time{} // there is no access token that could expire
 	}
 	if t.Expiry.IsZero() {
 		expiry, issued := endpoint.JWTExpiry(t.AccessToken, t.Issued)
@@ -59,10 +59,10 @@ func (s *Session) checkLogin(t *Token) error {
 
 // login makes t the session's token when it is in the store.
 func (s *Session) login(ctx context.Context, t *Token) (err error) {
-	if err := s.control.take(ctx, s); err != nil {
+	if err := s.loginLock.take(ctx, s); err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
-	defer s.control.leave()
+	defer s.loginLock.leave()
 	var fence uint64
 	open := false
 	s.ask(func(st *state, _ time.Time) { fence, open = st.loginBegins() })
@@ -103,7 +103,7 @@ func (s *Session) Logout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.host.changed(s) // s alone knows, until the store does
+	s.host.changed(s) // only s knows it so far: its host must not forget s
 
 	was, err := s.storeLogout(ctx, fence)
 	if err != nil {
@@ -125,10 +125,10 @@ func (s *Session) Logout(ctx context.Context) error {
 // storeLogout writes the logout that began at fence, unless a login has come since and
 // written over what was to be forgotten. It returns what was stored.
 func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, err error) {
-	if err := s.control.take(ctx, s); err != nil {
+	if err := s.loginLock.take(ctx, s); err != nil {
 		return Record{}, err
 	}
-	defer s.control.leave()
+	defer s.loginLock.leave()
 	if s.holds().usable() {
 		return Record{}, nil
 	}
@@ -138,16 +138,16 @@ func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, er
 	return was, err
 }
 
-// control is with the login or logout that writes to the store. They do so one after another,
+// loginLock is with the login or logout that writes to the store. They do so one after another,
 // so that it ends with the one that memory ended with.
-type control struct {
+type loginLock struct {
 	mu   sync.Mutex    // guards over
 	over chan struct{} // closed when who has it leaves it; nil: nobody has it
 }
 
 // take waits for control of s. A Store that calls one login or logout from within another
 // would wait for itself.
-func (c *control) take(ctx context.Context, s *Session) error {
+func (c *loginLock) take(ctx context.Context, s *Session) error {
 	if ctx.Value(replaceKey{s}) != nil {
 		return ErrReentrant
 	}
@@ -169,14 +169,14 @@ func (c *control) take(ctx context.Context, s *Session) error {
 	}
 }
 
-func (c *control) leave() {
+func (c *loginLock) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(c.over)
 	c.over = nil
 }
 
-func (c *control) taken() bool {
+func (c *loginLock) taken() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.over != nil

@@ -65,14 +65,14 @@ func (s *Session) awaitLate(result func() (*Token, error), f flight, current Rec
 		if res.made == nil && (errors.Is(res.err, ErrNoToken) || res.err == nil && res.record.Era != current.Era) {
 			s.revokeOrphan(t)
 		}
-		_, _ = s.land(late, res)
+		_, _ = s.finishRefresh(late, res)
 	})
 }
 
 // saveLate stores t as the token that follows current. It waits for nobody: those who hold the
 // key by now are about to present a token that is spent. Until it is stored the pair exists
-// nowhere else, so it is tried as long as the session lives and once after that. t is no
-// longer made by this session if it turns out to be of no use.
+// nowhere else, so it is tried as long as the session lives and once after that. If
+// it turns out to be of no use, the result says that this session made none.
 func (s *Session) saveLate(t *Token, current Record) result {
 	var retry limit.Retry
 	for {

@@ -26,7 +26,7 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 		return nil, fmt.Errorf("tokenclient: Refresh: %w", errNoRefresher)
 	}
 	h, err := s.asItIs(ctx)
-	for inAnswer := true; err == nil && inAnswer; { // a renewal that came first was not asked for
+	for inAnswer := true; err == nil && inAnswer; { // a token that an answer brought meanwhile is not what was asked for
 		if h, err = s.refreshed(ctx, h, CauseForced); err == nil {
 			s.ask(func(st *state, _ time.Time) { inAnswer = st.renewal.last == h.generation })
 		}
@@ -57,7 +57,7 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 	if s.refresher == nil {
 		return s.copyOf(s.foundNewer(ctx, h))
 	}
-	if v := s.refused(h, nil); !v.again {
+	if v := s.rejected(h, nil); !v.again {
 		if v.next.IsZero() {
 			return nil, ErrClosed
 		}
@@ -82,14 +82,14 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 	return now, nil
 }
 
-// refused says what follows the refusal of h by u, nil if that is unknown.
-func (s *Session) refused(h *held, u *url.URL) (v refusal) {
+// rejected says what follows the rejection of h by u, nil if that is unknown.
+func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
 	from := ""
 	if u != nil {
 		from = origin.Of(u).String()
 	}
 	s.change(func(st *state, now time.Time) (fx effects) {
-		v, fx = st.refused(h, from, s.refresher != nil, now)
+		v, fx = st.rejected(h, from, s.refresher != nil, now)
 		return fx
 	})
 	if v.look {
@@ -132,11 +132,11 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 	}
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
-	s.turned.watch()
-	defer s.turned.unwatch()
+	s.released.watch()
+	defer s.released.unwatch()
 	defer s.host.hurry(ctx, s)()
 	for ctx.Err() == nil {
-		turned := s.turned.sent()
+		released := s.released.sent()
 		if s.holds().generation != h.generation {
 			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h) })
 			return next, err
@@ -147,7 +147,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 			if over, err := answers(next, r.Err, h, cause); over {
 				return next, err
 			}
-		case <-turned:
+		case <-released:
 		case <-ctx.Done():
 		}
 	}
@@ -159,11 +159,11 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 func answers(next *held, err error, h *held, cause Cause) (bool, error) {
 	var idle errNotTried
 	switch {
-	case err == nil: // or the flight was begun for an older generation, and had nothing to do
+	case err == nil: // not enough: a flight that was begun for an older generation, whose successor is h
 		return next.generation > h.generation, nil
-	case errors.Is(err, errFenced): // held tells what it was overtaken by
+	case errors.Is(err, errFenced): // look at held again
 		return false, nil
-	case errors.As(err, &idle): // or the flight belonged to somebody who does not force
+	case errors.As(err, &idle): // it was begun by somebody who respects the backoff; who forces does not
 		return cause != CauseForced, idle.error
 	}
 	return true, err
@@ -184,15 +184,15 @@ func (s *Session) refresh(h *held, cause Cause) (next *held, err error) {
 	if next != nil || err != nil {
 		return next, err
 	}
-	res, presented := s.exchangeOnce(f)
+	res, presented := s.exchangeWithRetry(f)
 	if presented {
 		defer s.work.presented()
 	}
-	return s.land(f, res)
+	return s.finishRefresh(f, res)
 }
 
-// land ends f with what it came to.
-func (s *Session) land(f flight, res result) (*held, error) {
+// finishRefresh ends f with what it came to.
+func (s *Session) finishRefresh(f flight, res result) (*held, error) {
 	var e ending
 	s.change(func(st *state, now time.Time) (fx effects) {
 		e, fx = st.refreshEnds(f, res, now)
@@ -207,17 +207,17 @@ func (s *Session) land(f flight, res result) (*held, error) {
 	return e.held, e.err
 }
 
-// errLeft is the result of a refresh that Close came before.
-var errLeft = fmt.Errorf("%w: %w", ErrNotPresented, ErrClosed)
+// errAbandoned is the result of a refresh that Close came before.
+var errAbandoned = fmt.Errorf("%w: %w", ErrNotPresented, ErrClosed)
 
-// exchangeOnce has the store let this session exchange the refresh token, and once more if the
+// exchangeWithRetry has the store let this session exchange the refresh token, and once more if the
 // answer was lost. presented says whether the server may have it: Close waits then.
-func (s *Session) exchangeOnce(f flight) (res result, presented bool) {
+func (s *Session) exchangeWithRetry(f flight) (res result, presented bool) {
 	tries := 0
 	present := func(ctx context.Context, stored Record) (*Token, error) {
 		current := f.current(stored)
-		if presented = presented || s.work.present(); !presented {
-			return nil, asTokenError(errLeft, current.Token)
+		if presented = presented || s.work.mayPresent(); !presented {
+			return nil, asTokenError(errAbandoned, current.Token)
 		}
 		if tries = current.Announced; tries > 1 && s.waiting.Load() == 0 {
 			return nil, asTokenError(ErrAnnounced, current.Token)
@@ -239,7 +239,8 @@ func (s *Session) exchangeOnce(f flight) (res result, presented bool) {
 	return res, presented
 }
 
-// exchangeInTurn is exchange when it is s's turn; again: for the second try of a refresh.
+// exchangeInTurn waits for s's turn and exchanges. again: it is the second try, which goes
+// first.
 func (s *Session) exchangeInTurn(lifetime context.Context, seen Record, again bool, fn presentFunc) (Record, error) {
 	return s.host.inTurn(lifetime, s, again, fn, func(fn presentFunc) (Record, error) {
 		return s.exchange(lifetime, seen, fn)

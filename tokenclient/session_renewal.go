@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -13,12 +14,12 @@ import (
 
 // RenewedHeader is a Config.Renewed for servers that put the new access token into
 // a header of their answers, bare, without a scheme: RenewedHeader("X-Auth-Token").
-// The header's other values, if it comes more than once, are not looked at. A name
-// that cannot be a header's (RFC 9110, section 5.1) gives nil, as if Renewed was
-// not set.
+// The header's other values, if it comes more than once, are not looked at. [New] refuses
+// what a name gives that cannot be a header's (RFC 9110, section 5.1), and that finds no
+// token in any answer.
 func RenewedHeader(name string) func(*http.Response) (*Token, bool) {
 	if !isHeaderName(name) {
-		return nil
+		return unnamed // it may come from a configuration file, so this is no panic
 	}
 	name = http.CanonicalHeaderKey(name)
 	return func(resp *http.Response) (*Token, bool) {
@@ -31,6 +32,15 @@ func RenewedHeader(name string) func(*http.Response) (*Token, bool) {
 		}
 		return &Token{AccessToken: value}, true
 	}
+}
+
+// unnamed is the RenewedHeader of a name that no header can have.
+func unnamed(*http.Response) (*Token, bool) { return nil, false }
+
+// isUnnamed reports whether f is unnamed. No two functions that are declared share their
+// code; closures may, and so unnamed is none.
+func isUnnamed(f func(*http.Response) (*Token, bool)) bool {
+	return reflect.ValueOf(f).Pointer() == reflect.ValueOf(unnamed).Pointer()
 }
 
 // sendTime is when a request is sent, if anybody is going to ask.
@@ -58,7 +68,7 @@ func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
 	}
 	keep := !s.storeless() // it would be one memory for another
 	s.change(func(st *state, now time.Time) effects { return st.renewedBy(h, t, keep, now) })
-	s.storeSoon()
+	s.saveRenewedSoon()
 }
 
 // renews reports whether t is another token than the one that was sent. Some servers repeat
@@ -68,16 +78,16 @@ func renews(t, sent *Token) bool {
 		t.RefreshToken != "" && t.RefreshToken != sent.RefreshToken
 }
 
-// storeSoon has renewed tokens stored in the background until there is none left to store.
+// saveRenewedSoon has renewed tokens stored in the background until there is none left to store.
 // Those that come faster than they can be written are stored together: the newest of them.
-func (s *Session) storeSoon() {
+func (s *Session) saveRenewedSoon() {
 	if !s.renewalDue() || !s.storing.CompareAndSwap(false, true) {
 		return
 	}
 	s.inBackground(func() {
 		var retry limit.Retry
 		for s.renewalDue() && s.isOpen() { // Close makes the last attempt
-			err := s.storeInFlight()
+			err := s.saveRenewedInFlight()
 			if err == nil {
 				retry = limit.Retry{}
 				continue
@@ -89,50 +99,50 @@ func (s *Session) storeSoon() {
 		}
 		s.storing.Store(false)
 		if s.isOpen() {
-			s.storeSoon() // what came in between
+			s.saveRenewedSoon() // what came in between
 		}
 	})
 }
 
-// storeInFlight is storeRenewed as a flight of the same name as refreshes, so that there is
-// never one of both at the same time: the save would get the number that the refresh wants.
+// saveRenewedInFlight runs saveRenewed under the flight name of refreshes, because a save and a
+// refresh must not run at the same time: the save would get the number that the refresh wants.
 // Who needs a refresh and joins a save looks again when that is over. A save that joins a
 // refresh does nothing and returns nil.
-func (s *Session) storeInFlight() (err *NotSavedError) {
+func (s *Session) saveRenewedInFlight() (err *NotSavedError) {
 	<-s.flights.DoChan("refresh", func() (any, error) {
 		if s.begin() { // else Close has made the last attempt, or is going to
 			defer s.finish()
-			err = s.storeRenewed(s.lifetime())
+			err = s.saveRenewed(s.lifetime())
 		}
 		return nil, errFenced
 	})
 	return err
 }
 
-// storeRenewedLast is Close's attempt to store what no other has. Everything of the session's
+// saveRenewedLast is Close's attempt to store what no other has. Everything of the session's
 // own has ended, unless the context of Close has.
-func (s *Session) storeRenewedLast(ctx context.Context) *NotSavedError {
+func (s *Session) saveRenewedLast(ctx context.Context) *NotSavedError {
 	ctx, cancel := context.WithTimeout(s.insideContext(ctx), s.timeout)
 	defer cancel()
 	for s.renewalDue() {
-		if err := s.storeRenewed(ctx); err != nil {
+		if err := s.saveRenewed(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// storeAgain is NotSavedError.Save of a renewed token.
-func (s *Session) storeAgain(ctx context.Context) error {
+// saveRenewedAgain is NotSavedError.Save of a renewed token.
+func (s *Session) saveRenewedAgain(ctx context.Context) error {
 	for s.isOpen() && s.renewalDue() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.storeInFlight(); err != nil {
+		if err := s.saveRenewedInFlight(); err != nil {
 			return err.Err
 		}
 	}
-	if err := s.storeRenewedLast(ctx); err != nil {
+	if err := s.saveRenewedLast(ctx); err != nil {
 		return err.Err
 	}
 	return nil
@@ -143,9 +153,9 @@ func (s *Session) renewalDue() (due bool) {
 	return due
 }
 
-// storeRenewed tries to store the renewed token. An error says that it is to be tried again;
+// saveRenewed tries to store the renewed token. An error says that it is to be tried again;
 // without one there may be something to store all the same.
-func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
+func (s *Session) saveRenewed(ctx context.Context) *NotSavedError {
 	var fence uint64
 	var h *held
 	var due bool
@@ -156,7 +166,7 @@ func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
 	seen := h.record
 	seen.Announced = 0
 	if s.refresher == nil {
-		seen.Announced = math.MaxUint8 // whoever exchanges it, this session does not need the new pair
+		seen.Announced = math.MaxUint8 // somebody else may be exchanging it; this session has no use for that pair
 	}
 	r, err := s.save(ctx, seen, h.record.Token.Clone())
 	s.change(func(st *state, now time.Time) (fx effects) {
@@ -166,5 +176,5 @@ func (s *Session) storeRenewed(ctx context.Context) *NotSavedError {
 	if err == nil {
 		return nil
 	}
-	return NewNotSavedError(s.key, h.record.Token.Clone(), err, s.storeAgain)
+	return NewNotSavedError(s.key, h.record.Token.Clone(), err, s.saveRenewedAgain)
 }

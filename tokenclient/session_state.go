@@ -29,22 +29,22 @@ type state struct {
 // trouble is what keeps a session from its token, or from the next one. It is forgotten when
 // there is another token.
 type trouble struct {
-	left    leaving
-	looks   looks
-	backoff limit.Backoff // of refreshes that somebody needs
-	earlier limit.Backoff // of looks before an early refresh, which nobody needs yet
+	left         leaving
+	looks        looks
+	backoff      limit.Backoff // of refreshes that somebody needs
+	earlyBackoff limit.Backoff // of looks before an early refresh, which nobody needs yet
 }
 
-// known is the trouble of st, for reading.
-func (st *state) known() trouble {
+// troubleNow is the trouble of st, for reading.
+func (st *state) troubleNow() trouble {
 	if st.trouble == nil {
 		return trouble{}
 	}
 	return *st.trouble
 }
 
-// inTrouble is the trouble of st, for writing.
-func (st *state) inTrouble() *trouble {
+// makeTrouble is the trouble of st, for writing.
+func (st *state) makeTrouble() *trouble {
 	if st.trouble == nil {
 		st.trouble = new(trouble)
 	}
@@ -127,8 +127,8 @@ const (
 	tokenRenewed
 	refreshOvertaken
 	refreshFailed
-	refusedTooOften
-	saveFailed
+	rejectedTooOften
+	tokenNotSaved
 	sessionEnded
 )
 
@@ -158,7 +158,7 @@ func (st *state) adopt(r Record) {
 // end ends the session for a reason that is ErrLoginRequired. One that has ended keeps its
 // first reason, unless it is a logout that ends it again.
 func (st *state) end(fx *effects, reason error, now time.Time) {
-	old, left, logout := st.held, st.known().left, reason == ErrLoggedOut
+	old, left, logout := st.held, st.troubleNow().left, errors.Is(reason, ErrLoggedOut)
 	if !old.usable() && left.reason != nil && !logout {
 		return
 	}
@@ -182,7 +182,7 @@ func (st *state) end(fx *effects, reason error, now time.Time) {
 
 // ended is why there is no token.
 func (st *state) ended() error {
-	if reason := st.known().left.reason; reason != nil {
+	if reason := st.troubleNow().left.reason; reason != nil {
 		return reason
 	}
 	return ErrLoginRequired
@@ -262,7 +262,7 @@ func (st *state) whatFollows(h *held) (*held, error) {
 // remembers reports whether the session knows something that would be lost with it: the
 // token endpoint, too, is not to be asked earlier for that.
 func (st *state) remembers(now time.Time) bool {
-	trouble := st.known()
+	trouble := st.troubleNow()
 	return st.renewal.due || trouble.left.unstored || trouble.backoff.Pending(now) != nil || st.storm.Shut(now)
 }
 

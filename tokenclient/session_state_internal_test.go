@@ -188,7 +188,7 @@ func (h *history) save(end func(*held) (Record, error)) {
 
 // phase names what st is in the diagram.
 func phase(st *state) string {
-	left := st.known().left
+	left := st.troubleNow().left
 	switch {
 	case st.closed:
 		return "closed"
@@ -246,15 +246,15 @@ func TestStateInvariants(t *testing.T) {
 		if was.closed && (!is.closed || is.held.usable()) {
 			complain("a closed session came back")
 		}
-		if left := was.known().left; errors.Is(left.reason, ErrLoggedOut) && is.held.usable() {
+		if left := was.troubleNow().left; errors.Is(left.reason, ErrLoggedOut) && is.held.usable() {
 			if is.held.record.Era == left.record.Era || left.unstored && event != "login" {
 				complain("a session that was logged out came back without a login")
 			}
 		}
-		if was.held.usable() && !is.held.usable() && !is.closed && is.known().left.reason == nil {
+		if was.held.usable() && !is.held.usable() && !is.closed && is.troubleNow().left.reason == nil {
 			complain("a session ended, and nobody knows why")
 		}
-		if is.held.usable() && is.trouble != nil && is.known().left.reason != nil {
+		if is.held.usable() && is.trouble != nil && is.troubleNow().left.reason != nil {
 			complain("a session with a token has a reason why it has none")
 		}
 		if is.renewal.unstored != nil && !is.closed && is.renewal.unstored != is.held {

@@ -20,16 +20,16 @@ type looks struct {
 func (l looks) pending(now time.Time) bool { return limit.Remaining(l.at, now, lookInterval) > 0 }
 
 // A meaning is what a record in the store says to a session that knows another one. This is
-// the one place that decides it.
+// the one place that decides it, for looks and for saves.
 type meaning uint8
 
 const (
-	unknown meaning = iota // the store cannot be read
-	same                   // nothing that the session does not know
-	gone                   // no token, or none that an ended session may take: a login is needed
-	mine                   // the renewed token that this session is about to store
-	behind                 // newer than what is known, but a renewed token of this session is younger
-	next                   // a token to take over
+	recordUnreadable meaning = iota // the store cannot be read
+	recordSame                      // nothing that the session does not know
+	recordGone                      // no token, or none that an ended session may take: a login is needed
+	recordMine                      // the renewed token that this session is about to store
+	recordBehind                    // newer than what is known, but a renewed token of this session is younger
+	recordNext                      // a token to take over
 )
 
 // meaning tells what r and err, of a look at the store, mean to a session that knows known.
@@ -41,24 +41,24 @@ func (st *state) meaning(r Record, err error, known Record) meaning {
 	u := st.renewal.unstored
 	switch {
 	case loginRequired(r, err):
-		return gone
+		return recordGone
 	case err != nil:
-		return unknown
+		return recordUnreadable
 	case !st.held.usable() && !st.closed:
-		if st.known().left.allows(r) {
-			return next
+		if st.troubleNow().left.allows(r) {
+			return recordNext
 		}
-		return gone
+		return recordGone
 	case !newer(r, known):
-		return same
+		return recordSame
 	case u == nil, u.record.Era != r.Era, u.record.Token.RefreshToken != r.Token.RefreshToken:
-		return next
+		return recordNext
 	case u.record.Token.AccessToken == r.Token.AccessToken && u.record.Token.Issued.Equal(r.Token.Issued):
-		return mine
+		return recordMine
 	case r.Token.Issued.Before(u.record.Token.Issued):
-		return behind
+		return recordBehind
 	}
-	return next
+	return recordNext
 }
 
 // allows reports whether a record found in the store may revive the session. A login begins
@@ -73,26 +73,24 @@ func (l leaving) allows(r Record) bool {
 	case r.Era != l.record.Era:
 		return true
 	}
-	return l.reason != ErrLoggedOut && r.Number > l.record.Number
+	return !errors.Is(l.reason, ErrLoggedOut) && r.Number > l.record.Number
 }
 
-// take takes over what a record means, and reports whether the session has another token.
-func (st *state) take(fx *effects, m meaning, r Record, now time.Time) bool {
+// take does what m asks for.
+func (st *state) take(fx *effects, m meaning, r Record, now time.Time) {
 	switch m {
-	case gone:
+	case recordGone:
 		st.end(fx, ErrLoginRequired, now)
-	case next:
+	case recordNext:
 		st.adopt(r)
 		fx.tell(tokenAdopted, st.info(flight{}, now), nil)
-		return true
 	}
-	return false
 }
 
 // mayLook reports whether a session without a token may look whether its store has one by
 // now. If not, and there is no token, the error says why.
 func (st *state) mayLook(now time.Time) (may bool, err error) {
-	last := st.known().looks
+	last := st.troubleNow().looks
 	switch {
 	case st.held.usable():
 		return false, nil
@@ -114,24 +112,24 @@ func (st *state) looked(fence uint64, r Record, err error, now time.Time) (effec
 		return fx, nil // a login or logout came first; look again at what it left
 	}
 	switch st.meaning(r, err, Record{}) {
-	case next:
-		first := st.known().left.reason == nil
+	case recordNext:
+		first := st.troubleNow().left.reason == nil
 		st.adopt(r)
 		if !first { // that is no news of somebody else's doing
 			fx.tell(tokenAdopted, st.info(flight{}, now), nil)
 		}
 		return fx, nil
-	case gone:
+	case recordGone:
 		err = st.ended()
 	}
-	st.inTrouble().looks = looks{at: now.Add(lookInterval), err: err}
+	st.makeTrouble().looks = looks{at: now.Add(lookInterval), err: err}
 	return fx, err
 }
 
 // mayLookForNewer reports whether a session with a token may look for a newer one.
 func (st *state) mayLookForNewer(now time.Time) bool {
 	// If a token is to be stored, its save looks.
-	return !st.closed && st.held.usable() && !st.renewal.due && !st.known().looks.pending(now)
+	return !st.closed && st.held.usable() && !st.renewal.due && !st.troubleNow().looks.pending(now)
 }
 
 // lookedForNewer goes on after that look, which began at fence. That the store cannot be
@@ -140,18 +138,18 @@ func (st *state) lookedForNewer(fence uint64, r Record, err error, now time.Time
 	if !st.closed && st.fence == fence && st.held.usable() {
 		st.take(&fx, st.meaning(r, err, st.held.record), r, now)
 	}
-	st.inTrouble().looks.at = now.Add(lookInterval)
+	st.makeTrouble().looks.at = now.Add(lookInterval)
 	return fx
 }
 
 // mayRefreshEarly reports whether there may be an early refresh of h now. exchangeable says
 // whether there is something to exchange.
 func (st *state) mayRefreshEarly(h *held, exchangeable bool, now time.Time) bool {
-	trouble := st.known()
+	trouble := st.troubleNow()
 	if st.closed || trouble.backoff.Pending(now) != nil {
 		return false
 	}
-	return h.overdue(now) || trouble.earlier.Pending(now) == nil && exchangeable
+	return h.overdue(now) || trouble.earlyBackoff.Pending(now) == nil && exchangeable
 }
 
 // worthPresenting goes on after a look before an early refresh of h. A refresh token that
@@ -168,12 +166,12 @@ func (st *state) worthPresenting(h *held, r Record, err error, now time.Time) (w
 	m := st.meaning(r, err, known)
 	switch {
 	case st.closed:
-		return m == same && r.Announced == 0, fx
-	case m == unknown:
-		st.inTrouble().earlier.Failed(err, 0, 0, now)
-	case m == behind, m == mine, m == same && r.Announced > 0: // in the first two a save of ours is under way
-		st.inTrouble().earlier.Failed(ErrAnnounced, 0, 0, now)
-	case m == same:
+		return m == recordSame && r.Announced == 0, fx
+	case m == recordUnreadable:
+		st.makeTrouble().earlyBackoff.Failed(err, 0, 0, now)
+	case m == recordBehind, m == recordMine, m == recordSame && r.Announced > 0: // if behind or mine, a save of ours is under way
+		st.makeTrouble().earlyBackoff.Failed(ErrAnnounced, 0, 0, now)
+	case m == recordSame:
 		return true, fx
 	default:
 		st.take(&fx, m, r, now)
@@ -244,7 +242,7 @@ func (st *state) saveEnds(fence uint64, h *held, r Record, err error, now time.T
 	return fx, nil
 }
 
-// numbered notes that what is held follows a record of this number, or is it.
+// numbered gives what is held the number that the store has for it, or for its predecessor.
 func (st *state) numbered(number uint64) {
 	h := *st.renewal.unstored
 	h.record.Number = number
@@ -254,23 +252,23 @@ func (st *state) numbered(number uint64) {
 	}
 }
 
-// meet goes on when the store turned out to hold r in the place of what the session had seen.
+// meet goes on after a save that found r stored instead of what the session had seen.
 func (st *state) meet(fx *effects, r Record, now time.Time) {
 	switch m := st.meaning(r, nil, st.renewal.unstored.record); m {
-	case same:
+	case recordSame:
 		st.renewal.due = false // the store broke its contract; do not go on for ever
-	case mine: // stored by another attempt
+	case recordMine: // stored by another attempt
 		st.numbered(r.Number)
 		st.renewal.forget()
-	case behind:
+	case recordBehind:
 		st.numbered(r.Number) // and it is stored over r next
-	case next:
+	case recordNext:
 		if st.closed {
 			st.renewal.forget()
 			break
 		}
 		st.take(fx, m, r, now)
-	case gone:
+	case recordGone:
 		st.take(fx, m, r, now)
 	}
 }

@@ -28,7 +28,7 @@ type flight struct {
 // refreshBegins begins the one refresh of h, unless there is nothing to do: then it returns
 // what to use instead, or an error. refreshEnds follows if there is neither.
 func (st *state) refreshBegins(h *held, cause Cause, now time.Time) (f flight, instead *held, fx effects, err error) {
-	seen, backoff := st.held.record, st.known().backoff
+	seen, backoff := st.held.record, st.troubleNow().backoff
 	pending := backoff.Pending(now)
 	switch {
 	case st.closed: // an early refresh that was begun before
@@ -102,16 +102,16 @@ func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx 
 	case errors.Is(err, errNoTurn), st.closed && err != nil && res.made == nil && !fenced:
 		e.err = st.overtaken(&fx, f, ErrClosed, now)
 	case fenced:
-		st.overtaken(&fx, f, ErrReplaced, now)
+		_ = st.overtaken(&fx, f, ErrReplaced, now)
 		e.err = errFenced
 	case err == nil, e.retry != nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
 		own := res.made != nil && (err == nil || e.retry != nil)
 		if e.held, e.err = st.refreshed(&fx, f, r, own, now); e.held != nil && e.retry != nil {
-			fx.tell(saveFailed, st.info(flight{}, now), e.retry)
+			fx.tell(tokenNotSaved, st.info(flight{}, now), e.retry)
 		}
 	case errors.Is(err, ErrAnnounced):
-		st.inTrouble().earlier.Failed(err, 0, 0, now)
-		st.overtaken(&fx, f, err, now)
+		st.makeTrouble().earlyBackoff.Failed(err, 0, 0, now)
+		_ = st.overtaken(&fx, f, err, now)
 		e.err = errFenced // somebody who needs it may have joined meanwhile, and tries again
 	case errors.Is(err, ErrNoToken):
 		e.err = st.overtaken(&fx, f, ErrLoginRequired, now)
@@ -140,7 +140,7 @@ func (st *state) refreshed(fx *effects, f flight, r Record, own bool, now time.T
 	case st.closed:
 		return nil, st.overtaken(fx, f, ErrClosed, now)
 	case st.held.usable() && !newer(r, st.held.record): // adopted while a late answer was on its way
-		st.overtaken(fx, f, ErrOvertaken, now)
+		_ = st.overtaken(fx, f, ErrOvertaken, now)
 		return st.held, nil
 	}
 	st.adopt(r)
@@ -165,44 +165,44 @@ func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Tim
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
 	}
-	st.inTrouble().backoff.Failed(err, r.Announced, retryAfter, now)
+	st.makeTrouble().backoff.Failed(err, r.Announced, retryAfter, now)
 	fx.tell(refreshFailed, st.info(f, now), err)
 	return err
 }
 
-// A refusal is what follows a server's refusal of a token.
-type refusal struct {
+// A rejection is what follows a server's refusal of a token.
+type rejection struct {
 	again bool      // there is a newer token, or there may be one
 	look  bool      // only another process can have one: look
 	next  time.Time // when a refresh may be tried, if not now; zero: never
 }
 
-// refused goes on after a server at from refused h.
-func (st *state) refused(h *held, from string, canRefresh bool, now time.Time) (v refusal, fx effects) {
+// rejected goes on after a server at from rejected h.
+func (st *state) rejected(h *held, from string, canRefresh bool, now time.Time) (v rejection, fx effects) {
 	switch {
 	case st.closed:
 		return v, fx
 	case st.held.generation != h.generation:
-		v.again = true // it was renewed already
+		v.again = true // it was refreshed already
 		return v, fx
 	case !canRefresh:
 		v.look = true
 		return v, fx
 	}
 	ok, begins := st.storm.Allow(h.generation, now)
-	v = refusal{again: ok, next: st.storm.Next()}
+	v = rejection{again: ok, next: st.storm.Next()}
 	if begins {
-		fx.events = []event{{kind: refusedTooOften, info: st.info(flight{}, now), origin: from, until: v.next}}
+		fx.events = []event{{kind: rejectedTooOften, info: st.info(flight{}, now), origin: from, until: v.next}}
 	}
 	return v, fx
 }
 
 // untilRefresh is how long a refresh of h has to wait after those that failed.
 func (st *state) untilRefresh(h *held, now time.Time) time.Duration {
-	trouble := st.known()
+	trouble := st.troubleNow()
 	wait := trouble.backoff.Remaining(now)
 	if !h.overdue(now) {
-		wait = max(wait, trouble.earlier.Remaining(now))
+		wait = max(wait, trouble.earlyBackoff.Remaining(now))
 	}
 	return wait
 }

@@ -168,14 +168,14 @@ func (s *Session) saveAgain(ctx context.Context, e *NotSavedError) error {
 // saveFailed tells that a token is not stored.
 func (s *Session) saveFailed(e *NotSavedError) {
 	s.change(func(st *state, now time.Time) (fx effects) {
-		fx.tell(saveFailed, st.info(flight{}, now), e)
+		fx.tell(tokenNotSaved, st.info(flight{}, now), e)
 		return fx
 	})
 }
 
 // saveAll tries to store everything that is not stored. It is for Close.
 func (s *Session) saveAll(ctx context.Context) (errs []error) {
-	if err := s.storeRenewedLast(ctx); err != nil {
+	if err := s.saveRenewedLast(ctx); err != nil {
 		s.saveFailed(err)
 		errs = append(errs, err)
 	}

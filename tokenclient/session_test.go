@@ -16,7 +16,7 @@ func TestSessionValidTokenNeedsNoLock(t *testing.T) {
 	r.Login(t)
 	unlock := tokenclient.LockSession(r.Session)
 	defer unlock()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {

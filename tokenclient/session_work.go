@@ -29,7 +29,7 @@ type work struct {
 
 	presenting int           // refresh tokens that the server may have, and whose successors are not stored yet
 	landed     chan struct{} // closed when presenting is 0; nil: nobody waits for it
-	left       bool          // Close has ended without waiting: nothing is presented any more
+	abandoned  bool          // Close has ended without waiting: nothing is presented any more
 }
 
 // atWork is what there is while something runs. It does not change.
@@ -43,8 +43,8 @@ type atWork struct {
 	idle    chan struct{} // closed when the session is closed and nothing runs any more
 }
 
-// begin notes that something runs, unless the session is closed and idle: what it was doing
-// before Close it may finish. finish follows.
+// begin notes that something runs. It returns false if the session is closed and nothing
+// runs: what runs may begin more until it is done. finish follows.
 func (s *Session) begin() bool {
 	w := &s.work
 	w.mu.Lock()
@@ -104,15 +104,15 @@ func (w *work) close() *atWork {
 	return w.now
 }
 
-// present reports whether a refresh token may be presented. presented follows, when its
+// mayPresent reports whether a refresh token may be presented. presented follows, when its
 // successor is stored or it is known that there is none.
-func (w *work) present() bool {
+func (w *work) mayPresent() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.left {
+	if !w.abandoned {
 		w.presenting++
 	}
-	return !w.left
+	return !w.abandoned
 }
 
 func (w *work) presented() {
@@ -129,18 +129,18 @@ func (w *work) presented() {
 func (w *work) leave() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.left = true
+	w.abandoned = true
 	if w.presenting > 0 && w.landed == nil {
 		w.landed = make(chan struct{})
 	}
 	return w.landed
 }
 
-// lifetime is the context of what s does by itself. It is for what runs between begin and
+// lifetime is the context of what s does by itself. It may be called only between begin and
 // finish.
 func (s *Session) lifetime() context.Context { return s.work.current().lifetime }
 
-// pause waits before the next try, or until the session is closed. It is for the same.
+// pause waits before the next try, or until the session is closed. It may be called only then, too.
 func (s *Session) pause(retry *limit.Retry) {
 	timer := time.NewTimer(retry.Next())
 	defer timer.Stop()
@@ -204,9 +204,8 @@ func errCloseLeft(ctx context.Context) error {
 // and calls fail with ErrClosed from then on. Close does not log out: the stored
 // token stays.
 //
-// When ctx ends Close does not begin to wait for anything any more, and nothing is
-// presented to the server from then on. But it still waits for a refresh token that the
-// server may have already, for Config.RefreshTimeout and 10 seconds at most: a process that
+// From the end of ctx on nothing more is presented to the server, and Close waits only for
+// a refresh token that the server may have already, for Config.RefreshTimeout and 10 seconds at most: a process that
 // ended now would leave a spent token in the Store, and with it the next process would have
 // to log in. So Close may be given a context that has ended, such as that of
 // [signal.NotifyContext] after a signal. (A session without a Store has nothing to leave,
@@ -260,8 +259,8 @@ func (g *signal) unwatch() {
 	}
 }
 
-// sent returns a channel that is closed when the signal is sent the next time. Who looks at
-// the state after that misses nothing.
+// sent returns a channel that is closed when the signal is sent the next time. Take it first
+// and look at the state then: nothing is missed.
 func (g *signal) sent() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -114,6 +114,7 @@ func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.String()) }
 // name is the one of RFC 6749, section 5.1, as given at each field. A dot goes
 // into an object: "data.accessToken" is the member accessToken of the object
 // data. There is no way to name a member that has a dot in its own name.
+// No two names may be of the same member, or of one inside of another.
 type JSONFields struct {
 	// AccessToken: "access_token" if empty.
 	AccessToken string
@@ -133,6 +134,27 @@ type JSONFields struct {
 	// "refresh_token_expires_in", which are the two in use. It is not used in
 	// requests.
 	RefreshExpiresIn string
+}
+
+// checkRequest reports what is wrong with f, in field, as the names of what is sent.
+func (f *JSONFields) checkRequest(field string, both bool) error {
+	refresh := member{"RefreshToken", cmp.Or(f.RefreshToken, "refresh_token")}
+	access := member{"AccessToken", cmp.Or(f.AccessToken, "access_token")}
+	if !both { // one is sent, and cannot clash
+		return cmp.Or(checkMembers(field, refresh), checkMembers(field, access))
+	}
+	return checkMembers(field, access, refresh)
+}
+
+// checkResponse reports what is wrong with f, in field, as the names of what is read: what
+// one has taken, another does not find.
+func (f *JSONFields) checkResponse(field string) error {
+	return checkMembers(field,
+		member{"AccessToken", cmp.Or(f.AccessToken, "access_token")},
+		member{"RefreshToken", cmp.Or(f.RefreshToken, "refresh_token")},
+		member{"TokenType", cmp.Or(f.TokenType, "token_type")},
+		member{"ExpiresIn", cmp.Or(f.ExpiresIn, "expires_in")},
+		member{"RefreshExpiresIn", cmp.Or(f.RefreshExpiresIn, "refresh_expires_in")})
 }
 
 // ParseToken reads the answer of a token endpoint, for logins and Refreshers of

@@ -113,18 +113,18 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		attach, err = t.mayAttach(s, req)
 	}
 	if err != nil {
-		return nil, refuse(req, err)
+		return nil, notSent(req, err)
 	}
 	if !attach {
 		return t.base().RoundTrip(req)
 	}
 	h, err := s.current(req.Context())
 	if err != nil {
-		return nil, refuse(req, err)
+		return nil, notSent(req, err)
 	}
 	body, sent := replay.New(req, t.replayOptions()), s.sendTime()
 	resp, err := t.send(req, s, h, body)
-	if err != nil || !s.refusedBy(resp) {
+	if err != nil || !s.rejectedBy(resp) {
 		body.HandOver()
 		s.renewedBy(resp, h, sent)
 		return resp, err
@@ -152,7 +152,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 		body.HandOver()
 		return resp, nil
 	}
-	if !s.refused(h, req.URL).again {
+	if !s.rejected(h, req.URL).again {
 		body.HandOver()
 		return resp, nil
 	}
@@ -181,7 +181,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	sent := s.sendTime()
 	resp, err = t.send(req, s, h, again)
 	if err == nil {
-		refused := s.refusedBy(resp)
+		refused := s.rejectedBy(resp)
 		s.replayed(h, refused)
 		if refused {
 			s.tellRejected(req, h)
@@ -202,7 +202,7 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Bod
 		r.Header = withHeader(req.Header, s.header, h.value[:])
 		body.Attach(r)
 	} else if r, err = s.attached(ctx, req, h, body); err != nil {
-		return nil, refuse(r, err)
+		return nil, notSent(r, err)
 	}
 	if s.hooks.Attached != nil {
 		s.hooks.Attached(req.Context(), h.generation)
@@ -270,8 +270,8 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// refuse closes the body of a request that is not sent and returns err.
-func refuse(req *http.Request, err error) error {
+// notSent closes the body of a request that is not sent and returns err.
+func notSent(req *http.Request, err error) error {
 	if req.Body != nil {
 		_ = req.Body.Close()
 	}

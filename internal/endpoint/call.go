@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -52,22 +53,22 @@ func Name(rawURL string) string {
 	return u.Host + u.EscapedPath()
 }
 
-// Check reports why nothing may be sent to the URL.
+// Check reports why nothing may be sent to the URL: it is none, or would show the body to
+// others.
 func (c *Call) Check() error {
-	_, err := c.parse()
-	return err
-}
-
-// parse reads the URL and refuses one that would show the body to others.
-func (c *Call) parse() (*url.URL, error) {
 	// The messages leave the URL out: it may have a key in it.
-	bad := func(why string) (*url.URL, error) {
-		return nil, fmt.Errorf("%s %s; write it like \"https://auth.example.com/token\"", c.Field, why)
+	bad := func(why string) error {
+		return fmt.Errorf("%s %s; write it like \"https://auth.example.com/token\"", c.Field, why)
 	}
 	u, err := url.Parse(c.URL)
+	beforeQuery, _, _ := strings.Cut(c.URL, "?")
 	switch {
 	case c.URL == "":
 		return bad("is empty")
+	case strings.ContainsAny(beforeQuery, "<>{}"): // legal nowhere in a URL (RFC 3986, section 2)
+		return bad("has a placeholder in it, in angle brackets or braces")
+	case strings.Contains(beforeQuery, " "):
+		return bad("has a space in it")
 	case err != nil:
 		return bad("is not a URL")
 	case u.User != nil:
@@ -76,12 +77,16 @@ func (c *Call) parse() (*url.URL, error) {
 		return bad("does not begin with https:// or http://")
 	case u.Hostname() == "" || u.Opaque != "":
 		return bad("has no host")
+	case strings.Contains(u.Host, "*"):
+		return bad("has a wildcard for its host")
+	case !origin.Of(u).HasPort():
+		return bad("has a port that is not one of 1 to 65535")
 	case u.Fragment != "":
 		return bad("has a fragment")
 	case !origin.Of(u).Secure() && !c.InsecureHTTP:
 		return bad("is plain http beyond this machine, where everybody on the way can read the tokens (InsecureHTTP allows it)")
 	}
-	return u, nil
+	return nil
 }
 
 // Do sends the request and reads the answer. One of the results is nil. It does not change
@@ -137,7 +142,7 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 
 // prepare makes the body and the header of the request, and notes what is secret in them.
 func (c *Call) prepare(ctx context.Context) (body []byte, header http.Header, f *Failure) {
-	if _, err := c.parse(); err != nil { // before Authenticate gets to sign for it
+	if err := c.Check(); err != nil { // before Authenticate gets to sign for it
 		return nil, nil, c.NotPresented(err)
 	}
 	header = make(http.Header)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // An Encoding makes a body of params.
@@ -67,3 +68,7 @@ func params(form url.Values, before []Param) []Param {
 	}
 	return list
 }
+
+// HasControl reports whether s, a client's id, its secret or a scope, has a control
+// character in it, as RFC 6749, appendix A, lets none have.
+func HasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }

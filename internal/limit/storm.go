@@ -56,9 +56,9 @@ func (s *Storm) refill(now time.Time) {
 	if elapsed < 0 { // the clock was set back
 		s.since, elapsed = now, 0
 	}
-	if n := elapsed / interval; n > 0 {
-		s.left = int(min(time.Duration(s.left)+n, stormBurst))
-		s.since = s.since.Add(n * interval)
+	if n := int64(elapsed / interval); n > 0 {
+		s.left = int(min(int64(s.left)+n, stormBurst))
+		s.since = s.since.Add(elapsed - elapsed%interval)
 	}
 	if s.left >= size {
 		// Nothing goes into a bucket that is full: the interval begins when

@@ -29,6 +29,10 @@ func parseEntry(s string, insecureHTTP bool) (entry, error) {
 		return bad("has no host")
 	case strings.Contains(u.Host, "*"):
 		return bad("has a wildcard")
+	case strings.ContainsAny(u.Host, `<>"`):
+		return bad("has a placeholder for its host")
+	case !Of(u).HasPort():
+		return bad("has a port that is not one of 1 to 65535")
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.ForceQuery, u.Fragment != "":
 		return bad("has more than scheme, host and port")
 	}
@@ -66,7 +70,7 @@ func checkHost(s string) error {
 		return bad("has a wildcard")
 	}
 	u, err := url.Parse("https://" + s)
-	if err != nil || u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.ContainsAny(s, "%<>\"") {
+	if err != nil || u.Host != s || u.Hostname() == "" || !Of(u).HasPort() || strings.HasSuffix(s, ":") || strings.ContainsAny(s, "%<>\"") {
 		return bad("is not a host")
 	}
 	return nil

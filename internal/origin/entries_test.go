@@ -36,6 +36,9 @@ func TestEntries(t *testing.T) {
 		"https://[api.example.com]":         "not a URL",
 		"https://api.example.com:https":     "not a URL",
 		"https://api example.com":           "not a URL",
+		"https://<tenant>.example.com":      "placeholder",
+		"https://api.example.com:0":         "port that is not one of 1 to 65535",
+		"https://api.example.com:99999":     "port that is not one of 1 to 65535",
 		"https://u:geheim%zz@a.example.com": "",
 		"u:geheim@a.example.com":            "",
 	} {
@@ -51,6 +54,7 @@ func TestHosts(t *testing.T) {
 		":443":                    "not a host",
 		"api.example.com:":        "not a host",
 		"api.example.com:https":   "not a host",
+		"api.example.com:65536":   "not a host",
 		"api.example.com/":        "not a host",
 		"api.example.com?":        "not a host",
 		"api.example.com#":        "not a host",

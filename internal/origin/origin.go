@@ -3,6 +3,7 @@ package origin
 import (
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -38,6 +39,12 @@ func at(scheme, hostport string) Origin {
 // Equal reports whether o and p are the same origin.
 func (o Origin) Equal(p Origin) bool {
 	return o.port == p.port && o.scheme == p.scheme && sameName(o.host, p.host)
+}
+
+// HasPort reports whether o's port is one that can be dialed.
+func (o Origin) HasPort() bool {
+	n, err := strconv.ParseUint(o.port, 10, 16)
+	return err == nil && n > 0
 }
 
 // Secure reports whether a token may go to o without being read on the way: over

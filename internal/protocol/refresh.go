@@ -73,14 +73,7 @@ func (e *Engine) Refresh(ctx context.Context, key string, seen tokenclient.Recor
 // has seen or may be claimed. Only era and number decide which it is: a text that
 // differs may as well come from an old backup.
 func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
-	defer func() {
-		if f.claiming {
-			f.retract(ctx)
-		}
-		if f.turn != nil {
-			f.turn.End()
-		}
-	}()
+	defer f.leave(ctx)
 	for waited := false; ; {
 		// A token of ours that is not stored yet is newer than whatever is; the
 		// one in the record is spent.
@@ -88,16 +81,13 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 			return tokenclient.Record{}, err
 		}
 		q, err := f.e.read(ctx, f.key)
-		if err != nil {
-			if f.claiming && f.patience.wait(ctx) {
-				continue // to leave now would block the key for others
-			}
-			if waited && ctx.Err() != nil {
-				err = f.e.fail(ctx, "wait for", f.key, errHeld) // not what ctx happened to end in
-			}
-			return tokenclient.Record{}, err
-		}
 		switch {
+		case err != nil && f.claiming && f.patience.wait(ctx):
+			continue // to leave now would block the key for others
+		case err != nil && waited && ctx.Err() != nil:
+			return tokenclient.Record{}, f.e.fail(ctx, "wait for", f.key, errHeld) // not what ctx happened to end in
+		case err != nil:
+			return tokenclient.Record{}, err
 		case q.rec == nil || q.rec.State != tokenclient.Active:
 			if f.refusal != nil {
 				return q.header(), f.refusal
@@ -135,6 +125,16 @@ func (f *flight) run(ctx context.Context) (tokenclient.Record, error) {
 		if rec, done, err := f.present(ctx, held, cur); done {
 			return rec, err
 		}
+	}
+}
+
+// leave leaves the key to others.
+func (f *flight) leave(ctx context.Context) {
+	if f.claiming {
+		f.retract(ctx)
+	}
+	if f.turn != nil {
+		f.turn.End()
 	}
 }
 

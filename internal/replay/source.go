@@ -130,7 +130,7 @@ func (src *source) end(s *sending, p []byte, err error) (int, error) {
 	default:
 		src.kept = append(src.kept, p...)
 	}
-	if err != nil && err != io.EOF && !src.decided {
+	if err != nil && err != io.EOF && !src.decided { //nolint:errorlint // io.Reader: the end is io.EOF itself
 		src.err = err
 	}
 	return len(p), err

@@ -147,7 +147,7 @@ func NewRequest(t *testing.T, ctx context.Context, url, body string, header http
 }
 
 // WantUnchanged fails if anything of the request is not what it was.
-func (c *Request) WantUnchanged(t *testing.T) {
+func (c *Request) WantUnchanged(t testing.TB) {
 	t.Helper()
 	was, is := reflect.ValueOf(c.before), reflect.ValueOf(*c.Request)
 	for i := range was.NumField() {
@@ -174,7 +174,7 @@ func (c *Request) WantUnchanged(t *testing.T) {
 
 // WantClosed fails unless all bodies of the request are closed, and the one that
 // cannot be had again exactly once.
-func (c *Request) WantClosed(t *testing.T) {
+func (c *Request) WantClosed(t testing.TB) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,7 +1,7 @@
 // Package sessiontest is the rig of the tests of package tokenclient: a session that is
 // wired to a server, and the things that a test puts in the places of its parts. Tests
-// import it, and nothing else does. It has what the tests beside the code and those in
-// tokenclient/behaviour share; a rig that only some of the latter need stands with them.
+// import it, and nothing else does. It has what tests of several subjects need,
+// beside the code and in tokenclient/behaviour; a rig for one subject stands with its tests.
 //
 // # A session and a server
 //

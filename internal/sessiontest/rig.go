@@ -101,7 +101,7 @@ func (r *Rig) Get(ctx context.Context) (int, error) {
 }
 
 // WantGet asks the API, and ends the test if it does not answer with status.
-func (r *Rig) WantGet(t *testing.T, status int) {
+func (r *Rig) WantGet(t testing.TB, status int) {
 	t.Helper()
 	if got, err := r.Get(t.Context()); err != nil || got != status {
 		t.Fatalf("GET: status %d, error %v; want status %d", got, err, status)
@@ -109,7 +109,7 @@ func (r *Rig) WantGet(t *testing.T, status int) {
 }
 
 // WantGets asks the API n times at once, and checks that each answer has status.
-func (r *Rig) WantGets(t *testing.T, n, status int) {
+func (r *Rig) WantGets(t testing.TB, n, status int) {
 	t.Helper()
 	Crowd(n, func() {
 		if got, err := r.Get(t.Context()); err != nil || got != status {
@@ -119,7 +119,7 @@ func (r *Rig) WantGets(t *testing.T, n, status int) {
 }
 
 // WantRefreshes checks how many refreshes the server has seen.
-func (r *Rig) WantRefreshes(t *testing.T, n int) {
+func (r *Rig) WantRefreshes(t testing.TB, n int) {
 	t.Helper()
 	if got := r.Server.Counters().Refreshes; got != n {
 		t.Errorf("%d refreshes, want %d", got, n)
@@ -127,7 +127,7 @@ func (r *Rig) WantRefreshes(t *testing.T, n int) {
 }
 
 // Access is the access token that the session holds.
-func (r *Rig) Access(t *testing.T) string {
+func (r *Rig) Access(t testing.TB) string {
 	t.Helper()
 	now, err := r.Session.Peek(context.Background())
 	if err != nil {

@@ -140,7 +140,7 @@ func (r *StepRefresher) Issued() []string {
 }
 
 // WantRevoked checks that all refresh tokens that were issued have been revoked.
-func (r *StepRefresher) WantRevoked(t *testing.T) {
+func (r *StepRefresher) WantRevoked(t testing.TB) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -22,6 +22,9 @@ func Reply(req *http.Request, status int) *http.Response {
 	}
 }
 
+// AlwaysOK is an API that answers 200 to every request.
+var AlwaysOK RoundTrip = func(req *http.Request) (*http.Response, error) { return Reply(req, http.StatusOK), nil }
+
 // AttacherFunc is an Attacher that sets whatever it likes.
 type AttacherFunc func(*http.Request, *tokenclient.Token) error
 

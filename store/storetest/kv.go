@@ -34,6 +34,10 @@ import (
 // with -test.run. Some of its subtests run in parallel, so that test cannot call
 // t.Setenv. It takes some ten seconds, most of which it waits; with -short it takes a
 // tenth of the faults, kills and large numbers.
+//
+// An engine is judged by what it does. What it does not answer within the 5 seconds that
+// a Shared gives it is asked again, and what fails while it is slow is tried again, a few
+// times; the log says so.
 func RunKV(t *testing.T, open func(t testing.TB, address string) store.KV, make func(t *testing.T) (address string)) {
 	role := os.Getenv(envRole)
 	if role, ok := strings.CutPrefix(role, kvRole); ok {

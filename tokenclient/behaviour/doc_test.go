@@ -7,6 +7,8 @@
 //   - session_… is what becomes of a token: refreshes and those who wait for them, logins
 //     and logouts, failures of the token endpoint and of the store, clocks, servers that
 //     renew a token by themselves, several sessions over one store.
+//   - pool_… is the sessions of many users: how they come and go, in what order they are
+//     refreshed, and what they cost.
 //   - transport_… is what becomes of a request: the contract of http.RoundTripper, where the
 //     token may go, replays and their bodies, "100 Continue".
 //   - refresher_…, attacher_… and store_… are the user's own code in these places, well

@@ -123,50 +123,48 @@ func TestRefresherLateFinds(t *testing.T) {
 			})
 		}, nil, "A1", false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				st, late := &callingStore{Store: new(store.Memory)}, &lateRefresher{brings: tc.brings}
-				if tc.save != nil {
-					n := 0
-					st.save = func(context.Context) error {
-						if n++; n <= 3 {
-							return tc.save()
-						}
-						return nil
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			st, late := &callingStore{Store: new(store.Memory)}, &lateRefresher{brings: tc.brings}
+			if tc.save != nil {
+				n := 0
+				st.save = func(context.Context) error {
+					if n++; n <= 3 {
+						return tc.save()
 					}
+					return nil
 				}
-				s, err := tokenclient.New(tokenclient.Config{
-					Store: st, Key: "alice", AnyOrigin: true, Refresher: late, RefreshTimeout: refreshTimeout,
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer sessiontest.Close(t, s)
-				if err := s.SetToken(t.Context(), sessiontest.Pair("A1", "R1", time.Hour)); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := s.Refresh(t.Context()); err == nil {
-					t.Error("no error, though the Refresher did not return")
-				}
-				seen, err := st.Store.Load(t.Context(), "alice")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if tc.meanwhile != nil {
-					tc.meanwhile(st.Store, seen)
-				}
-				time.Sleep(time.Minute)
-				synctest.Wait()
-				now, err := s.Peek(t.Context())
-				if tc.want == "" {
-					sessiontest.WantErr(t, "Peek", err, tokenclient.ErrLoginRequired)
-				} else if err != nil || now.AccessToken != tc.want {
-					t.Errorf("the session has %v, error %v; want %s", now, err, tc.want)
-				}
-				if revoked := len(late.revoked) == 1 && late.revoked[0] == "R2"; revoked != tc.revoked || len(late.revoked) > 1 {
-					t.Errorf("revoked %q", late.revoked)
-				}
+			}
+			s, err := tokenclient.New(tokenclient.Config{
+				Store: st, Key: "alice", AnyOrigin: true, Refresher: late, RefreshTimeout: refreshTimeout,
 			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sessiontest.Close(t, s)
+			if err := s.SetToken(t.Context(), sessiontest.Pair("A1", "R1", time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Refresh(t.Context()); err == nil {
+				t.Error("no error, though the Refresher did not return")
+			}
+			seen, err := st.Store.Load(t.Context(), "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.meanwhile != nil {
+				tc.meanwhile(st.Store, seen)
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			now, err := s.Peek(t.Context())
+			if tc.want == "" {
+				sessiontest.WantErr(t, "Peek", err, tokenclient.ErrLoginRequired)
+			} else if err != nil || now.AccessToken != tc.want {
+				t.Errorf("the session has %v, error %v; want %s", now, err, tc.want)
+			}
+			if revoked := len(late.revoked) == 1 && late.revoked[0] == "R2"; revoked != tc.revoked || len(late.revoked) > 1 {
+				t.Errorf("revoked %q", late.revoked)
+			}
 		})
 	}
 }

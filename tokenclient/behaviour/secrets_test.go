@@ -203,9 +203,10 @@ func testSecretsInPanics(t *testing.T) {
 		r.value("panic with "+name+", request", r.request())
 		_ = r.session.Close(t.Context())
 		r.done("panic")
-		broken := &panickingStore{}
+		broken := &callingStore{Store: new(store.Memory)}
 		r = newSecretRig(t, func(c *tokenclient.Config) { c.Store, c.Key = broken, "k" })
-		broken.value = value
+		explode := func(context.Context) error { panic(value) }
+		broken.load, broken.replace, broken.refresh = explode, explode, explode
 		_, err = r.session.Refresh(t.Context())
 		r.value("Store.Refresh panics with "+name, err)
 		r.value("Store.Replace panics with "+name, r.session.SetToken(t.Context(), secretToken()))
@@ -214,31 +215,6 @@ func testSecretsInPanics(t *testing.T) {
 		_ = r.session.Close(t.Context())
 		r.done("panic")
 	}
-}
-
-// panickingStore panics once value is set.
-type panickingStore struct {
-	store.Memory
-	value any
-}
-
-func (s *panickingStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
-	if s.value != nil {
-		panic(s.value)
-	}
-	return s.Memory.Load(ctx, key)
-}
-
-func (s *panickingStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
-	if s.value != nil {
-		panic(s.value)
-	}
-	return s.Memory.Replace(ctx, key, t)
-}
-
-func (s *panickingStore) Refresh(context.Context, string, tokenclient.Record, time.Duration,
-	func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	panic(s.value)
 }
 
 // TestSecretsInFiles: nothing in the folder of a sealed store, nor in the errors

@@ -20,9 +20,7 @@ func TestCloseAfterSignal(t *testing.T) {
 	for at := range 25 { // seconds
 		synctest.Test(t, func(t *testing.T) {
 			kept := &slowStore{Store: new(store.Memory), delay: 4 * time.Second}
-			r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: 10 * time.Second}, func(c *tokenclient.Config, _ *tokentest.Server) {
-				c.Store, c.Key = kept, "alice"
-			})
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: 10 * time.Second}, sessiontest.Kept(kept))
 			r.Login(t)
 			go func() { _, _ = r.Session.Refresh(context.Background()) }()
 			time.Sleep(time.Duration(at)*time.Second + time.Millisecond)
@@ -59,8 +57,7 @@ type slowStore struct {
 	delay time.Duration
 }
 
-func (s *slowStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+func (s *slowStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn sessiontest.Exchange) (tokenclient.Record, error) {
 	return s.Store.Refresh(ctx, key, seen, timeout, func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error) {
 		time.Sleep(s.delay)
 		t, err := fn(ctx, current)

@@ -2,11 +2,9 @@ package behaviour_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,90 +14,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
-
-// flightLog writes down how refreshes begin and end.
-type flightLog struct {
-	t      *testing.T
-	mu     sync.Mutex // guards the rest
-	events []string
-	open   []tokenclient.RefreshInfo // started and not ended
-}
-
-func (l *flightLog) start(i tokenclient.RefreshInfo) {
-	if i.Cause == tokenclient.CauseNone || i.Began.IsZero() || i.Duration != 0 {
-		l.t.Errorf("started: %+v", i)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open = append(l.open, i)
-}
-
-func (l *flightLog) end(what string, i tokenclient.RefreshInfo) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if i.Cause == tokenclient.CauseNone {
-		if !i.Began.IsZero() || i.Duration != 0 {
-			l.t.Errorf("%s without a refresh: %+v", what, i)
-		}
-		l.events = append(l.events, what)
-		return
-	}
-	l.events = append(l.events, fmt.Sprintf("%v %s", i.Cause, what))
-	n := slices.IndexFunc(l.open, func(o tokenclient.RefreshInfo) bool { return o.Cause == i.Cause && o.Began.Equal(i.Began) })
-	if n < 0 {
-		l.t.Errorf("%s: %+v was not started, or has ended before", what, i)
-		return
-	}
-	l.open = slices.Delete(l.open, n, n+1)
-}
-
-func (l *flightLog) hooks() *tokenclient.Hooks {
-	return &tokenclient.Hooks{
-		RefreshStarted: l.start,
-		Refreshed:      func(i tokenclient.RefreshInfo) { l.end("refreshed", i) },
-		Adopted:        func(i tokenclient.RefreshInfo) { l.end("adopted", i) },
-		RefreshFailed:  func(i tokenclient.RefreshInfo, err error) { l.end("failed", i) },
-		RefreshOvertaken: func(i tokenclient.RefreshInfo, err error) {
-			for name, target := range map[string]error{
-				"replaced": tokenclient.ErrReplaced, "closed": tokenclient.ErrClosed, "ended": tokenclient.ErrLoginRequired,
-				"not presented": tokenclient.ErrNotPresented, "overtaken": tokenclient.ErrOvertaken,
-			} {
-				if errors.Is(err, target) {
-					l.end("overtaken: "+name, i)
-					return
-				}
-			}
-			l.t.Errorf("overtaken: %+v, error %v", i, err)
-		},
-	}
-}
-
-// want checks what has ended since the last call, and that nothing else runs.
-func (l *flightLog) want(events ...string) {
-	l.t.Helper()
-	synctest.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !slices.Equal(l.events, events) {
-		l.t.Errorf("refreshes %q, want %q", l.events, events)
-	}
-	if len(l.open) > 0 {
-		l.t.Errorf("started and never ended: %+v", l.open)
-	}
-	l.events, l.open = nil, nil
-}
-
-// newFlightRig is a rig with a log of the refreshes.
-func newFlightRig(t *testing.T, o *tokentest.Options, change sessiontest.Change) (*sessiontest.Rig, *flightLog) {
-	l := &flightLog{t: t}
-	o.InMemory = true
-	return sessiontest.New(t, o, func(c *tokenclient.Config, srv *tokentest.Server) {
-		c.Hooks = l.hooks()
-		if change != nil {
-			change(c, srv)
-		}
-	}), l
-}
 
 // TestHooksCauses: every refresh has the cause that started it, and one end.
 func TestHooksCauses(t *testing.T) {
@@ -238,7 +152,7 @@ func TestHooksOfLateRefresher(t *testing.T) {
 			time.Sleep(time.Minute)
 			return sessiontest.Pair("access 2", "refresh 2", time.Hour), nil
 		}
-		r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 200), nil },
+		r := sessiontest.NewFake(t, refresh, sessiontest.AlwaysOK,
 			func(c *tokenclient.Config) { c.Hooks, c.RefreshTimeout = l.hooks(), time.Second })
 		r.Give(t, sessiontest.Pair("access 1", "refresh 1", time.Hour))
 		_, err := r.Session.Refresh(t.Context())
@@ -313,7 +227,7 @@ func TestHooksAttached(t *testing.T) {
 		}}
 	})
 	ctx := context.WithValue(t.Context(), key{}, "mine")
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}, {Status: 401}, {Status: 200}}}
+	base := sessiontest.NewBase(200, 401, 200)
 	for _, url := range []string{sessiontest.URL, sessiontest.URL, "https://elsewhere.example.com/"} {
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if _, err := s.Transport(base).RoundTrip(req); err != nil {

@@ -3,10 +3,8 @@ package behaviour_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"runtime"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,74 +14,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
-
-// hookLog writes down what the hooks of a session are told. Nothing guards it but
-// the promise that hooks are called one at a time: run it with -race.
-type hookLog struct {
-	events []string
-	infos  []tokenclient.RefreshInfo
-	inside bool
-	do     func(event string) // is called in each hook
-}
-
-func (l *hookLog) add(event string, info *tokenclient.RefreshInfo) {
-	if l.inside {
-		panic("two hooks at the same time")
-	}
-	l.inside = true
-	defer func() { l.inside = false }()
-	l.events = append(l.events, event)
-	if info != nil {
-		l.infos = append(l.infos, *info)
-	}
-	if l.do != nil {
-		l.do(event)
-	}
-}
-
-func (l *hookLog) hooks() *tokenclient.Hooks {
-	return &tokenclient.Hooks{
-		Refreshed:     func(i tokenclient.RefreshInfo) { l.add("refreshed", &i) },
-		Adopted:       func(i tokenclient.RefreshInfo) { l.add("adopted", &i) },
-		RefreshFailed: func(i tokenclient.RefreshInfo, err error) { l.add("failed: "+hookKind(err), &i) },
-		SaveFailed:    func(i tokenclient.RefreshInfo, err error) { l.add("save failed: "+hookKind(err), &i) },
-		SessionEnded:  func(err error) { l.add("ended: "+hookKind(err), nil) },
-		Replayed:      func(method, origin string) { l.add("replayed "+method+" "+origin, nil) },
-	}
-}
-
-func hookKind(err error) string {
-	var te *tokenclient.TokenError
-	switch {
-	case errors.Is(err, tokenclient.ErrLoggedOut):
-		return "logged out"
-	case errors.Is(err, tokenclient.ErrLoginRequired):
-		return "login required"
-	case errors.As(err, &te):
-		return fmt.Sprint("status ", te.StatusCode)
-	}
-	return fmt.Sprint(err)
-}
-
-func (l *hookLog) want(t *testing.T, events ...string) {
-	t.Helper()
-	synctest.Wait()
-	if !slices.Equal(l.events, events) {
-		t.Errorf("hooks %q, want %q", l.events, events)
-	}
-	l.events = nil
-}
-
-func newHookRig(t *testing.T, o tokentest.Options, change func(*tokenclient.Config)) (*sessiontest.Rig, *hookLog) {
-	l := new(hookLog)
-	o.InMemory = true
-	return sessiontest.New(t, &o, func(c *tokenclient.Config, _ *tokentest.Server) {
-		c.Hooks = l.hooks()
-		if change != nil {
-			change(c)
-		}
-	}), l
-}
 
 // TestHooksStory: what a program is told, in order, from login to the end.
 func TestHooksStory(t *testing.T) {
@@ -223,7 +153,7 @@ func TestHooksThatHang(t *testing.T) {
 // TestHooksNone: nil hooks are skipped one by one.
 func TestHooksNone(t *testing.T) {
 	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Hooks = new(tokenclient.Hooks) })
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
+	base := sessiontest.NewBase(401, 200)
 	req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, sessiontest.URL, nil)
 	if resp, err := s.Transport(base).RoundTrip(req); err != nil || resp.StatusCode != 200 {
 		t.Errorf("response %v, error %v", resp, err)

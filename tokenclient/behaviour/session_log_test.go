@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
-	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -111,31 +110,12 @@ func (r *logRefresher) plan(answers ...func() error) {
 	r.answers = answers
 }
 
-// unstoredStore exchanges tokens and cannot store them, while it is broken.
-type unstoredStore struct {
-	tokenclient.Store
-	broken bool
-}
-
-func (s *unstoredStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	if !s.broken {
-		return s.Store.Refresh(ctx, key, seen, timeout, fn)
-	}
-	token, err := fn(ctx, seen)
-	if err != nil {
-		return tokenclient.Record{}, err
-	}
-	again := func(context.Context) error { return nil }
-	return tokenclient.Record{}, tokenclient.NewNotSavedError(key, token, tokenclient.ErrStoreUnavailable, again)
-}
-
 // TestLogLines: what is logged is what the package documentation says, level,
 // message and keys, and all of that is logged by somebody.
 func TestLogLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &lineLog{lines: make(map[string]string), kinds: make(map[string]string)}
-		shared := &unstoredStore{Store: new(store.Memory)}
+		shared := new(unsavedStore)
 		refresher := new(logRefresher)
 		status := 200
 		renewed := ""
@@ -157,9 +137,8 @@ func TestLogLines(t *testing.T) {
 		refresh()
 		refresher.plan(func() error { panic("planted") })
 		refresh()
-		shared.broken = true
+		shared.set(1)
 		refresh()
-		shared.broken = false
 		time.Sleep(time.Minute) // it is saved
 		refresher.plan(meanwhile(func() { r.Give(t, sessiontest.Pair("planted access", "planted refresh", time.Hour)) }))
 		refresh() // is overtaken, and its pair not revoked

@@ -21,9 +21,9 @@ func refreshTokenOnly(r *sessiontest.Rig) *tokenclient.Token {
 // and not the login, fetches an access token; nothing is sent without one.
 func TestRefreshTokenOnly(t *testing.T) {
 	shared := new(store.Memory)
-	keep := func(c *tokenclient.Config, _ *tokentest.Server) { c.Store, c.Key = shared, "alice" }
+	keep := sessiontest.Kept(shared)
 	for name, first := range map[string]func(*testing.T, *sessiontest.Rig){
-		"requests": func(t *testing.T, r *sessiontest.Rig) { sessiontest.Crowd(20, func() { r.WantGet(t, 200) }) },
+		"requests": func(t *testing.T, r *sessiontest.Rig) { r.WantGets(t, 20, 200) },
 		"Token": func(t *testing.T, r *sessiontest.Rig) {
 			if token, err := r.Session.Token(t.Context()); err != nil || token.AccessToken == "" {
 				t.Errorf("token %v, error %v", token, err)

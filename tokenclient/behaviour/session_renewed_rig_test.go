@@ -22,8 +22,7 @@ type writeStore struct {
 	slow          time.Duration // what a write takes
 }
 
-func (s *writeStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+func (s *writeStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn sessiontest.Exchange) (tokenclient.Record, error) {
 	s.calls.Add(1)
 	return s.Memory.Refresh(ctx, key, seen, timeout, func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error) {
 		t, err := fn(ctx, current)
@@ -47,6 +46,13 @@ func (s *writeStore) Save(ctx context.Context, key string, seen tokenclient.Reco
 
 const slidingHeader = "X-Auth-Token"
 
+// slides has the session live from the tokens that answers bring, without a Refresher.
+func slides(c *tokenclient.Config, s tokenclient.Store) {
+	c.Refresher, c.Renewed = nil, tokenclient.RenewedHeader("x-auth-token")
+	c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
+	c.Store, c.Key = s, "alice"
+}
+
 // slidingRig is a session whose server renews its token in each answer.
 type slidingRig struct {
 	*sessiontest.Rig
@@ -61,10 +67,7 @@ func newSlidingRig(t *testing.T, o tokentest.Options, change sessiontest.Change)
 	r := &slidingRig{store: new(writeStore)}
 	o.InMemory, o.SlidingHeader, o.Header, o.Milliseconds, o.NoExpiresIn = true, true, slidingHeader, true, true
 	r.Rig = sessiontest.New(t, &o, func(c *tokenclient.Config, srv *tokentest.Server) {
-		c.Refresher = nil
-		c.Renewed = tokenclient.RenewedHeader("x-auth-token")
-		c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
-		c.Store, c.Key = r.store, "alice"
+		slides(c, r.store)
 		c.Hooks = &tokenclient.Hooks{Adopted: func(tokenclient.RefreshInfo) { r.adopted.Add(1) }}
 		if change != nil {
 			change(c, srv)
@@ -79,12 +82,7 @@ func newSlidingRig(t *testing.T, o tokentest.Options, change sessiontest.Change)
 // twin is another session over the store of r, as another process is.
 func (r *slidingRig) twin(t *testing.T) *sessiontest.Rig {
 	t.Helper()
-	return r.Another(t, func(c *tokenclient.Config, _ *tokentest.Server) {
-		c.Refresher = nil
-		c.Renewed = tokenclient.RenewedHeader(slidingHeader)
-		c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
-		c.Store, c.Key = r.store, "alice"
-	})
+	return r.Another(t, func(c *tokenclient.Config, _ *tokentest.Server) { slides(c, r.store) })
 }
 
 // stored returns the record in the store, after all saves.
@@ -139,10 +137,7 @@ func newAnswersRig(t *testing.T, change func(*tokenclient.Config)) (*slidingRig,
 	t.Helper()
 	r, a := &slidingRig{store: new(writeStore)}, new(answers)
 	r.Rig = sessiontest.NewFake(t, nil, a.RoundTrip, func(c *tokenclient.Config) {
-		c.Refresher = nil
-		c.Renewed = tokenclient.RenewedHeader(slidingHeader)
-		c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
-		c.Store, c.Key = r.store, "alice"
+		slides(c, r.store)
 		c.Hooks = &tokenclient.Hooks{Adopted: func(tokenclient.RefreshInfo) { r.adopted.Add(1) }}
 		if change != nil {
 			change(c)

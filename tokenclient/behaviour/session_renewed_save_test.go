@@ -200,9 +200,7 @@ func TestRenewedFile(t *testing.T) {
 			resp.Header.Set(slidingHeader, fmt.Sprintf("T%d", sent.Add(1)))
 			return resp, nil
 		}, func(c *tokenclient.Config) {
-			c.Refresher, c.Renewed = nil, tokenclient.RenewedHeader(slidingHeader)
-			c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
-			c.Store, c.Key = files, "alice"
+			slides(c, files)
 		})
 	}
 	r := open()

@@ -217,8 +217,9 @@ func TestRenewedInReplay(t *testing.T) {
 
 func TestRenewedHeader(t *testing.T) {
 	for _, name := range []string{"", "X Auth", "X:"} {
-		if tokenclient.RenewedHeader(name) != nil {
-			t.Errorf("RenewedHeader(%q) is not nil", name)
+		find := tokenclient.RenewedHeader(name) // which New refuses: see TestConfigMistakes
+		if got, ok := find(&http.Response{Header: http.Header{name: {"x"}}}); ok || got != nil {
+			t.Errorf("RenewedHeader(%q) finds %v", name, got)
 		}
 	}
 	find := tokenclient.RenewedHeader("x-AUTH-token")

@@ -86,11 +86,7 @@ func TestRenewedOlderLoses(t *testing.T) {
 
 		// Another process is sent a token, and stores it, meanwhile.
 		other := new(answers)
-		twin := sessiontest.NewFake(t, nil, other.RoundTrip, func(c *tokenclient.Config) {
-			c.Refresher, c.Renewed = nil, tokenclient.RenewedHeader(slidingHeader)
-			c.Attacher = tokenclient.HeaderAttacher(slidingHeader)
-			c.Store, c.Key = r.store, "alice"
-		})
+		twin := sessiontest.NewFake(t, nil, other.RoundTrip, func(c *tokenclient.Config) { slides(c, r.store) })
 		done := (&slidingRig{Rig: twin}).send("/")
 		other.answer("/", "T2")
 		<-done

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -189,7 +188,7 @@ func TestTimeDeadOnArrival(t *testing.T) {
 		r := sessiontest.NewFake(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			refreshes++
 			return sessiontest.Pair("a", "r", -time.Hour), nil
-		}, func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 200), nil }, nil)
+		}, sessiontest.AlwaysOK, nil)
 		r.Give(t, sessiontest.Pair("a", "r", time.Minute))
 		time.Sleep(time.Hour)
 		for range 100 {

@@ -13,48 +13,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-// callingStore is a Store that calls back.
-type callingStore struct {
-	tokenclient.Store
-	load, replace, refresh, save func(context.Context) error
-}
-
-func called(f func(context.Context) error, ctx context.Context) error {
-	if f == nil {
-		return nil
-	}
-	return f(ctx)
-}
-
-func (s *callingStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
-	if err := called(s.load, ctx); err != nil {
-		return tokenclient.Record{}, err
-	}
-	return s.Store.Load(ctx, key)
-}
-
-func (s *callingStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
-	if err := called(s.replace, ctx); err != nil {
-		return now, was, err
-	}
-	return s.Store.Replace(ctx, key, t)
-}
-
-func (s *callingStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	if err := called(s.refresh, ctx); err != nil {
-		return tokenclient.Record{}, err
-	}
-	return s.Store.Refresh(ctx, key, seen, timeout, fn)
-}
-
-func (s *callingStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
-	if err := called(s.save, ctx); err != nil {
-		return tokenclient.Record{}, err
-	}
-	return s.Store.Save(ctx, key, seen, t)
-}
-
 // A Store that calls back gets an answer or ErrReentrant, whatever it calls and
 // wherever, and at once.
 func TestStoreCallsBack(t *testing.T) {

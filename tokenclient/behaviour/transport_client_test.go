@@ -28,7 +28,7 @@ func TestRoundTripperBase(t *testing.T) {
 	}
 	client.CloseIdleConnections()
 
-	base := &sessiontest.Base{}
+	base := sessiontest.NewBase()
 	r.Session.Wrap(&http.Client{Transport: base}).CloseIdleConnections()
 	if base.Idle != 1 {
 		t.Errorf("CloseIdleConnections reached Base %d times", base.Idle)
@@ -39,7 +39,7 @@ func TestRoundTripperBase(t *testing.T) {
 func TestWrapKeepsTheClient(t *testing.T) {
 	s := sessiontest.LoggedIn(t, nil)
 	jar, _ := cookiejar.New(nil)
-	base := &sessiontest.Base{}
+	base := sessiontest.NewBase()
 	stop := errors.New("stop")
 	given := &http.Client{Jar: jar, Timeout: time.Minute, Transport: base,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return stop }}

@@ -60,7 +60,7 @@ func TestRoundTripperConcurrent(t *testing.T) {
 // does not show in the caller's, and the caller may use the request again.
 func TestRoundTripperSharesNoHeader(t *testing.T) {
 	s := sessiontest.LoggedIn(t, nil)
-	answers := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}, {Status: 401}, {Status: 200}, {Status: 200}}}
+	answers := sessiontest.NewBase(200, 401, 200, 200)
 	transport := s.Transport(sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		if req.Header["X-Trace"] != nil {
 			t.Error("the first sending's header is in the second's")

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -100,7 +101,7 @@ var contractPaths = []contractPath{
 			<-ctx.Done() // Close of the session does not end it: the timeout does
 			return nil, ctx.Err()
 		})
-		r.config.RefreshTimeout = 1
+		r.config.RefreshTimeout = time.Millisecond
 	}, answers: []sessiontest.Answer{{Status: 401}}, sends: 1},
 	{name: "context has ended", prepare: func(_ *testing.T, r *contractRun) {
 		r.session = func(*tokenclient.Session) { r.cancel() }
@@ -109,7 +110,7 @@ var contractPaths = []contractPath{
 
 // exhaustStorm has the server refuse tokens until the storm guard says no.
 func exhaustStorm(t *testing.T, s *tokenclient.Session) {
-	base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}}}
+	base := sessiontest.NewBase(401)
 	for range 10 {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.URL, nil)
 		resp, err := s.Transport(base).RoundTrip(req)

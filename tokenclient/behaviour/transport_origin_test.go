@@ -177,7 +177,7 @@ func TestOriginOwnEndpoint(t *testing.T) {
 		"https://api.example.com/token/more":    false,
 		"https://api.example.com/":              false,
 	} {
-		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 200}}}
+		base := sessiontest.NewBase(200)
 		req, _ := http.NewRequestWithContext(context.Background(), http.MethodPost, target, nil)
 		if _, err := s.Transport(base).RoundTrip(req); err != nil || (base.Sent[0].Auth == nil) != bare {
 			t.Errorf("%s: error %v, sent %q", target, err, base.Sent[0].Auth)

@@ -30,7 +30,7 @@ func TestOutsideIsTold(t *testing.T) {
 				told = append(told, origin+" "+near+" "+differs)
 			}}, &tokenclient.Hooks{NotInOrigins: func(string, string, string) {}})
 		})
-		client := s.Wrap(&http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 200), nil })})
+		client := s.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
 		get := func(ctx func(*http.Request) *http.Request, urls ...string) {
 			for _, u := range urls {
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, u, nil)

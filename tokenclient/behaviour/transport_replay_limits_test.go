@@ -85,7 +85,7 @@ func TestReplayOddReaders(t *testing.T) {
 		"EOF with the last bytes": iotest.DataErrReader(strings.NewReader(sessiontest.Payload)),
 		"Reads of nothing":        io.MultiReader(&stutter{r: strings.NewReader(sessiontest.Payload)}),
 	} {
-		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}, {Status: 200}}}
+		base := sessiontest.NewBase(401, 200)
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.URL, body)
 		resp, err := sessiontest.LoggedIn(t, nil).Transport(base).RoundTrip(req)
 		if err != nil || resp.StatusCode != 200 || base.Sent[0].Body != sessiontest.Payload || base.Sent[1].Body != sessiontest.Payload {
@@ -215,7 +215,7 @@ func TestReplayCancelWhileWaiting(t *testing.T) {
 			})
 			c.Hooks = &tokenclient.Hooks{Refreshed: func(tokenclient.RefreshInfo) { close(done) }}
 		})
-		base := &sessiontest.Base{Answers: []sessiontest.Answer{{Status: 401}}}
+		base := sessiontest.NewBase(401)
 		req := sessiontest.NewRequest(t, ctx, sessiontest.URL, kind, nil)
 		_, err := s.Transport(base).RoundTrip(req.Request)
 		if !errors.Is(err, context.Canceled) || len(base.Sent) != 1 {

@@ -12,9 +12,9 @@ import (
 //
 // At the token endpoint a cut, a 5xx, and an answer that cannot be read leave open
 // whether the refresh token was spent. After the first of these a
-// [tokenclient.Session] makes the call a second time at once; see
-// [Server.FailRefresh] for what that means to a test. A 4xx, or a Retry-After in
-// Header, leaves nothing open.
+// [tokenclient.Session] makes the call a second time at once, unless the answer is a
+// 5xx with a Retry-After in Header; see [Server.FailRefresh] for what that means to a
+// test. After a 4xx there is no second call.
 type Fault struct {
 	// Status is the answer's status, from 200 to 999. Zero: 500.
 	Status int
@@ -54,9 +54,10 @@ type Fault struct {
 //
 //	srv.FailRefresh(1, tokentest.Fault{Status: 503, Header: http.Header{"Retry-After": {"1"}}})
 //
-// After either the session waits before it refreshes again, as long as Retry-After says at
-// least; only [tokenclient.Session.Refresh] does not. With Fault.AfterCommit the second call presents
-// a spent refresh token, which ends the login unless Options.ReuseGrace allows it.
+// After either the session waits before it refreshes again, as long as Retry-After
+// says at least; only [tokenclient.Session.Refresh] does not. With Fault.AfterCommit
+// the second call presents a spent refresh token, which ends the login unless
+// Options.ReuseGrace allows it.
 func (s *Server) FailRefresh(n int, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

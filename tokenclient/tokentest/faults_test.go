@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
@@ -119,29 +120,33 @@ func TestFailRefreshOfASession(t *testing.T) {
 		{"cut, token spent", 1, tokentest.Fault{Cut: true, AfterCommit: true}, 2, ended},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, srv, session := tutorial()
-			defer srv.Close()
-			defer session.Close(t.Context())
-			if err := session.SetToken(t.Context(), srv.Issue("alice")); err != nil {
-				t.Fatal(err)
-			}
-			srv.RevokeAccess("alice")
-			srv.FailRefresh(test.n, test.fault)
-			got := fetch(srv, session)
-			if calls := srv.Counters().Refreshes; got != test.want || calls != test.calls {
-				t.Errorf("%q after %d calls, want %q after %d", got, calls, test.want, test.calls)
-			}
-			if got != seen {
-				return
-			}
-			srv.FailRefresh(0, tokentest.Fault{})
-			calls := srv.Counters().Refreshes
-			if again := fetch(srv, session); again != seen || srv.Counters().Refreshes != calls {
-				t.Errorf("then at once %q, want it to wait", again)
-			}
-			if _, err := session.Refresh(t.Context()); err != nil || fetch(srv, session) != unseen {
-				t.Errorf("then Session.Refresh: %v", err)
-			}
+			inMemory(t, tokentest.Options{}, func(t *testing.T, srv *tokentest.Server) {
+				session, err := tokenclient.New(tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer session.Close(t.Context())
+				if err := session.SetToken(t.Context(), srv.Issue("alice")); err != nil {
+					t.Fatal(err)
+				}
+				srv.RevokeAccess("alice")
+				srv.FailRefresh(test.n, test.fault)
+				got := fetch(srv, session)
+				calls := srv.Counters().Refreshes
+				if got != test.want || calls != test.calls {
+					t.Errorf("%q after %d calls, want %q after %d", got, calls, test.want, test.calls)
+				}
+				if got != seen {
+					return
+				}
+				srv.FailRefresh(0, tokentest.Fault{})
+				if again := fetch(srv, session); again != seen || srv.Counters().Refreshes != calls {
+					t.Errorf("then at once %q, want it to wait", again)
+				}
+				if _, err := session.Refresh(t.Context()); err != nil || fetch(srv, session) != unseen {
+					t.Errorf("then Session.Refresh: %v", err)
+				}
+			})
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -23,20 +24,27 @@ import (
 // the client is public and AuthStyle does not matter. With one, AuthStyle must be
 // [oauth2.AuthStyleInParams] or [oauth2.AuthStyleInHeader]: the default,
 // AuthStyleAutoDetect, tries one and then the other, which with a refresh token
-// that may be presented once can cost the session. Then and if c has no client id
-// or token endpoint there is an error that names the field.
+// that may be presented once can cost the session. Then, and if the client id, the secret
+// or the token endpoint of c can never work, there is an error that names the field. Plain
+// http is left for [tokenclient.New] to judge.
 //
 // What c does not have can be set in the result before its first use:
-// RevocationURL, Params, and HTTPClient, which is not taken from a context here.
+// RevocationURL, Params, InsecureHTTP, and HTTPClient, which is not taken from a context here.
 // Scopes are not sent, as x/oauth2 sends none: a refresh keeps what the login got.
 func Refresher(c *oauth2.Config) (*tokenclient.OAuth2Refresher, error) {
 	switch {
 	case c == nil:
 		return nil, errors.New("xoauth2: Refresher: the oauth2.Config is nil")
 	case c.ClientID == "":
-		return nil, errors.New("xoauth2: Refresher: oauth2.Config.ClientID is empty")
-	case c.Endpoint.TokenURL == "":
-		return nil, errors.New("xoauth2: Refresher: oauth2.Config.Endpoint.TokenURL is empty")
+		return nil, errors.New("xoauth2: Refresher: oauth2.Config.ClientID is empty; it is the client_id under which the server knows the program")
+	case endpoint.HasControl(c.ClientID):
+		return nil, errors.New("xoauth2: Refresher: oauth2.Config.ClientID " + withControl)
+	case endpoint.HasControl(c.ClientSecret):
+		return nil, errors.New("xoauth2: Refresher: oauth2.Config.ClientSecret " + withControl)
+	}
+	call := endpoint.Call{Field: "oauth2.Config.Endpoint.TokenURL", URL: c.Endpoint.TokenURL, InsecureHTTP: true}
+	if err := call.Check(); err != nil {
+		return nil, fmt.Errorf("xoauth2: Refresher: %w", err)
 	}
 	r := &tokenclient.OAuth2Refresher{TokenURL: c.Endpoint.TokenURL}
 	switch style := c.Endpoint.AuthStyle; {
@@ -54,6 +62,8 @@ func Refresher(c *oauth2.Config) (*tokenclient.OAuth2Refresher, error) {
 	}
 	return r, nil
 }
+
+const withControl = "has a control character in it, such as the line break at the end of a file; use strings.TrimSpace"
 
 // TokenSource returns a source of s's current token, for packages that want one.
 // It asks [tokenclient.Session.Token] each time, with ctx, which therefore must

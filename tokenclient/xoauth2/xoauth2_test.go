@@ -28,7 +28,14 @@ func TestRefresherRefuses(t *testing.T) {
 	}{
 		{nil, []string{"nil"}},
 		{&oauth2.Config{Endpoint: endpoint(token, oauth2.AuthStyleInParams)}, []string{"ClientID"}},
-		{&oauth2.Config{ClientID: "app"}, []string{"Endpoint.TokenURL"}},
+		{&oauth2.Config{ClientID: "app"}, []string{"oauth2.Config.Endpoint.TokenURL is empty", "https://auth.example.com/token"}},
+		{&oauth2.Config{ClientID: "app", Endpoint: endpoint("auth.example.com?planted", 0)}, []string{"oauth2.Config.Endpoint.TokenURL does not begin with https://", "write it like"}},
+		{&oauth2.Config{ClientID: "app", Endpoint: endpoint("https://auth.example.com/{planted}", 0)}, []string{"oauth2.Config.Endpoint.TokenURL has a placeholder"}},
+		{&oauth2.Config{ClientID: "planted\n", Endpoint: endpoint(token, 0)}, []string{"oauth2.Config.ClientID has a control character", "strings.TrimSpace"}},
+		{
+			&oauth2.Config{ClientID: "app", ClientSecret: "planted-secret\n", Endpoint: endpoint(token, oauth2.AuthStyleInParams)},
+			[]string{"oauth2.Config.ClientSecret has a control character", "strings.TrimSpace"},
+		},
 		{
 			&oauth2.Config{ClientID: "app", ClientSecret: "planted-secret", Endpoint: endpoint(token, oauth2.AuthStyleAutoDetect)},
 			[]string{"oauth2.Config.Endpoint.AuthStyle", "AutoDetect", "oauth2.AuthStyleInParams", "oauth2.AuthStyleInHeader"},
@@ -48,9 +55,27 @@ func TestRefresherRefuses(t *testing.T) {
 				t.Errorf("%q does not say %s", err, want)
 			}
 		}
+		if !strings.HasPrefix(err.Error(), "xoauth2: Refresher: ") || strings.Contains(err.Error(), "OAuth2Refresher") {
+			t.Errorf("%q is not about what the caller wrote", err)
+		}
 		if strings.Contains(err.Error(), "planted") {
 			t.Errorf("%q shows the secret", err)
 		}
+	}
+}
+
+// Plain http is not the Config's to allow, but the result's: New says so unless it is.
+func TestRefresherPlainHTTP(t *testing.T) {
+	r, err := xoauth2.Refresher(&oauth2.Config{ClientID: "app", Endpoint: oauth2.Endpoint{TokenURL: "http://auth.example.com/token"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Validate(); err == nil || !strings.Contains(err.Error(), "InsecureHTTP allows it") {
+		t.Errorf("error %v", err)
+	}
+	r.InsecureHTTP = true
+	if err := r.Validate(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,34 +1,19 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
-
-// expired is a token that has expired, so that who sends a request has to wait for a
-// refresh.
-func expired(key string) *tokenclient.Token {
-	t := pair("access-"+key, "refresh-"+key, time.Hour)
-	t.Issued, t.Expiry = t.Issued.Add(-2*time.Hour), t.Expiry.Add(-2*time.Hour)
-	return t
-}
-
-// userOf is whose refresh token old is.
-func userOf(old *tokenclient.Token) string { return strings.TrimPrefix(old.RefreshToken, "refresh-") }
-
-func fresh(old *tokenclient.Token) *tokenclient.Token {
-	return pair("new-"+userOf(old), old.RefreshToken, time.Hour)
-}
 
 // TestPoolLine: no more refreshes than may be are made at the same time, in the order
 // in which they came, and who waits longer than RefreshTimeout is refreshed as well.
@@ -38,7 +23,7 @@ func TestPoolLine(t *testing.T) {
 		var mu sync.Mutex
 		var order []string
 		now, peak := 0, 0
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: expired}, MaxRefreshes: most},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: expired}, MaxRefreshes: most},
 			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				mu.Lock()
 				order = append(order, userOf(old))
@@ -51,15 +36,10 @@ func TestPoolLine(t *testing.T) {
 				mu.Unlock()
 				return fresh(old), nil
 			})
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		askers := newAskers(t, p)
 		began := time.Now()
-		var wg sync.WaitGroup
 		for i := range users {
-			wg.Go(func() {
-				if err := ask(t.Context(), client, poolUser(i)); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(sessiontest.PoolUser(i))
 			synctest.Wait()
 		}
 		if s := p.Stats(); s.Refreshing != most || s.Waiting != users-most {
@@ -67,8 +47,8 @@ func TestPoolLine(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		wantErr(t, "a request that cannot wait", ask(ctx, client, poolUser(users-1)), context.DeadlineExceeded)
-		wg.Wait()
+		sessiontest.WantErr(t, "a request that cannot wait", sessiontest.Ask(ctx, askers.client, sessiontest.PoolUser(users-1)), context.DeadlineExceeded)
+		askers.Wait()
 		if peak != most {
 			t.Errorf("%d refreshes at the same time, want %d", peak, most)
 		}
@@ -90,7 +70,7 @@ func TestPoolLine(t *testing.T) {
 func TestPoolTooManyOfOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens := func(req *http.Request) (*http.Response, error) {
-			resp := reply(req, 200)
+			resp := sessiontest.Reply(req, 200)
 			body := `{"access_token":"new","expires_in":3600}`
 			if req.URL.Path == "/greedy" {
 				resp.StatusCode, body = 429, ""
@@ -98,31 +78,31 @@ func TestPoolTooManyOfOne(t *testing.T) {
 			}
 			resp.Body = http.NoBody
 			if body != "" {
-				resp.Body = &closeNote{Reader: strings.NewReader(body)}
+				resp.Body = sessiontest.NewBody(body)
 			}
 			return resp, nil
 		}
-		p := newPool(t, tokenclient.PoolConfig{
-			Store: &poolStore{known: expired},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+			Store: &sessiontest.PoolStore{Known: expired},
 			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
 				host := "https://one.example.com/"
 				if key == "elsewhere" {
 					host = "https://two.example.com/"
 				}
 				return tokenclient.Config{
-					Refresher: &tokenclient.JSONRefresher{URL: host + key, HTTPClient: &http.Client{Transport: roundTrip(tokens)}},
-					Origins:   []string{fakeAPI},
+					Refresher: &tokenclient.JSONRefresher{URL: host + key, HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(tokens)}},
+					Origins:   []string{sessiontest.FakeAPI},
 				}, nil
 			},
 		}, nil)
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-		wantTransient(t, "greedy", ask(t.Context(), client, "greedy"))
+		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
+		sessiontest.WantTransient(t, "greedy", sessiontest.Ask(t.Context(), client, "greedy"))
 		for _, c := range []struct {
 			key  string
 			wait time.Duration
 		}{{"elsewhere", 0}, {"alice", 5 * time.Second}, {"bob", 0}} {
 			began := time.Now()
-			if err := ask(t.Context(), client, c.key); err != nil {
+			if err := sessiontest.Ask(t.Context(), client, c.key); err != nil {
 				t.Errorf("%s: %v", c.key, err)
 			}
 			if d := time.Since(began); d != c.wait {
@@ -137,7 +117,7 @@ func TestPoolTooManyOfOne(t *testing.T) {
 func TestPoolNested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p *tokenclient.Pool
-		p = newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: expired}, MaxRefreshes: 2},
+		p = sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: expired}, MaxRefreshes: 2},
 			func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				time.Sleep(time.Second)
 				if userOf(old) == "service" {
@@ -152,17 +132,12 @@ func TestPoolNested(t *testing.T) {
 				}
 				return fresh(old), nil
 			})
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		askers := newAskers(t, p)
 		began := time.Now()
-		var wg sync.WaitGroup
 		for i := range 10 {
-			wg.Go(func() {
-				if err := ask(t.Context(), client, poolUser(i)); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(sessiontest.PoolUser(i))
 		}
-		wg.Wait()
+		askers.Wait()
 		if d := time.Since(began); d != 6*time.Second {
 			t.Errorf("it took %v, want 6s", d)
 		}
@@ -174,45 +149,40 @@ func TestPoolNested(t *testing.T) {
 func TestPoolHeldElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stuck = 4
-		hold := newBarrier()
+		hold := sessiontest.NewBarrier()
 		holding := &stuckStore{Store: new(store.Memory), hold: hold}
 		for i := range stuck + 1 {
-			if _, _, err := holding.Replace(t.Context(), poolUser(i), expired(poolUser(i))); err != nil {
+			if _, _, err := holding.Replace(t.Context(), sessiontest.PoolUser(i), expired(sessiontest.PoolUser(i))); err != nil {
 				t.Fatal(err)
 			}
 		}
 		var announced []int
-		p := newPool(t, tokenclient.PoolConfig{
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
 			Store: holding, MaxRefreshes: stuck,
 		}, func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 			time.Sleep(time.Second)
 			return fresh(old), nil
 		})
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-		var wg sync.WaitGroup
+		askers := newAskers(t, p)
 		for i := range stuck {
-			wg.Go(func() {
-				if err := ask(t.Context(), client, poolUser(i)); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(sessiontest.PoolUser(i))
 		}
 		synctest.Wait()
 		began := time.Now()
-		holding.free.Store(poolUser(stuck), true)
-		if err := ask(t.Context(), client, poolUser(stuck)); err != nil {
+		holding.free.Store(sessiontest.PoolUser(stuck), true)
+		if err := sessiontest.Ask(t.Context(), askers.client, sessiontest.PoolUser(stuck)); err != nil {
 			t.Error(err)
 		}
 		if d := time.Since(began); d != 2*time.Second { // one until a turn is free, one for the refresh
 			t.Errorf("a refresh whose key is free took %v", d)
 		}
 		time.Sleep(10 * time.Second)
-		hold.lift()
-		wg.Wait()
+		hold.Lift()
+		askers.Wait()
 		for i := range stuck + 1 {
-			r, err := holding.Load(t.Context(), poolUser(i))
-			if err != nil || r.Token.AccessToken != "new-"+poolUser(i) {
-				t.Errorf("%s: %v, error %v", poolUser(i), r.Token, err)
+			r, err := holding.Load(t.Context(), sessiontest.PoolUser(i))
+			if err != nil || r.Token.AccessToken != "new-"+sessiontest.PoolUser(i) {
+				t.Errorf("%s: %v, error %v", sessiontest.PoolUser(i), r.Token, err)
 			}
 			announced = append(announced, r.Announced)
 		}
@@ -226,7 +196,7 @@ func TestPoolHeldElsewhere(t *testing.T) {
 // taken, takes its announcement back and is refreshed next.
 func TestPoolTurnLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hold := newBarrier()
+		hold := sessiontest.NewBarrier()
 		holding := &stuckStore{Store: new(store.Memory), hold: hold}
 		for _, key := range []string{"late", "slow", "last"} {
 			if _, _, err := holding.Replace(t.Context(), key, expired(key)); err != nil {
@@ -237,7 +207,7 @@ func TestPoolTurnLost(t *testing.T) {
 		holding.free.Store("last", true)
 		var mu sync.Mutex
 		var order []string
-		p := newPool(t, tokenclient.PoolConfig{Store: holding, MaxRefreshes: 1},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: holding, MaxRefreshes: 1},
 			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				mu.Lock()
 				order = append(order, userOf(old))
@@ -245,22 +215,17 @@ func TestPoolTurnLost(t *testing.T) {
 				time.Sleep(15 * time.Second)
 				return fresh(old), nil
 			})
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-		var wg sync.WaitGroup
+		askers := newAskers(t, p)
 		for _, key := range []string{"late", "slow", "last"} {
-			wg.Go(func() {
-				if err := ask(t.Context(), client, key); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(key)
 			time.Sleep(2 * time.Second) // by when late has lost its turn to slow
 		}
-		hold.lift()
+		hold.Lift()
 		synctest.Wait()
 		if r, err := holding.Load(t.Context(), "late"); err != nil || r.Announced != 0 {
 			t.Errorf("a refresh that lost its turn: announced %d, error %v", r.Announced, err)
 		}
-		wg.Wait()
+		askers.Wait()
 		if want := []string{"slow", "late", "last"}; !slices.Equal(order, want) {
 			t.Errorf("refreshed %v, want %v", order, want)
 		}
@@ -271,14 +236,13 @@ func TestPoolTurnLost(t *testing.T) {
 // lifted.
 type stuckStore struct {
 	tokenclient.Store
-	hold *barrier
+	hold *sessiontest.Barrier
 	free sync.Map
 }
 
-func (s *stuckStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+func (s *stuckStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn sessiontest.Exchange) (tokenclient.Record, error) {
 	if _, ok := s.free.Load(key); !ok {
-		s.hold.stop()
+		s.hold.Stop()
 	}
 	return s.Store.Refresh(ctx, key, seen, timeout, fn)
 }
@@ -291,36 +255,31 @@ func TestPoolLostAnswerFirst(t *testing.T) {
 		var mu sync.Mutex
 		first := map[string]time.Time{}
 		var gap time.Duration
-		p := newPool(t, tokenclient.PoolConfig{Store: new(store.Memory), MaxRefreshes: 1},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: new(store.Memory), MaxRefreshes: 1},
 			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				time.Sleep(time.Second)
 				mu.Lock()
 				defer mu.Unlock()
-				if userOf(old) == poolUser(0) {
-					if first[poolUser(0)].IsZero() {
-						first[poolUser(0)] = time.Now()
+				if userOf(old) == sessiontest.PoolUser(0) {
+					if first[sessiontest.PoolUser(0)].IsZero() {
+						first[sessiontest.PoolUser(0)] = time.Now()
 						return nil, io.ErrUnexpectedEOF // the server has rotated; the answer was lost
 					}
-					gap = time.Since(first[poolUser(0)])
+					gap = time.Since(first[sessiontest.PoolUser(0)])
 				}
 				return fresh(old), nil
 			})
 		for i := range users {
-			if err := get(t, p, poolUser(i)).SetToken(t.Context(), expired(poolUser(i))); err != nil {
+			if err := sessionOf(t, p, sessiontest.PoolUser(i)).SetToken(t.Context(), expired(sessiontest.PoolUser(i))); err != nil {
 				t.Fatal(err)
 			}
 		}
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-		var wg sync.WaitGroup
+		askers := newAskers(t, p)
 		for i := range users {
-			wg.Go(func() {
-				if err := ask(t.Context(), client, poolUser(i)); err != nil {
-					t.Error(err)
-				}
-			})
+			askers.ask(sessiontest.PoolUser(i))
 			synctest.Wait()
 		}
-		wg.Wait()
+		askers.Wait()
 		if gap > 5*time.Second {
 			t.Errorf("the second try, which is to come at once, came %v after the first", gap)
 		}

@@ -1,4 +1,4 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -60,55 +61,53 @@ func wantEven(t *testing.T, most int, mean float64) {
 // refreshed once, and no request fails or waits.
 func TestPoolPace(t *testing.T) {
 	users := 100_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || sessiontest.Race {
 		users /= 5
 	}
 	const lifetime = time.Hour
 	for name, keep := range map[string]bool{"by KeepFresh": true, "by requests": false} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				seconds := newSeconds()
-				issued := time.Now()
-				store := &poolStore{known: func(key string) *tokenclient.Token {
-					t := pair("access-"+key, "refresh-"+key, 0)
-					t.Issued = issued
-					t.Expiry = issued.Add(lifetime + rand.N(time.Minute))
-					return t
-				}}
-				p := newPool(t, tokenclient.PoolConfig{Store: store, MaxIdle: users, IdleFor: 24 * time.Hour},
-					func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-						user := strings.TrimPrefix(old.RefreshToken, "refresh-")
-						seconds.count(user)
-						time.Sleep(30 * time.Millisecond)
-						return pair("access2-"+user, "refresh-"+user, 24*time.Hour), nil
-					})
-				for i := range users {
-					if _, err := p.Session(t.Context(), poolUser(i)); err != nil {
-						t.Fatal(err)
-					}
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			seconds := newSeconds()
+			issued := time.Now()
+			store := &sessiontest.PoolStore{Known: func(key string) *tokenclient.Token {
+				t := sessiontest.Pair("access-"+key, "refresh-"+key, 0)
+				t.Issued = issued
+				t.Expiry = issued.Add(lifetime + rand.N(time.Minute))
+				return t
+			}}
+			p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: store, MaxIdle: users, IdleFor: 24 * time.Hour},
+				func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+					user := strings.TrimPrefix(old.RefreshToken, "refresh-")
+					seconds.count(user)
+					time.Sleep(30 * time.Millisecond)
+					return sessiontest.Pair("access2-"+user, "refresh-"+user, 24*time.Hour), nil
+				})
+			for i := range users {
+				if _, err := p.Session(t.Context(), sessiontest.PoolUser(i)); err != nil {
+					t.Fatal(err)
 				}
-				if keep {
-					keepAllFresh(t, p, lifetime+2*time.Minute)
-				} else {
-					time.Sleep(lifetime - 10*time.Minute)
-					requests(t, p, users, 30*time.Second, 12*time.Minute)
+			}
+			if keep {
+				keepAllFresh(t, p, lifetime+2*time.Minute)
+			} else {
+				time.Sleep(lifetime - 10*time.Minute)
+				requests(t, p, users, 30*time.Second, 12*time.Minute)
+			}
+			synctest.Wait()
+			most, mean, in := seconds.spread()
+			t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", users, mean, in, most, float64(most)/mean)
+			wantEven(t, most, mean)
+			if len(seconds.users) != users {
+				t.Errorf("%d of %d users were refreshed", len(seconds.users), users)
+			}
+			for user, times := range seconds.users {
+				if times != 1 {
+					t.Fatalf("%s was refreshed %d times", user, times)
 				}
-				synctest.Wait()
-				most, mean, in := seconds.spread()
-				t.Logf("%d users: %.0f a second on the average over %d s, %d in the busiest: %.2f times", users, mean, in, most, float64(most)/mean)
-				wantEven(t, most, mean)
-				if len(seconds.users) != users {
-					t.Errorf("%d of %d users were refreshed", len(seconds.users), users)
-				}
-				for user, times := range seconds.users {
-					if times != 1 {
-						t.Fatalf("%s was refreshed %d times", user, times)
-					}
-				}
-				if s := p.Stats(); s.Waiting != 0 || s.Refreshing != 0 {
-					t.Errorf("%+v, want nothing under way", s)
-				}
-			})
+			}
+			if s := p.Stats(); s.Waiting != 0 || s.Refreshing != 0 {
+				t.Errorf("%+v, want nothing under way", s)
+			}
 		})
 	}
 }
@@ -123,17 +122,17 @@ func requests(t *testing.T, p *tokenclient.Pool, n int, every, long time.Duratio
 		s := rand.IntN(len(now))
 		now[s] = append(now[s], i)
 	}
-	rt := p.Transport(roundTrip(ownAPI))
+	rt := p.Transport(sessiontest.AlwaysOK)
 	began := time.Now()
 	for n := 0; time.Since(began) < long; n++ {
 		sent := time.Now()
 		for _, i := range now[n%len(now)] {
-			req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), poolUser(i)), http.MethodGet, fakeAPI, nil)
+			req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), sessiontest.PoolUser(i)), http.MethodGet, sessiontest.FakeAPI, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := rt.RoundTrip(req); err != nil {
-				t.Fatal(fmt.Errorf("%s: %w", poolUser(i), err))
+				t.Fatal(fmt.Errorf("%s: %w", sessiontest.PoolUser(i), err))
 			}
 		}
 		if waited := time.Since(sent); waited > 0 {

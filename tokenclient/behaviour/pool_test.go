@@ -1,19 +1,16 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
@@ -46,7 +43,7 @@ func TestPoolConcurrentUsers(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		srv := tokentest.NewServer(t, &tokentest.Options{InMemory: true})
-		p := newPool(t, tokenclient.PoolConfig{
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
 			Store: new(store.Memory), MaxIdle: n / 4,
 			Config: func(context.Context, string) (tokenclient.Config, error) {
 				return tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: []string{srv.URL}}, nil
@@ -55,7 +52,7 @@ func TestPoolConcurrentUsers(t *testing.T) {
 		client := p.Wrap(srv.Client())
 		var wg sync.WaitGroup
 		for i := range n {
-			user := poolUser(i)
+			user := sessiontest.PoolUser(i)
 			wg.Go(func() {
 				s, err := p.Session(t.Context(), user)
 				if err == nil {
@@ -70,7 +67,7 @@ func TestPoolConcurrentUsers(t *testing.T) {
 						srv.RevokeAccess(user)
 					}
 					ctx := tokenclient.WithKey(t.Context(), user)
-					if got, err := userSubject(ctx, client, srv.URL); err != nil || got != user {
+					if got, err := sessiontest.Subject(ctx, client, srv.URL); err != nil || got != user {
 						t.Errorf("%s was answered as %q, error %v", user, got, err)
 					}
 					time.Sleep(10 * time.Minute)
@@ -94,27 +91,27 @@ func TestPoolConcurrentUsers(t *testing.T) {
 // TestPoolContract: what a request gets before there is a session to ask.
 func TestPoolContract(t *testing.T) {
 	var seen *http.Request
-	api := roundTrip(func(req *http.Request) (*http.Response, error) { seen = req; return reply(req, 200), nil })
+	api := sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) { seen = req; return sessiontest.Reply(req, 200), nil })
 	configured := 0
-	p := newPool(t, tokenclient.PoolConfig{
-		Store: &poolStore{known: everybody},
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+		Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
 		Config: func(_ context.Context, key string) (tokenclient.Config, error) {
 			configured++
 			return tokenclient.Config{
-				Refresher: tokenclient.RefresherFunc(noRefresh),
+				Refresher: tokenclient.RefresherFunc(sessiontest.NoRefresh),
 				Origins:   []string{"https://" + key + ".example.com"}, // each user's own
 			}, nil
 		},
 	}, nil)
 	send := func(ctx context.Context, rt http.RoundTripper, url string) (closed bool, err error) {
 		seen = nil
-		body := &closeNote{Reader: strings.NewReader("body")}
+		body := sessiontest.NewBody("body")
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = rt.RoundTrip(req)
-		return body.closed.Load(), err
+		return body.Closed.Load() > 0, err
 	}
 	alice := tokenclient.WithKey(t.Context(), "alice")
 
@@ -122,7 +119,7 @@ func TestPoolContract(t *testing.T) {
 		"no key": t.Context(), "an empty key": tokenclient.WithKey(alice, ""),
 	} {
 		closed, err := send(ctx, p.Transport(api), "https://alice.example.com")
-		wantErr(t, name, err, tokenclient.ErrNoKey)
+		sessiontest.WantErr(t, name, err, tokenclient.ErrNoKey)
 		if !closed || seen != nil {
 			t.Errorf("%s: body closed: %v, sent: %v", name, closed, seen != nil)
 		}
@@ -162,32 +159,24 @@ func TestPoolContract(t *testing.T) {
 	}
 }
 
-// closeNote is a body that notes whether it was closed.
-type closeNote struct {
-	io.Reader
-	closed atomic.Bool
-}
-
-func (b *closeNote) Close() error { b.closed.Store(true); return nil }
-
 // TestPoolRedirects: a redirect to another origin leads a user's token nowhere, and
 // one within the user's origins keeps the key.
 func TestPoolRedirects(t *testing.T) {
 	var got []string
-	api := roundTrip(func(req *http.Request) (*http.Response, error) {
+	api := sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 		got = append(got, req.URL.Host+req.URL.Path+" "+req.Header.Get("Authorization"))
-		resp := reply(req, 200)
+		resp := sessiontest.Reply(req, 200)
 		if to := req.URL.Query().Get("to"); to != "" {
 			resp.StatusCode = http.StatusFound
 			resp.Header.Set("Location", to)
 		}
 		return resp, nil
 	})
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}}, noRefresh)
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
 	client := p.Wrap(&http.Client{Transport: api})
 	for _, url := range []string{
-		fakeAPI + "/a?to=/b",
-		fakeAPI + "/a?to=http://localhost:2/c?to=" + fakeAPI + "/d",
+		sessiontest.FakeAPI + "/a?to=/b",
+		sessiontest.FakeAPI + "/a?to=http://localhost:2/c?to=" + sessiontest.FakeAPI + "/d",
 	} {
 		req, _ := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), "alice"), http.MethodGet, url, nil)
 		if _, err := client.Do(req); err != nil {
@@ -200,178 +189,44 @@ func TestPoolRedirects(t *testing.T) {
 	}
 }
 
-// TestPoolAllocs: a request through a Pool allocates no more than through a Session.
-func TestPoolAllocs(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates by itself")
-	}
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}}, noRefresh)
-	s, err := p.Session(t.Context(), "alice")
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), "alice"), http.MethodGet, fakeAPI, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	allocs := func(rt http.RoundTripper) float64 {
-		return testing.AllocsPerRun(200, func() {
-			if _, err := rt.RoundTrip(req); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-	base := newAllocsBase()
-	if pool, one := allocs(p.Transport(base)), allocs(s.Transport(base)); pool > one {
-		t.Errorf("%v allocations, and %v with a Session", pool, one)
-	}
-	if n := testing.AllocsPerRun(200, func() { _, _ = p.Session(context.Background(), "alice") }); n != 0 {
-		t.Errorf("Session: %v allocations", n)
-	}
-}
-
 // TestPoolLogin: SetToken counts at once, whatever was remembered, and so does Logout.
 func TestPoolLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		shared := new(poolStore)
-		p := newPool(t, tokenclient.PoolConfig{Store: shared}, noRefresh)
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		shared := new(sessiontest.PoolStore)
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: shared}, sessiontest.NoRefresh)
+		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
 		for range 100 {
-			wantErr(t, "a request before the login", ask(t.Context(), client, "alice"), tokenclient.ErrLoginRequired)
+			sessiontest.WantErr(t, "a request before the login", sessiontest.Ask(t.Context(), client, "alice"), tokenclient.ErrLoginRequired)
 		}
-		if n := shared.loads.Load(); n != 1 {
+		if n := shared.Loads.Load(); n != 1 {
 			t.Errorf("%d looks at the store for 100 requests, want 1", n)
 		}
 		s, err := p.Session(t.Context(), "alice")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SetToken(t.Context(), everybody("alice")); err != nil {
+		if err := s.SetToken(t.Context(), sessiontest.Everybody("alice")); err != nil {
 			t.Fatal(err)
 		}
-		if err := ask(t.Context(), client, "alice"); err != nil {
+		if err := sessiontest.Ask(t.Context(), client, "alice"); err != nil {
 			t.Errorf("a request after the login: %v", err)
 		}
 		if err := p.Logout(t.Context(), "alice"); err != nil {
 			t.Errorf("Logout: %v", err)
 		}
-		wantErr(t, "a request after the logout", ask(t.Context(), client, "alice"), tokenclient.ErrLoginRequired)
+		sessiontest.WantErr(t, "a request after the logout", sessiontest.Ask(t.Context(), client, "alice"), tokenclient.ErrLoginRequired)
 		if r, err := shared.Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) || r.State != tokenclient.LoggedOut {
 			t.Errorf("the store has %v, error %v", r.State, err)
 		}
-		wantErr(t, "Logout of nobody", p.Logout(t.Context(), ""), tokenclient.ErrNoKey)
+		sessiontest.WantErr(t, "Logout of nobody", p.Logout(t.Context(), ""), tokenclient.ErrNoKey)
 
 		// A login in another process is seen after a second.
-		if _, _, err := shared.Replace(t.Context(), "alice", everybody("alice")); err != nil {
+		if _, _, err := shared.Replace(t.Context(), "alice", sessiontest.Everybody("alice")); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if err := ask(t.Context(), client, "alice"); err != nil {
+		if err := sessiontest.Ask(t.Context(), client, "alice"); err != nil {
 			t.Errorf("a request after a login elsewhere: %v", err)
 		}
 	})
-}
-
-// TestPoolStrangers: very many keys that nobody knows cost one look at the store each,
-// leave no memory behind, and push out no user.
-func TestPoolStrangers(t *testing.T) {
-	n := 200_000
-	if testing.Short() || raceEnabled {
-		n /= 10
-	}
-	const users = 1000
-	shared := &poolStore{known: func(key string) *tokenclient.Token {
-		if strings.HasPrefix(key, "user-") {
-			return everybody(key)
-		}
-		return nil
-	}}
-	p := newPool(t, tokenclient.PoolConfig{Store: shared, MaxIdle: users}, noRefresh)
-	rt := p.Transport(roundTrip(ownAPI))
-	send := func(key string) error {
-		req, err := http.NewRequestWithContext(tokenclient.WithKey(t.Context(), key), http.MethodGet, fakeAPI, nil)
-		if err != nil {
-			return err
-		}
-		_, err = rt.RoundTrip(req)
-		return err
-	}
-	for i := range users {
-		if err := send(poolUser(i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	strangers := func(from, to int) {
-		for i := from; i < to; i++ {
-			for range 2 {
-				if err := send(fmt.Sprintf("stranger-%d", i)); !errors.Is(err, tokenclient.ErrLoginRequired) {
-					t.Fatalf("error %v", err)
-				}
-			}
-		}
-	}
-	strangers(0, n/2)
-	before := heap()
-	strangers(n/2, n)
-	after := heap()
-	s := p.Stats()
-	t.Logf("%d strangers: %d remembered, %d KiB before and %d KiB after", n, s.Empty, before>>10, after>>10)
-	if after > before+before/10 {
-		t.Errorf("memory went from %d to %d bytes", before, after)
-	}
-	if s.Live != users {
-		t.Errorf("%d of %d users are loaded", s.Live, users)
-	}
-	if loads := shared.loads.Load(); loads > int64(users+n+n/100) {
-		t.Errorf("%d looks at the store for %d strangers and %d users", loads, n, users)
-	}
-}
-
-// heap is the memory of what is reachable. Cleanups run some time after a collection,
-// and free what the next one takes.
-func heap() uint64 {
-	var m runtime.MemStats
-	least := ^uint64(0)
-	for same := 0; same < 5; same++ {
-		runtime.GC()
-		runtime.Gosched()
-		if runtime.ReadMemStats(&m); m.HeapAlloc < least-least/1000 {
-			least, same = m.HeapAlloc, 0
-		}
-	}
-	return least
-}
-
-// TestPoolMemory: a Pool with a million known users of whom ten thousand are live
-// takes the memory of ten thousand.
-func TestPoolMemory(t *testing.T) {
-	live, known := 10_000, 1_000_000
-	if testing.Short() || raceEnabled {
-		live, known = 1000, 50_000
-	}
-	visit := func(p *tokenclient.Pool, n int) {
-		for i := range n {
-			if s, err := p.Session(t.Context(), poolUser(i)); s == nil || err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	measure := func(n int) (bytes uint64, s tokenclient.PoolStats) {
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, MaxIdle: live}, noRefresh)
-		before := heap()
-		visit(p, n)
-		bytes = heap() - before
-		s = p.Stats()
-		runtime.KeepAlive(p)
-		return bytes, s
-	}
-	few, _ := measure(live)
-	many, s := measure(known)
-	t.Logf("%d bytes for each of %d live sessions; %d after %d were seen; %+v", few/uint64(live), live, many/uint64(live), known, s)
-	if many > few+few/10 {
-		t.Errorf("%d users were seen, %d are live: %d bytes, and %d if only these were seen", known, live, many, few)
-	}
-	if s.Live != live || s.Evicted != uint64(known-live) {
-		t.Errorf("%+v, want %d live and %d evicted", s, live, known-live)
-	}
 }

@@ -1,4 +1,4 @@
-package tokenclient_test
+package sessiontest
 
 import (
 	"context"
@@ -13,22 +13,23 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// poolStore is a Store in memory without the protocol between processes, for tests
+// PoolStore is a Store in memory without the protocol between processes, for tests
 // with very many users.
-type poolStore struct {
-	shards [64]struct {
-		sync.Mutex
-		records map[string]tokenclient.Record
-	}
-	known func(key string) *tokenclient.Token // of keys that were never written; nil: there are none
-	loads atomic.Int64
-	fail  atomic.Bool // Load fails
+type PoolStore struct {
+	Known func(key string) *tokenclient.Token // of keys that were never written; nil: there are none
+	Loads atomic.Int64
+	Fail  atomic.Bool // Load fails
+
+	eras   atomic.Uint64
+	shards [64]shard
 }
 
-func (s *poolStore) at(key string) *struct {
+type shard struct {
 	sync.Mutex
 	records map[string]tokenclient.Record
-} {
+}
+
+func (s *PoolStore) at(key string) *shard {
 	var sum uint
 	for i := range len(key) {
 		sum = sum*31 + uint(key[i])
@@ -36,17 +37,18 @@ func (s *poolStore) at(key string) *struct {
 	return &s.shards[sum%uint(len(s.shards))]
 }
 
-func (s *poolStore) Load(_ context.Context, key string) (tokenclient.Record, error) {
-	s.loads.Add(1)
-	if s.fail.Load() {
+// Load implements tokenclient.Store.
+func (s *PoolStore) Load(_ context.Context, key string) (tokenclient.Record, error) {
+	s.Loads.Add(1)
+	if s.Fail.Load() {
 		return tokenclient.Record{}, tokenclient.ErrStoreUnavailable
 	}
 	at := s.at(key)
 	at.Lock()
 	defer at.Unlock()
 	r, ok := at.records[key]
-	if !ok && s.known != nil {
-		if t := s.known(key); t != nil {
+	if !ok && s.Known != nil {
+		if t := s.Known(key); t != nil {
 			r = tokenclient.Record{State: tokenclient.Active, Token: t, Number: 1, Era: [16]byte{1}}
 		}
 	}
@@ -57,7 +59,7 @@ func (s *poolStore) Load(_ context.Context, key string) (tokenclient.Record, err
 	return r, nil
 }
 
-func (s *poolStore) write(key string, r tokenclient.Record) {
+func (s *PoolStore) write(key string, r tokenclient.Record) {
 	at := s.at(key)
 	at.Lock()
 	defer at.Unlock()
@@ -67,9 +69,8 @@ func (s *poolStore) write(key string, r tokenclient.Record) {
 	at.records[key] = r
 }
 
-var poolEras atomic.Uint64
-
-func (s *poolStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+// Replace implements tokenclient.Store.
+func (s *PoolStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
 	was, err = s.Load(ctx, key)
 	if err != nil && !errors.Is(err, tokenclient.ErrNoToken) {
 		return now, was, err
@@ -78,14 +79,14 @@ func (s *poolStore) Replace(ctx context.Context, key string, t *tokenclient.Toke
 	if t != nil {
 		now.State, now.Token = tokenclient.Active, t.Clone()
 	}
-	n := poolEras.Add(1)
+	n := s.eras.Add(1)
 	now.Era = [16]byte{2, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
 	s.write(key, now)
 	return now, was, nil
 }
 
-func (s *poolStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
-	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+// Refresh implements tokenclient.Store.
+func (s *PoolStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn Exchange) (tokenclient.Record, error) {
 	r, err := s.Load(ctx, key)
 	if err != nil || r.Era != seen.Era || r.Number > seen.Number {
 		return r, err
@@ -100,7 +101,8 @@ func (s *poolStore) Refresh(ctx context.Context, key string, seen tokenclient.Re
 	return r, nil
 }
 
-func (s *poolStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+// Save implements tokenclient.Store.
+func (s *PoolStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
 	r, err := s.Load(ctx, key)
 	switch {
 	case err != nil:
@@ -115,13 +117,13 @@ func (s *poolStore) Save(ctx context.Context, key string, seen tokenclient.Recor
 	return r, nil
 }
 
-// newPool makes a Pool that is closed at the end of the test. c.Config is that of
+// NewPool makes a Pool that is closed at the end of the test. c.Config is that of
 // all keys, with refresh as the Refresher, unless it is set.
-func newPool(t testing.TB, c tokenclient.PoolConfig, refresh tokenclient.RefresherFunc) *tokenclient.Pool {
+func NewPool(t testing.TB, c tokenclient.PoolConfig, refresh tokenclient.RefresherFunc) *tokenclient.Pool {
 	t.Helper()
 	if c.Config == nil {
 		c.Config = func(context.Context, string) (tokenclient.Config, error) {
-			return tokenclient.Config{Refresher: refresh, Origins: []string{fakeAPI}}, nil
+			return tokenclient.Config{Refresher: refresh, Origins: []string{FakeAPI}}, nil
 		}
 	}
 	p, err := tokenclient.NewPool(c)
@@ -136,19 +138,20 @@ func newPool(t testing.TB, c tokenclient.PoolConfig, refresh tokenclient.Refresh
 	return p
 }
 
-// noRefresh is a Refresher that is not to be called.
-func noRefresh(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+// NoRefresh is a Refresher that is not to be called.
+func NoRefresh(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 	return nil, errors.New("a refresh that nobody needs")
 }
 
-// everybody is the token of any key in a poolStore, good for an hour.
-func everybody(key string) *tokenclient.Token { return pair("access-"+key, "refresh-"+key, time.Hour) }
+// Everybody is the token of any key in a PoolStore, good for an hour.
+func Everybody(key string) *tokenclient.Token { return Pair("access-"+key, "refresh-"+key, time.Hour) }
 
-func poolUser(i int) string { return fmt.Sprintf("user-%07d", i) }
+// PoolUser is the key of the ith user.
+func PoolUser(i int) string { return fmt.Sprintf("user-%07d", i) }
 
-// ask sends a request of key's.
-func ask(ctx context.Context, client *http.Client, key string) error {
-	req, err := http.NewRequestWithContext(tokenclient.WithKey(ctx, key), http.MethodGet, fakeAPI+"/things", nil)
+// Ask sends a request of key's.
+func Ask(ctx context.Context, client *http.Client, key string) error {
+	req, err := http.NewRequestWithContext(tokenclient.WithKey(ctx, key), http.MethodGet, FakeAPI+"/things", nil)
 	if err != nil {
 		return err
 	}
@@ -158,6 +161,3 @@ func ask(ctx context.Context, client *http.Client, key string) error {
 	}
 	return resp.Body.Close()
 }
-
-// ownAPI answers 200 if a request carries the token of its own key, and 401 if not.
-func ownAPI(req *http.Request) (*http.Response, error) { return reply(req, http.StatusOK), nil }

@@ -1,4 +1,4 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
@@ -12,21 +12,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
-
-// goodConfig is a Config for any key.
-func goodConfig() tokenclient.Config {
-	return tokenclient.Config{Refresher: tokenclient.RefresherFunc(noRefresh), Origins: []string{fakeAPI}}
-}
 
 // TestPoolConfigOnce: everybody waits for the same call of Config, and one who leaves
 // takes nobody along.
 func TestPoolConfigOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
-		p := newPool(t, tokenclient.PoolConfig{
-			Store: &poolStore{known: everybody},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+			Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
 			Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
 				calls.Add(1)
 				time.Sleep(time.Second)
@@ -42,11 +38,11 @@ func TestPoolConfigOnce(t *testing.T) {
 		synctest.Wait()
 		got := make(chan *tokenclient.Session, 100)
 		for range 100 {
-			go func() { got <- get(t, p, "alice") }()
+			go func() { got <- sessionOf(t, p, "alice") }()
 		}
 		synctest.Wait()
 		cancel()
-		wantErr(t, "one who left", <-left, context.Canceled)
+		sessiontest.WantErr(t, "one who left", <-left, context.Canceled)
 		first := <-got
 		for range 99 {
 			if s := <-got; s != first || s == nil {
@@ -67,8 +63,8 @@ func TestPoolConfigOnce(t *testing.T) {
 func TestPoolConfigAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
-		p := newPool(t, tokenclient.PoolConfig{
-			Store: &poolStore{known: everybody},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+			Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
 			Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
 				if calls.Add(1) == 1 {
 					<-ctx.Done()
@@ -80,7 +76,7 @@ func TestPoolConfigAbandoned(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := p.Session(ctx, "alice")
-		wantErr(t, "the first", err, context.DeadlineExceeded)
+		sessiontest.WantErr(t, "the first", err, context.DeadlineExceeded)
 		if _, err := p.Session(t.Context(), "alice"); err != nil {
 			t.Errorf("the second: %v", err)
 		}
@@ -102,7 +98,7 @@ func TestPoolConfigFails(t *testing.T) {
 		"Goexit":    {func() (tokenclient.Config, error) { runtime.Goexit(); return goodConfig(), nil }, "Goexit", nil},
 		"Store": {func() (tokenclient.Config, error) {
 			c := goodConfig()
-			c.Store = new(poolStore)
+			c.Store = new(sessiontest.PoolStore)
 			return c, nil
 		}, "Store or Key", nil},
 		"Key": {func() (tokenclient.Config, error) {
@@ -110,38 +106,38 @@ func TestPoolConfigFails(t *testing.T) {
 			c.Key = "bob"
 			return c, nil
 		}, "Store or Key", nil},
-		"no Refresher": {func() (tokenclient.Config, error) { return tokenclient.Config{Origins: []string{fakeAPI}}, nil }, "Config.Refresher is nil", nil},
+		"no Refresher": {func() (tokenclient.Config, error) {
+			return tokenclient.Config{Origins: []string{sessiontest.FakeAPI}}, nil
+		}, "Config.Refresher is nil", nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var calls atomic.Int32
-				var mended atomic.Bool
-				p := newPool(t, tokenclient.PoolConfig{
-					Store: &poolStore{known: everybody},
-					Config: func(context.Context, string) (tokenclient.Config, error) {
-						calls.Add(1)
-						if mended.Load() {
-							return goodConfig(), nil
-						}
-						return c.config()
-					},
-				}, nil)
-				client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
-				for range 10 {
-					err := ask(t.Context(), client, "alice")
-					if err == nil || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "secret") || c.is != nil && !errors.Is(err, c.is) {
-						t.Fatalf("error %v, want one with %q", err, c.text)
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			var calls atomic.Int32
+			var mended atomic.Bool
+			p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+				Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
+				Config: func(context.Context, string) (tokenclient.Config, error) {
+					calls.Add(1)
+					if mended.Load() {
+						return goodConfig(), nil
 					}
+					return c.config()
+				},
+			}, nil)
+			client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
+			for range 10 {
+				err := sessiontest.Ask(t.Context(), client, "alice")
+				if err == nil || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "secret") || c.is != nil && !errors.Is(err, c.is) {
+					t.Fatalf("error %v, want one with %q", err, c.text)
 				}
-				if calls.Load() != 1 {
-					t.Errorf("Config was called %d times for 10 requests", calls.Load())
-				}
-				mended.Store(true)
-				time.Sleep(time.Second)
-				if err := ask(t.Context(), client, "alice"); err != nil {
-					t.Errorf("a second later: %v", err)
-				}
-			})
+			}
+			if calls.Load() != 1 {
+				t.Errorf("Config was called %d times for 10 requests", calls.Load())
+			}
+			mended.Store(true)
+			time.Sleep(time.Second)
+			if err := sessiontest.Ask(t.Context(), client, "alice"); err != nil {
+				t.Errorf("a second later: %v", err)
+			}
 		})
 	}
 }
@@ -151,15 +147,15 @@ func TestPoolConfigReentrant(t *testing.T) {
 	for _, key := range []string{"alice", "bob"} {
 		synctest.Test(t, func(t *testing.T) {
 			var p *tokenclient.Pool
-			p = newPool(t, tokenclient.PoolConfig{
-				Store: &poolStore{known: everybody},
+			p = sessiontest.NewPool(t, tokenclient.PoolConfig{
+				Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
 				Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
 					_, err := p.Session(ctx, key)
 					return goodConfig(), err
 				},
 			}, nil)
 			_, err := p.Session(t.Context(), "alice")
-			wantErr(t, key, err, tokenclient.ErrReentrant)
+			sessiontest.WantErr(t, key, err, tokenclient.ErrReentrant)
 		})
 	}
 }
@@ -168,20 +164,20 @@ func TestPoolConfigReentrant(t *testing.T) {
 // nobody from getting a session.
 func TestPoolStoreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := &poolStore{known: everybody}
-		down.fail.Store(true)
-		p := newPool(t, tokenclient.PoolConfig{Store: down}, noRefresh)
-		client := p.Wrap(&http.Client{Transport: roundTrip(ownAPI)})
+		down := &sessiontest.PoolStore{Known: sessiontest.Everybody}
+		down.Fail.Store(true)
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: down}, sessiontest.NoRefresh)
+		client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
 		for range 10 {
-			wantErr(t, "a request", ask(t.Context(), client, "alice"), tokenclient.ErrStoreUnavailable)
+			sessiontest.WantErr(t, "a request", sessiontest.Ask(t.Context(), client, "alice"), tokenclient.ErrStoreUnavailable)
 		}
-		if n := down.loads.Load(); n != 1 {
+		if n := down.Loads.Load(); n != 1 {
 			t.Errorf("%d looks for 10 requests", n)
 		}
-		get(t, p, "alice")
-		down.fail.Store(false)
+		sessionOf(t, p, "alice")
+		down.Fail.Store(false)
 		time.Sleep(time.Second)
-		if err := ask(t.Context(), client, "alice"); err != nil {
+		if err := sessiontest.Ask(t.Context(), client, "alice"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -189,8 +185,8 @@ func TestPoolStoreDown(t *testing.T) {
 
 // TestPoolPrints: a Pool shows neither keys nor tokens, whatever the verb.
 func TestPoolPrints(t *testing.T) {
-	p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}}, noRefresh)
-	get(t, p, "alice")
+	p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}}, sessiontest.NoRefresh)
+	sessionOf(t, p, "alice")
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 		for _, v := range []any{p, p.Transport(nil), *p.Transport(nil), p.Client()} {
 			if s := fmt.Sprintf(verb, v); strings.Contains(s, "alice") || strings.Contains(s, "616c696365") {

@@ -1,4 +1,4 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
@@ -9,20 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
-
-// keepAllFresh runs Pool.KeepFresh for d.
-func keepAllFresh(t *testing.T, p *tokenclient.Pool, d time.Duration) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	if err := p.KeepFresh(ctx, 0); err != nil {
-		t.Errorf("KeepFresh: %v", err)
-	}
-	synctest.Wait()
-}
 
 // TestPoolKeepFresh: idle users are left out if that is asked for, a token that cannot
 // be refreshed is tried again, and a heartbeat is kept.
@@ -39,10 +29,10 @@ func TestPoolKeepFresh(t *testing.T) {
 			}
 			return fresh(old), nil
 		})
-		p := newPool(t, tokenclient.PoolConfig{
-			Store: &poolStore{known: everybody}, IdleFor: 24 * time.Hour,
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+			Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, IdleFor: 24 * time.Hour,
 			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
-				c := tokenclient.Config{Refresher: refresh, Origins: []string{fakeAPI}}
+				c := tokenclient.Config{Refresher: refresh, Origins: []string{sessiontest.FakeAPI}}
 				switch key {
 				case "alive":
 					c.Heartbeat = 10 * time.Minute
@@ -53,7 +43,7 @@ func TestPoolKeepFresh(t *testing.T) {
 			},
 		}, nil)
 		for _, key := range []string{"idle", "unlucky", "alive", "sliding"} {
-			get(t, p, key)
+			sessionOf(t, p, key)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -73,7 +63,7 @@ func TestPoolKeepFresh(t *testing.T) {
 		defer cancel()
 		go func() {
 			for range 9 {
-				get(t, p, "unlucky")
+				sessionOf(t, p, "unlucky")
 				time.Sleep(time.Hour)
 			}
 		}()
@@ -95,12 +85,12 @@ func TestPoolKeepFresh(t *testing.T) {
 // TestPoolKeepFreshShort: tokens that live for seconds are kept fresh as well.
 func TestPoolKeepFreshShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		short := func(key string) *tokenclient.Token { return pair("access", "refresh-"+key, 20*time.Second) }
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: short}},
+		short := func(key string) *tokenclient.Token { return sessiontest.Pair("access", "refresh-"+key, 20*time.Second) }
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: short}},
 			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				return short(userOf(old)), nil
 			})
-		s := get(t, p, "alice")
+		s := sessionOf(t, p, "alice")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.KeepFresh(ctx, 0) }()
@@ -125,7 +115,7 @@ func TestPoolKeepFreshOutage(t *testing.T) {
 		var down atomic.Bool
 		var n atomic.Int32
 		down.Store(true)
-		p := newPool(t, tokenclient.PoolConfig{Store: new(store.Memory), IdleFor: 24 * time.Hour},
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: new(store.Memory), IdleFor: 24 * time.Hour},
 			func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				if down.Load() {
 					return nil, &tokenclient.TokenError{StatusCode: 503, Err: errors.New("busy")}
@@ -133,7 +123,7 @@ func TestPoolKeepFreshOutage(t *testing.T) {
 				n.Add(1)
 				return fresh(old), nil
 			})
-		if err := get(t, p, "alice").SetToken(t.Context(), pair("a", "refresh-alice", time.Hour)); err != nil {
+		if err := sessionOf(t, p, "alice").SetToken(t.Context(), sessiontest.Pair("a", "refresh-alice", time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		keepAllFresh(t, p, 56*time.Minute) // the early refresh is due, and fails
@@ -149,17 +139,17 @@ func TestPoolKeepFreshOutage(t *testing.T) {
 func TestPoolKeepFreshCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cause atomic.Int32
-		p := newPool(t, tokenclient.PoolConfig{Store: &poolStore{known: everybody}, IdleFor: 24 * time.Hour,
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, IdleFor: 24 * time.Hour,
 			Config: func(context.Context, string) (tokenclient.Config, error) {
 				return tokenclient.Config{
 					Hooks:   &tokenclient.Hooks{Refreshed: func(i tokenclient.RefreshInfo) { cause.Store(int32(i.Cause)) }},
-					Origins: []string{fakeAPI},
+					Origins: []string{sessiontest.FakeAPI},
 					Refresher: tokenclient.RefresherFunc(func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 						return fresh(old), nil
 					}),
 				}, nil
 			}}, nil)
-		get(t, p, "alice")
+		sessionOf(t, p, "alice")
 		keepAllFresh(t, p, 59*time.Minute)
 		if got := tokenclient.Cause(cause.Load()); got != tokenclient.CauseTimer {
 			t.Errorf("the cause is %v, want timer", got)
@@ -172,15 +162,15 @@ func TestPoolKeepFreshCause(t *testing.T) {
 func TestPoolKeepFreshEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Int32
-		p := newPool(t, tokenclient.PoolConfig{Store: new(store.Memory), IdleFor: 24 * time.Hour,
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{Store: new(store.Memory), IdleFor: 24 * time.Hour,
 			Config: func(context.Context, string) (tokenclient.Config, error) {
 				return tokenclient.Config{
 					Hooks:     &tokenclient.Hooks{SessionEnded: func(error) { ended.Add(1) }},
-					Origins:   []string{fakeAPI},
+					Origins:   []string{sessiontest.FakeAPI},
 					Refresher: &tokenclient.OAuth2Refresher{TokenURL: "https://auth.example.com/token", ClientAuth: tokenclient.PublicClient("x")},
 				}, nil
 			}}, nil)
-		if err := get(t, p, "alice").SetToken(t.Context(), pair("a", "", time.Hour)); err != nil {
+		if err := sessionOf(t, p, "alice").SetToken(t.Context(), sessiontest.Pair("a", "", time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		keepAllFresh(t, p, 3*time.Hour)

@@ -1,4 +1,4 @@
-package tokenclient_test
+package behaviour_test
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -52,7 +53,7 @@ func idleBytes[T any](n int, make func(i int) T) int {
 // TestIdle: a session that holds a token and does nothing takes little memory, and
 // has the text of its token once. Programs have one for each of their users.
 func TestIdle(t *testing.T) {
-	if raceEnabled {
+	if sessiontest.Race {
 		t.Skip("the race detector takes memory by itself")
 	}
 	n := 10000
