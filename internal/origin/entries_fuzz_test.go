@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/wire"
 )
 
 // FuzzEntry: an entry that is accepted is https, or http on this machine, or was made
@@ -60,7 +61,7 @@ func FuzzEntry(f *testing.F) {
 func onThisMachine(host string) bool {
 	a, err := netip.ParseAddr(host)
 	if err != nil {
-		return asciiLower(host) == "localhost"
+		return wire.Lower(host) == "localhost"
 	}
 	return a.IsLoopback() || a.Is4In6() && a.Unmap().IsLoopback()
 }

@@ -47,16 +47,6 @@ func dialed(t *testing.T, scheme, host string) (addr, told string, ok bool) {
 	return sent.Addr, strings.Join(sent.Values("Host"), "|"), true
 }
 
-// asciiLower is how names of hosts are compared by everybody behind net/http.
-func asciiLower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
-	}, s)
-}
-
 // withoutPort is a Host header without what says nothing.
 func withoutPort(scheme, host string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(host, map[string]string{"https": ":443", "http": ":80"}[scheme]), ":")
@@ -84,7 +74,7 @@ func TestEqualIsWhatIsDialed(t *testing.T) {
 				case a == b && !same:
 					t.Errorf("%q is not itself", a)
 				case !same || !x.ok && !y.ok:
-				case x.ok != y.ok, asciiLower(x.addr) != asciiLower(y.addr), withoutPort(scheme, asciiLower(x.told)) != withoutPort(scheme, asciiLower(y.told)):
+				case x.ok != y.ok, wire.Lower(x.addr) != wire.Lower(y.addr), withoutPort(scheme, wire.Lower(x.told)) != withoutPort(scheme, wire.Lower(y.told)):
 					t.Errorf("%s: %q and %q are equal, and net/http dials %s with Host %q, and %s with Host %q", scheme, a, b, x.addr, x.told, y.addr, y.told)
 				case strings.Contains(x.addr, "%") && x.addr != y.addr:
 					t.Errorf("%s: %q and %q are equal, and are in the zones of %s and %s", scheme, a, b, x.addr, y.addr)

@@ -159,7 +159,7 @@ func TestToldIsWhatIsWritten(t *testing.T) {
 			hosts := sent.Values("Host")
 			good = good && ok && len(hosts) == 1
 			for _, got := range append(hosts, told) {
-				got = withoutPort("https", asciiLower(got))
+				got = withoutPort("https", wire.Lower(got))
 				good = good && (got == want || tc.hosts != nil && (got == "tenant.example" || got == "other.example:8443"))
 			}
 		}

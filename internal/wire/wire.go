@@ -119,3 +119,14 @@ func (s Sent) Told() (host string, ok bool) {
 	}
 	return req.Host, true
 }
+
+// Lower is s as names of hosts are compared by everybody behind net/http: without regard
+// to case in ASCII, and in ASCII alone.
+func Lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
+}

@@ -21,14 +21,11 @@ import (
 func TestPoolConfigOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
-		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
-			Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
-			Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
-				calls.Add(1)
-				time.Sleep(time.Second)
-				return goodConfig(), ctx.Err()
-			},
-		}, nil)
+		p := configuredBy(t, func(ctx context.Context, _ string) (tokenclient.Config, error) {
+			calls.Add(1)
+			time.Sleep(time.Second)
+			return goodConfig(), ctx.Err()
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		left := make(chan error)
 		go func() {
@@ -63,16 +60,13 @@ func TestPoolConfigOnce(t *testing.T) {
 func TestPoolConfigAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
-		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
-			Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
-			Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
-				if calls.Add(1) == 1 {
-					<-ctx.Done()
-					return tokenclient.Config{}, ctx.Err()
-				}
-				return goodConfig(), nil
-			},
-		}, nil)
+		p := configuredBy(t, func(ctx context.Context, _ string) (tokenclient.Config, error) {
+			if calls.Add(1) == 1 {
+				<-ctx.Done()
+				return tokenclient.Config{}, ctx.Err()
+			}
+			return goodConfig(), nil
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := p.Session(ctx, "alice")
@@ -113,16 +107,13 @@ func TestPoolConfigFails(t *testing.T) {
 		sessiontest.Bubble(t, name, func(t *testing.T) {
 			var calls atomic.Int32
 			var mended atomic.Bool
-			p := sessiontest.NewPool(t, tokenclient.PoolConfig{
-				Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
-				Config: func(context.Context, string) (tokenclient.Config, error) {
-					calls.Add(1)
-					if mended.Load() {
-						return goodConfig(), nil
-					}
-					return c.config()
-				},
-			}, nil)
+			p := configuredBy(t, func(context.Context, string) (tokenclient.Config, error) {
+				calls.Add(1)
+				if mended.Load() {
+					return goodConfig(), nil
+				}
+				return c.config()
+			})
 			client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
 			for range 10 {
 				err := sessiontest.Ask(t.Context(), client, "alice")
@@ -147,13 +138,10 @@ func TestPoolConfigReentrant(t *testing.T) {
 	for _, key := range []string{"alice", "bob"} {
 		synctest.Test(t, func(t *testing.T) {
 			var p *tokenclient.Pool
-			p = sessiontest.NewPool(t, tokenclient.PoolConfig{
-				Store: &sessiontest.PoolStore{Known: sessiontest.Everybody},
-				Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
-					_, err := p.Session(ctx, key)
-					return goodConfig(), err
-				},
-			}, nil)
+			p = configuredBy(t, func(ctx context.Context, _ string) (tokenclient.Config, error) {
+				_, err := p.Session(ctx, key)
+				return goodConfig(), err
+			})
 			_, err := p.Session(t.Context(), "alice")
 			sessiontest.WantErr(t, key, err, tokenclient.ErrReentrant)
 		})

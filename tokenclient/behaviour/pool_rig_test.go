@@ -28,6 +28,12 @@ func goodConfig() tokenclient.Config {
 	return tokenclient.Config{Refresher: tokenclient.RefresherFunc(sessiontest.NoRefresh), Origins: []string{sessiontest.FakeAPI}}
 }
 
+// configuredBy is a Pool with a token for everybody, and config.
+func configuredBy(t *testing.T, config func(context.Context, string) (tokenclient.Config, error)) *tokenclient.Pool {
+	t.Helper()
+	return sessiontest.NewPool(t, tokenclient.PoolConfig{Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, Config: config}, nil)
+}
+
 // expired is a token that has expired, so that who sends a request has to wait for a
 // refresh.
 func expired(key string) *tokenclient.Token {

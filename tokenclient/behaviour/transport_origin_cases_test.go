@@ -175,7 +175,7 @@ func (c *originCase) checkSent(t *testing.T, sent []wire.Sent) {
 // elsewhere says why s was not sent to allowed.
 func (c *originCase) elsewhere(s, allowed wire.Sent) string {
 	host, _, _ := net.SplitHostPort(s.Addr)
-	local := asciiLower(host) == "localhost"
+	local := wire.Lower(host) == "localhost"
 	if a, err := netip.ParseAddr(host); err == nil {
 		local = a.Unmap().IsLoopback()
 	}
@@ -195,7 +195,7 @@ func (c *originCase) elsewhere(s, allowed wire.Sent) string {
 		return "another scheme"
 	case s.Scheme != "https" && !local && !c.insecure:
 		return "plain http"
-	case s.Addr != allowed.Addr && (strings.Contains(s.Addr, "%") || asciiLower(s.Addr) != asciiLower(allowed.Addr)):
+	case s.Addr != allowed.Addr && (strings.Contains(s.Addr, "%") || wire.Lower(s.Addr) != wire.Lower(allowed.Addr)):
 		return "not " + allowed.Addr
 	case len(hosts) != 1 || !same(hosts[0]):
 		return "told " + strings.Join(hosts, ", ") + " and not " + mine
@@ -210,16 +210,7 @@ func (c *originCase) elsewhere(s, allowed wire.Sent) string {
 // hostTold is a Host header without what says nothing.
 func hostTold(scheme, host string) string {
 	host = strings.TrimSuffix(host, map[string]string{"https": ":443", "http": ":80"}[scheme])
-	return asciiLower(strings.TrimSuffix(host, ":"))
-}
-
-func asciiLower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
-	}, s)
+	return wire.Lower(strings.TrimSuffix(host, ":"))
 }
 
 // TestOriginCases: each attack is stopped, in the way in which it should be.
