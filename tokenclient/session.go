@@ -163,7 +163,7 @@ func (s *Session) Peek(ctx context.Context) (*Token, error) { return s.copyOf(s.
 // copyOf returns a copy of h's token.
 func (s *Session) copyOf(h *held, err error) (*Token, error) {
 	if err != nil {
-		return nil, err
+		return nil, s.whose(err)
 	}
 	return h.record.Token.Clone(), nil
 }

@@ -105,7 +105,7 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, ErrLoginRequired), errors.Is(err, ErrClosed), errors.Is(err, ErrReentrant):
-			return err
+			return s.whose(err)
 		case err == nil && !h.expires() && s.heartbeat == 0:
 			return errors.New("tokenclient: KeepFresh needs a token whose expiry is known, or Config.Heartbeat")
 		}

@@ -120,7 +120,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	h, err := s.current(req.Context())
 	if err != nil {
-		return nil, notSent(req, err)
+		return nil, notSent(req, s.whose(err))
 	}
 	body, sent := replay.New(req, t.replayOptions()), s.sendTime()
 	resp, err := t.send(req, s, h, body)
@@ -175,7 +175,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	h, err := s.insteadOf(req.Context(), h)
 	if err != nil {
 		again.Close()
-		return nil, err
+		return nil, s.whose(err)
 	}
 	s.tellReplayed(req)
 	sent := s.sendTime()
