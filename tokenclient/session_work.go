@@ -208,7 +208,7 @@ func errCloseLeft(ctx context.Context) error {
 // a refresh token that the server may have already, for Config.RefreshTimeout and 10 seconds at most: a process that
 // ended now would leave a spent token in the Store, and with it the next process would have
 // to log in. So Close may be given a context that has ended, such as that of
-// [signal.NotifyContext] after a signal. (A session without a Store has nothing to leave,
+// [os/signal.NotifyContext] after a signal. (A session without a Store has nothing to leave,
 // and does not wait.)
 //
 // If a refreshed or renewed token could not be stored Close tries a last time, for
