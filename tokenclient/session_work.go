@@ -205,16 +205,17 @@ func errCloseLeft(ctx context.Context) error {
 // token stays.
 //
 // From the end of ctx on nothing more is presented to the server, and Close waits only for
-// a refresh token that the server may have already, for Config.RefreshTimeout and 10 seconds at most: a process that
-// ended now would leave a spent token in the Store, and with it the next process would have
-// to log in. So Close may be given a context that has ended, such as that of
-// [os/signal.NotifyContext] after a signal. (A session without a Store has nothing to leave,
-// and does not wait.)
+// a refresh token that the server may have already, for Config.RefreshTimeout and 10
+// seconds at most: a process that ended now would leave a spent token in the Store, and
+// with it the next process would have to log in. So Close may be given a context that has
+// ended, such as that of [os/signal.NotifyContext] after a signal. (A session without a
+// Store has nothing to leave, and does not wait.)
 //
 // If a refreshed or renewed token could not be stored Close tries a last time, for
-// Config.RefreshTimeout at most whatever became of ctx, and its error is a [*NotSavedError] if that fails: without that token the next
-// process has to log in. If ctx ended and something was not waited for the error is ctx's
-// too. Close may be called again, and does again what is left to do.
+// Config.RefreshTimeout at most, whatever became of ctx. Its error is a [*NotSavedError] if
+// that fails: without that token the next process has to log in. If ctx ended and something
+// was not waited for, the error is ctx's too. Close may be called again, and does again
+// what is left to do.
 func (s *Session) Close(ctx context.Context) error {
 	s.change(func(st *state, _ time.Time) effects { return st.close() })
 	w := s.work.close()
