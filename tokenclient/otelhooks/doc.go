@@ -21,6 +21,8 @@
 //   - tokenclient.active_refreshes: refreshes under way.
 //   - tokenclient.adoptions: a counter of tokens taken over from another session or
 //     process, or from an answer.
+//   - tokenclient.foreign_origins: a counter of the origins that are not allowed, and to
+//     which a session sent requests without the token; each counts once for a session.
 //   - tokenclient.storms: a counter of the times that the storm guard began to hold
 //     refreshes back.
 //   - tokenclient.save_failures: a counter of failed attempts to store a new token.

@@ -141,6 +141,9 @@ func live(t *testing.T) (e exported) {
 
 		login()
 		get()
+		if elsewhere, err := client.Get("https://elsewhere.example.com/"); err == nil {
+			_ = elsewhere.Body.Close()
+		}
 		request.End()
 		time.Sleep(14 * time.Minute) // in the soft window
 		get()
@@ -365,6 +368,7 @@ func TestFigures(t *testing.T) {
 		refreshes + " hard":                        1,
 		refreshes + " timer":                       1,
 		"tokenclient_active_refreshes":             0,
+		"tokenclient_foreign_origins_total":        1,
 		"tokenclient_storms_total":                 1,
 		"tokenclient_save_failures_total":          1,
 		"tokenclient_sessions_ended_total":         3,
