@@ -70,10 +70,12 @@ func TestLine(t *testing.T) {
 					now++
 					peak = max(peak, now)
 					mu.Unlock()
-					served(took)(tn)
+					tn.Begin()
+					time.Sleep(took)
 					mu.Lock()
-					now--
+					now-- // before End, which gives the turn to the next
 					mu.Unlock()
+					tn.End(turns.Outcome{Answer: turns.Served})
 				})
 				wantErr(t, "Do", err, nil)
 			})
