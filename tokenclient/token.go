@@ -226,8 +226,8 @@ func (f *JSONFields) checkResponse(field string) error {
 //
 // The lifetime may be a number, a string, or a duration like "1h" or "7d". If there
 // is none that makes sense, there may be a time: AbsoluteExpiry in f, expires_at,
-// expires_on, expires, expiration or expiry, as a number or as RFC 3339, RFC 9110 or
-// databases write dates. One rule reads all numbers, whatever their name is:
+// expires_on, expires, expiration, valid_until and the like, as a number or as RFC
+// 3339, RFC 9110 or databases write dates. One rule reads all numbers, whatever their name is:
 //
 //   - If the access token is a JWT whose exp minus iat says how long it lives, the
 //     first of these that is within 10 % of that: seconds, milliseconds, a time since

@@ -145,6 +145,8 @@ func tokenText(v any) (string, error) {
 		return "", errNotText
 	}
 	switch text = strings.Trim(text, " \t\r\n"); {
+	case text == "null", text == "undefined", text == "None": // printed by a server's language
+		return "", nil
 	case strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }):
 		return "", errUnsendable
 	case strings.HasPrefix(strings.ToLower(text), "error: "): // Casdoor
@@ -156,10 +158,10 @@ func tokenText(v any) (string, error) {
 // refreshText is [tokenText] for a refresh token, which goes into a body: spaces are a part
 // of it. What is none is as good as absent.
 func refreshText(v any) string {
-	if s, ok := v.(string); ok && !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+	text, _ := tokenText(v)
+	if s, ok := v.(string); ok && text != "" && !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 		return s
 	}
-	text, _ := tokenText(v)
 	return text
 }
 

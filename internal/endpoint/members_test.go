@@ -146,6 +146,9 @@ func TestReadAccess(t *testing.T) {
 		`{"access_token":"a","refresh_token":" r "}`:                                 " r ",
 		`{"access_token":"a","expires_in":NaN}`:                                      "",
 		`{"x":{"access_token":"a"},oops}`:                                            "",
+		`access_token=a&refresh_token=null`:                                          "",
+		`{"access_token":"a","refresh_token":"undefined"}`:                           "",
+		`{"access_token":"a","refresh_token":" "}`:                                   "",
 		`{"access_token":"a",}`:                                                      "",
 		`{"data":{"access_token":"a"},"other":{"refresh_token":"not this one's"}}`:   "",
 		`{"authed_user":{"access_token":"a"},"bot":{"refresh_token":"x"},"ok":true}`: "",
@@ -197,6 +200,8 @@ func TestReadNothing(t *testing.T) {
 		`{"access_token":"plantedé"}`:                   "access_token in the answer holds characters that no token may have (RFC 6749, appendix A)",
 		`{"access_token":"error: planted is expired by 23m58s","refresh_token":""}`: "access_token in the answer is an error message", // Casdoor
 		`{"id_token":"planted"}`:                                    no,
+		`{"ok":false,"token":"planted"}`:                            no,
+		`access_token=null&refresh_token=planted`:                   no,
 		`{"error":"invalid","token":"planted"}`:                     no,
 		`{"error":{"code":7},"request":{"access_token":"planted"}}`: no, // an echo
 		`{"user":{"token":"planted"}}`:                              no,
@@ -335,5 +340,5 @@ func usable(body []byte) bool {
 		return false
 	}
 	s, _ := m["access_token"].(string)
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	return s != "" && s != "null" && s != "undefined" && s != "None" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

@@ -77,9 +77,9 @@ func (c Clock) number(f float64, jwt time.Duration) time.Duration {
 	if f < 1 {
 		return 0
 	}
-	at, atMilli := c.until(f), c.until(f/1000)
+	at, small := c.until(f), c.until(f/1000) // as seconds since 1970, and as milliseconds
 	if jwt > 0 {
-		for _, d := range []time.Duration{seconds(f), seconds(f / 1000), at, atMilli} {
+		for _, d := range []time.Duration{seconds(f), seconds(f / 1000), at, small} {
 			if d > 0 && (d-jwt).Abs() <= max(jwt/10, 2*time.Second) {
 				return d
 			}
@@ -88,9 +88,9 @@ func (c Clock) number(f float64, jwt time.Duration) time.Duration {
 	switch {
 	case f >= epochFrom && at > 0 && at <= maxAhead:
 		return at
-	case f >= millisecondsFrom && atMilli > 0 && atMilli < maxLifetime:
-		return atMilli
-	case f >= epochFrom*1000 && atMilli == 0: // over already: a clock is wrong
+	case f >= millisecondsFrom && small > 0 && small < maxLifetime:
+		return small
+	case f >= epochFrom*1000 && small == 0: // over already: a clock is wrong
 		return 0
 	case isMilliseconds(f):
 		return seconds(f / 1000)

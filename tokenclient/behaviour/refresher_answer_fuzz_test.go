@@ -22,7 +22,7 @@ func hasToken(body string) bool {
 		return false
 	}
 	s, _ := m["access_token"].(string)
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	return s != "" && s != "null" && s != "undefined" && s != "None" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // FuzzAnswer: whatever a token endpoint answers, an access token that can be used is not
