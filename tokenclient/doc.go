@@ -87,6 +87,7 @@
 //	DEBUG  token adopted                                     generation, cause, duration, waiters, expiry
 //	DEBUG  refresh overtaken                                 generation, cause, duration, waiters, err
 //	WARN   refresh failed                                    generation, cause, duration, waiters, err
+//	WARN   token endpoint keeps refusing                     generation, refusals, err
 //	WARN   answer to a refresh lost, trying once more        err
 //	DEBUG  token rejected                                    generation, method, origin
 //	DEBUG  request sent again                                method, origin
@@ -99,7 +100,7 @@
 //	WARN   token that lost to a login or logout not revoked  err
 //	ERROR  panic contained                                   in, stack
 //
-// Their values are those of [RefreshInfo]: generation and waiters are integers,
+// Their values are those of [RefreshInfo]: generation, waiters and refusals are integers,
 // duration is a time.Duration, until and expiry are times, err is an error, and the
 // others are strings.
 //
