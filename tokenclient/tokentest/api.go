@@ -112,7 +112,7 @@ func (s *Server) accessTokenLocked(r *http.Request) string {
 		return r.Header.Get(s.options.Header)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	if !strings.EqualFold(scheme, cmp.Or(s.options.Dialect.Scheme, "Bearer")) {
 		return ""
 	}
 	return strings.TrimSpace(token)

@@ -22,6 +22,10 @@ type Dialect struct {
 	// is none that this server takes. Nil: the form of RFC 6749, section 6.
 	RefreshToken func(r *http.Request, sent url.Values) (token string, ok bool)
 
+	// Scheme is the scheme in Authorization that the API wants (RFC 9110, section 11.1).
+	// Empty: Bearer.
+	Scheme string
+
 	// Granted words the answer of a token endpoint that brings a token. Nil: RFC 6749,
 	// section 5.1.
 	Granted func(Granted) Reply
