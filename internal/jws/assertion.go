@@ -33,29 +33,29 @@ type Assertion struct {
 	Lifetime time.Duration  // from Backdated ago on; 0: DefaultLifetime
 }
 
-// Check reports what is wrong with a, by the name of the field.
+// Check reports what is wrong with a, by the name of the field: "the Header", for one.
 func (a *Assertion) Check() error {
 	for _, name := range []string{"alg", "kid"} {
 		if _, set := a.Header[name]; set {
-			return fmt.Errorf("Header must not hold %s; set Algorithm or KeyID", name)
+			return fmt.Errorf("the Header must not hold %s; set Algorithm or KeyID", name)
 		}
 	}
 	for _, name := range []string{"iss", "sub", "aud", "iat", "nbf", "exp", "jti"} {
 		if _, set := a.Claims[name]; set {
-			return fmt.Errorf("Claims must not hold %s, which is made of the other fields", name)
+			return fmt.Errorf("the Claims must not hold %s, which is made of the other fields", name)
 		}
 	}
 	if _, err := json.Marshal(a.Header); err != nil {
-		return fmt.Errorf("Header has a member that cannot be JSON: %w", err)
+		return fmt.Errorf("the Header has a member that cannot be JSON: %w", err)
 	}
 	if _, err := json.Marshal(a.Claims); err != nil {
-		return fmt.Errorf("Claims has a member that cannot be JSON: %w", err)
+		return fmt.Errorf("the Claims have a member that cannot be JSON: %w", err)
 	}
 	if strings.ContainsFunc(a.KeyID, unicode.IsControl) {
-		return errors.New("KeyID has a control character in it, such as the line break at the end of a file; use strings.TrimSpace")
+		return errors.New("the KeyID has a control character in it, such as the line break at the end of a file; use strings.TrimSpace")
 	}
 	if a.Lifetime != 0 && a.Lifetime <= Backdated {
-		return fmt.Errorf("Lifetime is %v, and an assertion begins %v before it is sent; take a longer one, like time.Minute", a.Lifetime, Backdated)
+		return fmt.Errorf("the Lifetime is %v, and an assertion begins %v before it is sent; take a longer one, like time.Minute", a.Lifetime, Backdated)
 	}
 	return nil
 }

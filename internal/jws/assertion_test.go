@@ -83,22 +83,22 @@ func TestAssertionIsNew(t *testing.T) {
 
 func TestAssertionChecks(t *testing.T) {
 	for want, a := range map[string]jws.Assertion{
-		"":                                {Lifetime: 11 * time.Second, Header: map[string]any{"typ": "x", "x5c": []string{"a"}}, Claims: map[string]any{"scope": 1}},
-		"Header must not hold alg":        {Header: map[string]any{"alg": "none"}},
-		"Header must not hold kid":        {Header: map[string]any{"kid": nil}},
-		"Claims must not hold iss":        {Claims: map[string]any{"iss": ""}},
-		"Claims must not hold sub":        {Claims: map[string]any{"sub": ""}},
-		"Claims must not hold aud":        {Claims: map[string]any{"aud": ""}},
-		"Claims must not hold iat":        {Claims: map[string]any{"iat": 1}},
-		"Claims must not hold nbf":        {Claims: map[string]any{"nbf": 1}},
-		"Claims must not hold exp":        {Claims: map[string]any{"exp": 1}},
-		"Claims must not hold jti":        {Claims: map[string]any{"jti": 1}},
-		"Header has a member that cannot": {Header: map[string]any{"x": make(chan int)}},
-		"Claims has a member that cannot": {Claims: map[string]any{"x": math.NaN()}},
-		"KeyID has a control character":   {KeyID: "key-1\n"},
-		"Lifetime is 60ns":                {Lifetime: 60},
-		"Lifetime is 10s, and":            {Lifetime: 10 * time.Second},
-		"Lifetime is -1m0s, and":          {Lifetime: -time.Minute},
+		"":                                     {Lifetime: 11 * time.Second, Header: map[string]any{"typ": "x", "x5c": []string{"a"}}, Claims: map[string]any{"scope": 1}},
+		"the Header must not hold alg":         {Header: map[string]any{"alg": "none"}},
+		"the Header must not hold kid":         {Header: map[string]any{"kid": nil}},
+		"the Claims must not hold iss":         {Claims: map[string]any{"iss": ""}},
+		"the Claims must not hold sub":         {Claims: map[string]any{"sub": ""}},
+		"the Claims must not hold aud":         {Claims: map[string]any{"aud": ""}},
+		"the Claims must not hold iat":         {Claims: map[string]any{"iat": 1}},
+		"the Claims must not hold nbf":         {Claims: map[string]any{"nbf": 1}},
+		"the Claims must not hold exp":         {Claims: map[string]any{"exp": 1}},
+		"the Claims must not hold jti":         {Claims: map[string]any{"jti": 1}},
+		"the Header has a member that cannot":  {Header: map[string]any{"x": make(chan int)}},
+		"the Claims have a member that cannot": {Claims: map[string]any{"x": math.NaN()}},
+		"the KeyID has a control character":    {KeyID: "key-1\n"},
+		"the Lifetime is 60ns":                 {Lifetime: 60},
+		"the Lifetime is 10s, and":             {Lifetime: 10 * time.Second},
+		"the Lifetime is -1m0s, and":           {Lifetime: -time.Minute},
 	} {
 		err := a.Check()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

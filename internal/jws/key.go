@@ -65,7 +65,7 @@ func pss(h crypto.Hash) crypto.SignerOpts {
 const minRSA = 2048
 
 // NewKey returns a key that signs by the algorithm of that name; "" is RS256 for a key of RSA,
-// and the only one there is, or EdDSA, for others. Errors say "the key" and "Algorithm".
+// and the only one there is, or EdDSA, for others. Errors begin with "the key" or "the Algorithm".
 func NewKey(signer crypto.Signer, name string) (*Key, error) {
 	kind, err := kindOf(signer)
 	if err != nil {
@@ -131,7 +131,7 @@ func find(kind, name string) (algorithm, error) {
 	if names == nil {
 		return algorithm{}, fmt.Errorf("the key is %s, which no algorithm here is for; take one of RSA, of ECDSA on P-256, P-384 or P-521, or of Ed25519", kind)
 	}
-	return algorithm{}, fmt.Errorf("Algorithm %q is not for this key, which is %s; leave it empty, or take one of %s", name, kind, strings.Join(names, ", "))
+	return algorithm{}, fmt.Errorf("the Algorithm %q is not for this key, which is %s; leave it empty, or take one of %s", name, kind, strings.Join(names, ", "))
 }
 
 // Sign returns a JWT with the header and the claims (RFC 7515, section 3.1). Its typ is "JWT"

@@ -205,12 +205,12 @@ func TestKeyRefuses(t *testing.T) {
 		{"a curve of 256 bits that is not P-256", odd{public: &ecdsa.PublicKey{Curve: &elliptic.CurveParams{BitSize: 256, Name: "secp256k1"}}}, "", "ECDSA on secp256k1, which no"},
 		{"no public key", odd{}, "", "the key is one whose Public method returns a <nil>"},
 		{"public key of another kind", odd{public: "x"}, "", "Public method returns a string, which no algorithm here is for"},
-		{"algorithm of another kind", p256, "RS256", `Algorithm "RS256" is not for this key, which is ECDSA on P-256; leave it empty, or take one of ES256`},
-		{"algorithm of another curve", p256, "ES384", `Algorithm "ES384" is not for this key`},
+		{"algorithm of another kind", p256, "RS256", `the Algorithm "RS256" is not for this key, which is ECDSA on P-256; leave it empty, or take one of ES256`},
+		{"algorithm of another curve", p256, "ES384", `the Algorithm "ES384" is not for this key`},
 		{"algorithm of secrets", rsaKey(), "HS256", "take one of RS256, RS384, RS512, PS256, PS384, PS512"},
 		{"algorithm with a public key as the secret", ed, "HS512", "is Ed25519; leave it empty, or take one of EdDSA, Ed25519"},
-		{"none", rsaKey(), "none", `Algorithm "none" is not for this key`},
-		{"in small letters", rsaKey(), "rs256", `Algorithm "rs256" is not for this key`},
+		{"none", rsaKey(), "none", `the Algorithm "none" is not for this key`},
+		{"in small letters", rsaKey(), "rs256", `the Algorithm "rs256" is not for this key`},
 	} {
 		key, err := jws.NewKey(c.signer, c.algorithm)
 		if key != nil || err == nil || !strings.Contains(err.Error(), c.want) {
@@ -223,7 +223,7 @@ func TestKeyRefuses(t *testing.T) {
 		{strings.Repeat("x", 47), "HS384", "has 47 bytes, and HS384 needs 48"},
 		{strings.Repeat("x", 63), "HS512", "has 63 bytes, and HS512 needs 64"},
 		{strings.Repeat("x", 64), "RS256", "which is a secret; leave it empty, or take one of HS256, HS384, HS512"},
-		{strings.Repeat("x", 64), "none", `Algorithm "none" is not for this key`},
+		{strings.Repeat("x", 64), "none", `the Algorithm "none" is not for this key`},
 	} {
 		if key, err := jws.NewSecret(c.text, c.algorithm); key != nil || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("secret of %d bytes, %s: %v, want %q", len(c.text), c.algorithm, err, c.want)
