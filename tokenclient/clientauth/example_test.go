@@ -173,7 +173,7 @@ func ExampleNoClient() {
 	refresher := &tokenclient.OAuth2Refresher{
 		TokenURL:   "https://oauth2.googleapis.com/token",
 		ClientAuth: clientauth.NoClient(),
-		// Grant: grant.SignedJWT(...),
+		// Grant: grant.SignedJWT(key, grant.Assertion{...}),
 	}
 	fmt.Println(refresher, refresher.Validate())
 	// Output:
