@@ -12,12 +12,13 @@ import (
 )
 
 const (
-	// DefaultLifetime is that of an assertion whose Lifetime is zero. It is what the strictest
-	// servers allow.
+	// DefaultLifetime is that of an assertion whose Lifetime is zero. It is what the
+	// strictest servers allow.
 	DefaultLifetime = time.Minute
 
-	// Backdated is how much of its lifetime is over when an assertion is made. A server whose
-	// clock is behind would otherwise say that it is from the future; most forgive no second.
+	// Backdated is how much of its lifetime is over when an assertion is made. A server
+	// whose clock is behind would otherwise say that it is from the future; some forgive
+	// no second.
 	Backdated = 10 * time.Second
 )
 

@@ -1,12 +1,12 @@
 // Package jws signs JWTs (RFC 7519) with keys that this process need not have.
 //
-// A key that matters is in an HSM, a TPM or a KMS, and shows itself as a [crypto.Signer]: it
-// says what its public half is, and signs. golang-jwt makes and verifies tokens, but signs with
-// RSA and ECDSA only if it is given the private key itself. So the signing methods here are
-// those of golang-jwt with one method changed: a [Key] asks its signer, and nothing else. What
-// JOSE writes otherwise than the rest of the world is put right there: an ECDSA signature is r
-// and s side by side (RFC 7518, section 3.4), and not ASN.1; the salt of a PSS signature is as
-// long as its hash (section 3.5).
+// A key that matters is in an HSM, a TPM or a KMS, and shows itself as a [crypto.Signer]:
+// it says what its public half is, and signs. golang-jwt makes and verifies tokens, but
+// signs with RSA and ECDSA only if it is given the private key itself. So the signing
+// methods here are those of golang-jwt with one method changed: a [Key] asks its signer,
+// and nothing else. What JOSE writes otherwise than the rest of the world is put right
+// there: an ECDSA signature is r and s side by side (RFC 7518, section 3.4), and not
+// ASN.1; the salt of a PSS signature is as long as its hash (section 3.5).
 //
 // # What there is
 //
@@ -26,7 +26,7 @@
 //
 // # What it does not know
 //
-// It knows no endpoint and no form, nor what an assertion is for. It verifies nothing. There is
-// no context: a crypto.Signer takes none, so that one that asks a server has to have a timeout of
-// its own.
+// It knows no endpoint and no form, nor what an assertion is for. It verifies nothing.
+// There is no context: a crypto.Signer takes none, so that one that asks a server has to
+// have a timeout of its own.
 package jws

@@ -64,8 +64,9 @@ func pss(h crypto.Hash) crypto.SignerOpts {
 // minRSA is how many bits an RSA key must have (RFC 7518, sections 3.3 and 3.5).
 const minRSA = 2048
 
-// NewKey returns a key that signs by the algorithm of that name; "" is RS256 for a key of RSA,
-// and the only one there is, or EdDSA, for others. Errors begin with "the key" or "the Algorithm".
+// NewKey returns a key that signs by the algorithm of that name; "" is RS256 for a key of
+// RSA, and the only one there is, or EdDSA, for others. Errors begin with "the key" or
+// "the Algorithm".
 func NewKey(signer crypto.Signer, name string) (*Key, error) {
 	kind, err := kindOf(signer)
 	if err != nil {
@@ -134,8 +135,8 @@ func find(kind, name string) (algorithm, error) {
 	return algorithm{}, fmt.Errorf("the Algorithm %q is not for this key, which is %s; leave it empty, or take one of %s", name, kind, strings.Join(names, ", "))
 }
 
-// Sign returns a JWT with the header and the claims (RFC 7515, section 3.1). Its typ is "JWT"
-// unless the header has another. It changes neither map.
+// Sign returns a JWT with the header and the claims (RFC 7515, section 3.1). Its typ is
+// "JWT" unless the header has another. It changes neither map.
 func (k *Key) Sign(header, claims map[string]any) (string, error) {
 	h := map[string]any{"typ": "JWT"}
 	maps.Copy(h, header)

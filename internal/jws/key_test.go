@@ -312,7 +312,8 @@ func TestKeyPads(t *testing.T) {
 	}
 }
 
-// TestKeySeesWhatIsSigned: the digest that a signer gets is that of the token's first parts.
+// TestKeySeesWhatIsSigned: the digest that a signer gets is that of the token's first
+// parts.
 func TestKeySeesWhatIsSigned(t *testing.T) {
 	var digest []byte
 	var opts crypto.SignerOpts

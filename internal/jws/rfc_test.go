@@ -64,8 +64,8 @@ func rfcEC(t *testing.T, curve elliptic.Curve, d string) *ecdsa.PrivateKey {
 	return key
 }
 
-// TestRFCExamples signs what the RFCs sign, with their keys. Signatures of ECDSA differ each
-// time: there the signer returns the RFC's own r and s, and its key signs once more.
+// TestRFCExamples signs what the RFCs sign, with their keys. Signatures of ECDSA differ
+// each time: there the signer returns the RFC's own r and s, and its key signs once more.
 func TestRFCExamples(t *testing.T) {
 	rsaKey := &rsa.PrivateKey{
 		PublicKey: rsa.PublicKey{N: number(t, rfcN), E: 65537},

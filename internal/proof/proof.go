@@ -1,10 +1,11 @@
-// Package proof has what the ways have in common by which a client proves to a token endpoint
-// who it is: they hold a secret, print none, and know before they are used whether they can
-// work.
+// Package proof has what the ways have in common by which a client proves to a token
+// endpoint who it is: they hold a secret, print none, and know before they are used
+// whether they can work.
 //
-// A [Method] is such a way. What it does is a function, and a function is where its secret is:
-// printers that walk through fields by reflection, as package fmt does with those that are not
-// exported, and whatever the verb, find nothing in a closure but its address.
+// A [Method] is such a way. What it does is a function, and a function is where its
+// secret is: printers that walk through fields by reflection, as package fmt does with
+// those that are not exported, and whatever the verb, find nothing in a closure but its
+// address.
 //
 // # What is promised
 //
@@ -40,8 +41,8 @@ type Method struct {
 // An Apply adds to form or header what identifies the client at the endpoint.
 type Apply func(ctx context.Context, endpoint string, form url.Values, header http.Header) error
 
-// New returns a Method of that name, such as that of the function that a user calls. wrong is
-// what is wrong beside the id; nil: nothing. Without an id it is never applied.
+// New returns a Method of that name, such as that of the function that a user calls.
+// wrong is what is wrong beside the id; nil: nothing. Without an id it is never applied.
 func New(name, id string, wrong error, apply Apply) *Method {
 	switch {
 	case id == "":

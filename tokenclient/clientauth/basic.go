@@ -11,10 +11,11 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// PlainBasic sends the client's id and secret as HTTP Basic authentication (RFC 7617) as they
-// are. RFC 6749, section 2.3.1, has them form-urlencoded first, as
-// [tokenclient.ClientSecretBasic] does; PlainBasic is for the servers that do not decode them.
-// For an id and a secret of ASCII letters, digits, "-", "_" and "." the two are the same.
+// PlainBasic sends the client's id and secret as HTTP Basic authentication (RFC 7617) as
+// they are. RFC 6749, section 2.3.1, has them form-urlencoded first, as
+// [tokenclient.ClientSecretBasic] does; PlainBasic is for the servers that do not decode
+// them. For an id and a secret of ASCII letters, digits, "-", "_" and "." the two are the
+// same.
 //
 // tokenclient.New refuses what it refuses of ClientSecretBasic, and an id with a colon, at
 // which the server would cut it off.

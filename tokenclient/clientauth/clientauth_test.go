@@ -117,8 +117,8 @@ func TestPrintsNoSecret(t *testing.T) {
 	}
 }
 
-// shows reports whether s has the planted secret or the seed in it, as text, in hexadecimal,
-// in base64 or as numbers.
+// shows reports whether s has the planted secret or the seed in it, as text, in
+// hexadecimal, in base64 or as numbers.
 func shows(s string, seed []byte) bool {
 	numbers := strings.Trim(fmt.Sprint(seed[:8]), "[]")
 	for _, secret := range []string{"planted", hex.EncodeToString([]byte("planted")), base64.StdEncoding.EncodeToString(seed)[:10], numbers} {

@@ -24,13 +24,13 @@
 //
 // # Mistakes
 //
-// What can be seen to be wrong, tokenclient.New refuses, by the argument or the field and with
-// what to write there: a key for which there is no algorithm, an algorithm that is not for the
-// key, a secret that is too short for one, an empty id.
+// What can be seen to be wrong, tokenclient.New refuses, by the argument or the field and
+// with what to write there: a key for which there is no algorithm, an algorithm that is
+// not for the key, a secret that is too short for one, an empty id.
 //
 // # Secrets
 //
-// What these functions return prints as the function's name and the client's id, by every verb
-// of package fmt, as JSON, and in the fields of other structs. It may be used by many goroutines
-// if the crypto.Signer in it may.
+// What these functions return prints as the function's name and the client's id, by every
+// verb of package fmt, as JSON, and in the fields of other structs. It may be used by
+// many goroutines if the crypto.Signer in it may.
 package clientauth

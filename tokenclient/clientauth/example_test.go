@@ -21,8 +21,8 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/clientauth"
 )
 
-// A client that signs with a key of its own. The server has the public key, and finds it by the
-// key's id.
+// A client that signs with a key of its own. The server has the public key, and finds it
+// by the key's id.
 func ExamplePrivateKeyJWT() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // or one that a KMS keeps
 	if err != nil {
@@ -168,7 +168,8 @@ func ExampleMutualTLS() {
 	// client: access-2
 }
 
-// A service account of Google's: the assertion says who it is, and there is no client beside it.
+// A service account of Google's: the assertion says who it is, and there is no client
+// beside it.
 func ExampleNoClient() {
 	refresher := &tokenclient.OAuth2Refresher{
 		TokenURL:   "https://oauth2.googleapis.com/token",

@@ -47,31 +47,31 @@ type JWTOptions struct {
 	Lifetime time.Duration
 }
 
-// PrivateKeyJWT sends a JWT that key signs: private_key_jwt of OpenID Connect Core, section 9,
-// and RFC 7523, section 2.2. The server has the public key. No two requests have the same JWT.
-// o may be nil.
+// PrivateKeyJWT sends a JWT that key signs: private_key_jwt of OpenID Connect Core,
+// section 9, and RFC 7523, section 2.2. The server has the public key. No two requests
+// have the same JWT. o may be nil.
 //
-// The key may be anywhere: nothing but the methods of [crypto.Signer] is used, and those of
-// [crypto.MessageSigner] if it has them. Public is called once, now; Sign for each request,
-// also by several goroutines at a time. It gets no context, because crypto.Signer has none: one
-// that asks a KMS needs a timeout of its own, shorter than tokenclient.Config.RefreshTimeout. If
-// it fails, nothing is sent.
+// The key may be anywhere: nothing but the methods of [crypto.Signer] is used, and those
+// of [crypto.MessageSigner] if it has them. Public is called once, now; Sign for each
+// request, also by several goroutines at a time. It gets no context, because
+// crypto.Signer has none: one that asks a KMS needs a timeout of its own, shorter than
+// tokenclient.Config.RefreshTimeout. If it fails, nothing is sent.
 //
-// The key is an *rsa.PrivateKey of 2048 bits or more, an *ecdsa.PrivateKey on P-256, P-384 or
-// P-521, an ed25519.PrivateKey, or whatever has such a public key.
+// The key is an *rsa.PrivateKey of 2048 bits or more, an *ecdsa.PrivateKey on P-256,
+// P-384 or P-521, an ed25519.PrivateKey, or whatever has such a public key.
 func PrivateKeyJWT(id string, key crypto.Signer, o *JWTOptions) tokenclient.ClientAuth {
 	return withJWT("PrivateKeyJWT", id, nil, o, func(algorithm string) (*jws.Key, error) {
 		return jws.NewKey(key, algorithm)
 	})
 }
 
-// ClientSecretJWT sends a JWT that is signed with the client's secret, so that the secret stays
-// at home: client_secret_jwt of OpenID Connect Core, section 9. No two requests have the same
-// JWT. o may be nil.
+// ClientSecretJWT sends a JWT that is signed with the client's secret, so that the secret
+// stays at home: client_secret_jwt of OpenID Connect Core, section 9. No two requests
+// have the same JWT. o may be nil.
 //
-// RFC 7518, section 3.2, wants a secret of 32 bytes for HS256, 48 for HS384 and 64 for HS512, at
-// least; tokenclient.New refuses a shorter one. It is used as it is: a server that hands out
-// base64 mostly means the text.
+// RFC 7518, section 3.2, wants a secret of 32 bytes for HS256, 48 for HS384 and 64 for
+// HS512, at least; tokenclient.New refuses a shorter one. It is used as it is: a server
+// that hands out base64 mostly means the text.
 func ClientSecretJWT(id, secret string, o *JWTOptions) tokenclient.ClientAuth {
 	const name = "ClientSecretJWT"
 	return withJWT(name, id, proof.CheckSecret(name, secret), o, func(algorithm string) (*jws.Key, error) {

@@ -89,8 +89,8 @@ func TestJWTOptionsAreCopied(t *testing.T) {
 	}
 }
 
-// TestJWTOfEachTry: an answer is lost, the session tries once more, and the server sees a jti
-// that it has not seen. Each endpoint is the audience of what it gets.
+// TestJWTOfEachTry: an answer is lost, the session tries once more, and the server sees a
+// jti that it has not seen. Each endpoint is the audience of what it gets.
 func TestJWTOfEachTry(t *testing.T) {
 	e := newEndpoint(t, func(w http.ResponseWriter, _ url.Values, n int) {
 		if n == 1 {
@@ -174,7 +174,8 @@ func TestJWTInAnAnswer(t *testing.T) {
 	}
 }
 
-// TestMistakes: what can never work is told by New, and a JWT that cannot be made is not sent.
+// TestMistakes: what can never work is told by New, and a JWT that cannot be made is not
+// sent.
 func TestMistakes(t *testing.T) {
 	jwt := func(change func(*clientauth.JWTOptions)) tokenclient.ClientAuth {
 		o := new(clientauth.JWTOptions)

@@ -64,8 +64,8 @@ func ExampleClientCredentials() {
 	// client: orders for Bearer access-1
 }
 
-// A gateway has a user's session, and calls another service on the user's behalf. The session
-// for that service exchanges the token that the user's session has by then.
+// A gateway has a user's session, and calls another service on the user's behalf. The
+// session for that service exchanges the token that the user's session has by then.
 func ExampleTokenExchange() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("grant_type") == "refresh_token" {
@@ -124,8 +124,8 @@ func ExampleTokenExchange() {
 	// client: billing-1
 }
 
-// A workload that somebody else has signed an assertion for: Kubernetes keeps the one in the
-// file fresh.
+// A workload that somebody else has signed an assertion for: Kubernetes keeps the one in
+// the file fresh.
 func ExampleJWTBearer() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

@@ -22,12 +22,12 @@ const (
 	TypeJWT          = "urn:ietf:params:oauth:token-type:jwt"
 )
 
-// TokenExchange is the grant of RFC 8693: a token that says on whose behalf the client asks is
-// exchanged for one that says so to another service. Scope, if there is one, is a field of the
-// refresher.
+// TokenExchange is the grant of RFC 8693: a token that says on whose behalf the client
+// asks is exchanged for one that says so to another service. Scope, if there is one, is a
+// field of the refresher.
 //
-// What the answer says of issued_token_type is in Extra of the new token. It may have a refresh
-// token; this grant does not use it.
+// What the answer says of issued_token_type is in Extra of the new token. It may have a
+// refresh token; this grant does not use it.
 type TokenExchange struct {
 	// Subject returns the subject_token. It is called for each exchange, also by several
 	// goroutines at a time, and must return soon after ctx ends. With the access token of

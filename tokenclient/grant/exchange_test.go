@@ -69,8 +69,8 @@ func TestTokenExchange(t *testing.T) {
 	}
 }
 
-// TestTokenExchangeOfAnotherSession: each exchange takes the token that the other session has
-// by then, with the context of this one's refresh.
+// TestTokenExchangeOfAnotherSession: each exchange takes the token that the other session
+// has by then, with the context of this one's refresh.
 func TestTokenExchangeOfAnotherSession(t *testing.T) {
 	login := newServer(t)
 	user := login.session(t, grant.ClientCredentials{})
@@ -114,8 +114,8 @@ func TestTokenExchangeOfAnotherSession(t *testing.T) {
 	}
 }
 
-// TestTokenExchangeAnswer reads the answer of RFC 8693, section 2.3, and one whose token is no
-// access token.
+// TestTokenExchangeAnswer reads the answer of RFC 8693, section 2.3, and one whose token
+// is no access token.
 func TestTokenExchangeAnswer(t *testing.T) {
 	s := newServer(t)
 	s.answer = func(w http.ResponseWriter, _ url.Values, _ int) bool {

@@ -29,8 +29,8 @@ func grants() map[string]tokenclient.Grant {
 	}
 }
 
-// TestSession: a session with a grant needs no login and no store. It fetches a token for the
-// first request and one more when that is refused, and nothing in between.
+// TestSession: a session with a grant needs no login and no store. It fetches a token for
+// the first request and one more when that is refused, and nothing in between.
 func TestSession(t *testing.T) {
 	for name, g := range grants() {
 		t.Run(name, func(t *testing.T) {
@@ -56,8 +56,8 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// TestServerQuotes: what a server quotes of a grant gets into no error, and no refusal ends the
-// session.
+// TestServerQuotes: what a server quotes of a grant gets into no error, and no refusal
+// ends the session.
 func TestServerQuotes(t *testing.T) {
 	for name, g := range grants() {
 		t.Run(name, func(t *testing.T) {
@@ -87,8 +87,8 @@ func TestServerQuotes(t *testing.T) {
 	}
 }
 
-// TestNothingIsSent: a function that fails, or returns what cannot be sent, costs nothing, and
-// the need of a login of another session is not that of this one.
+// TestNothingIsSent: a function that fails, or returns what cannot be sent, costs
+// nothing, and the need of a login of another session is not that of this one.
 func TestNothingIsSent(t *testing.T) {
 	broken := errors.New("no such file")
 	login := fmt.Errorf("of the other session: %w", tokenclient.ErrLoginRequired)
@@ -125,8 +125,8 @@ func TestNothingIsSent(t *testing.T) {
 	}
 }
 
-// TestMistakes: what can never work is told by New, by the field and with the remedy, and by
-// Params to those who ask none.
+// TestMistakes: what can never work is told by New, by the field and with the remedy, and
+// by Params to those who ask none.
 func TestMistakes(t *testing.T) {
 	signed := func(change func(*grant.Assertion)) tokenclient.Grant {
 		a := grant.Assertion{Issuer: "worker", Audience: "https://auth.example.com", Scope: "read"}

@@ -63,14 +63,14 @@ type Assertion struct {
 	// here; others read Scope of the refresher. Empty: none.
 	Scope string
 
-	// Claims are further ones. They cannot be iss, sub, aud, iat, nbf, exp, jti or, if Scope
-	// is set, scope. Nil: none.
+	// Claims are further ones. They cannot be iss, sub, aud, iat, nbf, exp, jti or, if
+	// Scope is set, scope. Nil: none.
 	Claims map[string]any
 
 	// Algorithm is the alg of the header. Empty: RS256 for a key of RSA, ES256, ES384 or
-	// ES512 for one of ECDSA, by its curve, and EdDSA for one of Ed25519. Others that can be
-	// asked for are RS384, RS512, PS256, PS384 and PS512; and Ed25519, which RFC 9864 has
-	// for EdDSA.
+	// ES512 for one of ECDSA, by its curve, and EdDSA for one of Ed25519. Others that can
+	// be asked for are RS384, RS512, PS256, PS384 and PS512; and Ed25519, which RFC 9864
+	// has for EdDSA.
 	Algorithm string
 
 	// KeyID is the kid of the header. Empty: none.
@@ -79,26 +79,27 @@ type Assertion struct {
 	// Header are further members of the header. It must not hold alg or kid. Nil: none.
 	Header map[string]any
 
-	// Lifetime is how long the assertion is good for, of which ten seconds are over when it
-	// is made: iat and nbf are set back by these, for servers whose clock is behind. How long
-	// the token will be good for is the server's affair. 0: one minute, which the strictest
-	// servers allow. It must be more than ten seconds.
+	// Lifetime is how long the assertion is good for, of which ten seconds are over when
+	// it is made: iat and nbf are set back by these, for servers whose clock is behind.
+	// How long the token will be good for is the server's affair. 0: one minute, which
+	// the strictest servers allow. It must be more than ten seconds.
 	Lifetime time.Duration
 }
 
-// SignedJWT is the grant of RFC 7523, section 2.1, with an assertion that key signs, as service
-// accounts use it: at Google, Salesforce, DocuSign, Box and others. Each try has an assertion
-// of its own, with another jti. The maps in a are copied, but for what is in them.
+// SignedJWT is the grant of RFC 7523, section 2.1, with an assertion that key signs, as
+// service accounts use it: at Google, Salesforce, DocuSign, Box and others. Each try has
+// an assertion of its own, with another jti. The maps in a are copied, but for what is in
+// them.
 //
-// The key may be in an HSM or a KMS: nothing but the methods of [crypto.Signer] is used, and
-// those of [crypto.MessageSigner] if it has them. Public is called once, now; Sign for each try,
-// also by several goroutines at a time. It gets no context, because crypto.Signer has none: one
-// that asks a KMS needs a timeout of its own, shorter than tokenclient.Config.RefreshTimeout. If
-// it fails, nothing is sent.
+// The key may be in an HSM or a KMS: nothing but the methods of [crypto.Signer] is used,
+// and those of [crypto.MessageSigner] if it has them. Public is called once, now; Sign
+// for each try, also by several goroutines at a time. It gets no context, because
+// crypto.Signer has none: one that asks a KMS needs a timeout of its own, shorter than
+// tokenclient.Config.RefreshTimeout. If it fails, nothing is sent.
 //
-// The key is an *rsa.PrivateKey of 2048 bits or more, an *ecdsa.PrivateKey on P-256, P-384 or
-// P-521, an ed25519.PrivateKey, or whatever has such a public key. tokenclient.New refuses any
-// other, and an Assertion that cannot be made.
+// The key is an *rsa.PrivateKey of 2048 bits or more, an *ecdsa.PrivateKey on P-256,
+// P-384 or P-521, an ed25519.PrivateKey, or whatever has such a public key.
+// tokenclient.New refuses any other, and an Assertion that cannot be made.
 //
 // If the server wants no client beside the assertion, ClientAuth is clientauth.NoClient().
 func SignedJWT(key crypto.Signer, a Assertion) tokenclient.Grant {
@@ -144,8 +145,8 @@ func (a *Assertion) check() error {
 	return nil
 }
 
-// signedJWT is the grant of SignedJWT. It has the key in a closure and is used by pointer: so
-// no printer that walks through fields by reflection finds it.
+// signedJWT is the grant of SignedJWT. It has the key in a closure and is used by
+// pointer: so no printer that walks through fields by reflection finds it.
 type signedJWT struct {
 	text  string // what it prints as
 	wrong error

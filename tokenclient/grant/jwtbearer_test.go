@@ -89,8 +89,8 @@ func TestSignedJWT(t *testing.T) {
 	}
 }
 
-// TestSignedJWTOfEachTry: an answer is lost, the session tries once more, and the server sees a
-// jti that it has not seen.
+// TestSignedJWTOfEachTry: an answer is lost, the session tries once more, and the server
+// sees a jti that it has not seen.
 func TestSignedJWTOfEachTry(t *testing.T) {
 	s := newServer(t)
 	s.answer = func(w http.ResponseWriter, _ url.Values, n int) bool {

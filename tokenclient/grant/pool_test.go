@@ -50,8 +50,9 @@ func exchangePool(t *testing.T, s *server) *tokenclient.Pool {
 	return pool
 }
 
-// TestTokenExchangeInAPool: more exchanges than a token endpoint is asked for at a time, each of
-// which waits for a refresh at the same endpoint. None waits for a turn that only it could free.
+// TestTokenExchangeInAPool: more exchanges than a token endpoint is asked for at a time,
+// each of which waits for a refresh at the same endpoint. None waits for a turn that only
+// it could free.
 func TestTokenExchangeInAPool(t *testing.T) {
 	const users = 50
 	s := newServer(t)

@@ -30,8 +30,8 @@ var p256 = sync.OnceValue(func() *ecdsa.PrivateKey {
 	return key
 })
 
-// A server is a token endpoint that notes the forms it gets, and an API that takes the token
-// it made last.
+// A server is a token endpoint that notes the forms it gets, and an API that takes the
+// token it made last.
 type server struct {
 	*httptest.Server
 
