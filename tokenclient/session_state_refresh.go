@@ -162,6 +162,7 @@ func (st *state) overtaken(fx *effects, f flight, err error, now time.Time) erro
 
 // failed holds the next refresh back.
 func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Time) error {
+	trouble := st.makeTrouble()
 	var te *TokenError
 	var retryAfter time.Duration
 	if errors.As(err, &te) {
@@ -169,11 +170,23 @@ func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Tim
 		if te.StatusCode >= 200 && te.StatusCode < 300 { // the wait is drawn, and must not be none
 			retryAfter = max(retryAfter, limit.BackoffFirst)
 		}
+		if te.refused() {
+			trouble.refusals++
+		}
+		if te.refused() && trouble.refusals >= manyRefusals {
+			err = te.stillRefused(trouble.refusals)
+		}
 	}
-	st.makeTrouble().backoff.Failed(err, r.Announced, retryAfter, now)
+	trouble.backoff.Failed(err, r.Announced, retryAfter, now)
 	fx.tell(refreshFailed, st.info(f, now), err)
+	if trouble.refusals == manyRefusals && errors.Is(err, ErrStillRefused) {
+		fx.events = append(fx.events, event{kind: refreshStillRefused, info: st.info(f, now), err: err, times: manyRefusals})
+	}
 	return err
 }
+
+// manyRefusals in a row are no accident, and somebody has to be told.
+const manyRefusals = 3
 
 // A rejection is what follows a server's refusal of a token.
 type rejection struct {

@@ -58,7 +58,7 @@ func FuzzAnswer(f *testing.F) {
 		})}
 		for _, r := range []tokenclient.Refresher{
 			&tokenclient.OAuth2Refresher{TokenURL: "https://auth.example.com/token", ClientAuth: tokenclient.PublicClient("app"), HTTPClient: client},
-			&tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh", HTTPClient: client},
+			&tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/refresh", HTTPClient: client},
 		} {
 			sent := time.Now()
 			token, err := r.Refresh(t.Context(), &tokenclient.Token{RefreshToken: secret})

@@ -22,7 +22,7 @@ func extraSession(t *testing.T, s tokenclient.Store, once []string, answers ...s
 	n := 0
 	session, err := tokenclient.New(tokenclient.Config{
 		Refresher: &tokenclient.JSONRefresher{
-			URL: "https://auth.example.com/refresh", Response: tokenclient.JSONFields{Once: once},
+			TokenURL: "https://auth.example.com/refresh", Response: tokenclient.JSONFields{Once: once},
 			HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 				_, _ = io.Copy(io.Discard, req.Body)
 				body := answers[n]

@@ -184,7 +184,7 @@ func TestLostAnswerBreaksOffBehindThePair(t *testing.T) {
 			}
 			return sessiontest.Reply(req, 401), nil
 		}, func(c *tokenclient.Config) {
-			c.Refresher = &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh", HTTPClient: &http.Client{
+			c.Refresher = &tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/refresh", HTTPClient: &http.Client{
 				Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 					_, _ = io.Copy(io.Discard, req.Body)
 					body := io.MultiReader(strings.NewReader(`{"access_token":"T1","refresh_token":"R1"}`), iotest.ErrReader(io.ErrUnexpectedEOF))
