@@ -193,12 +193,3 @@ func places(m Members, home path, given string, names []string) []place {
 	}
 	return list
 }
-
-// find returns the first of the places where a member may be.
-func find(m Members, home path, given string, names []string) (path, string, bool) {
-	list := places(m, home, given, names)
-	if len(list) == 0 {
-		return nil, "", false
-	}
-	return list[0].path, list[0].name, true
-}

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 )
 
@@ -38,7 +39,7 @@ func (a *Answer) problem() problem {
 	for _, m := range d.objects {
 		p.add(m, 0)
 	}
-	if d.err != errTooLong {
+	if !errors.Is(d.err, errTooLong) {
 		p.add(d.part, 0)
 	}
 	for _, challenge := range a.Header.Values("WWW-Authenticate") {

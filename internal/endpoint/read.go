@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"strings"
 	"time"
 )
@@ -73,7 +74,7 @@ func Read(body []byte, n Names, c Clock) (*Tokens, error) {
 		// What was cut off may have been a refresh token; to go on with the spent one would
 		// lose the session as well, but later, when the server may have forgotten its grace.
 		t, err := n.tokens(d.part, c)
-		mayLack := d.err != errInvalid || strings.Contains(fold(string(bytes.ToLower(d.rest))), "refresh")
+		mayLack := !errors.Is(d.err, errInvalid) || strings.Contains(fold(string(bytes.ToLower(d.rest))), "refresh")
 		if err == nil && (t.Refresh != "" || !mayLack) {
 			return t, nil
 		}
@@ -90,44 +91,50 @@ func (n Names) tokens(m Members, c Clock) (*Tokens, error) {
 	}
 	home = home.own()
 	refresh := n.refresh(m, home, t)
-	if in, name, ok := find(m, home, n.TokenType, typeNames); ok {
-		t.Type = typeText(in[0].Members[name])
-		in.take(name)
-	}
-	if in, name, ok := find(m, home, "", scopeNames); ok {
-		if t.Scope, ok = scopeText(in[0].Members[name]); ok {
-			in.take(name)
+	for _, p := range places(m, home, n.TokenType, typeNames) {
+		t.Type = typeText(p.path[0].Members[p.name])
+		if p.path.take(p.name); t.Type != "" {
+			break
 		}
 	}
-	jwt := jwtLifetime(t.Access)
-	if at := n.expiry(m, home, c, jwt, n.ExpiresIn, n.ExpiresAt, lifetimeNames, expiryNames); at > 0 {
-		t.Expiry = Expiry(c.Sent, at)
+	for _, p := range places(m, home, "", scopeNames) {
+		var ok bool
+		if t.Scope, ok = scopeText(p.path[0].Members[p.name]); ok {
+			p.path.take(p.name)
+			break
+		}
+	}
+	in, at := places(m, home, n.ExpiresIn, lifetimeNames), places(m, home, n.ExpiresAt, expiryNames)
+	if d := c.take(in, at, jwtLifetime(t.Access)); d > 0 {
+		t.Expiry = Expiry(c.Sent, d)
 	} else {
 		t.Expiry, _ = JWTExpiry(t.Access, c.Sent)
 	}
-	at := n.expiry(m, home, c, 0, n.RefreshExpiresIn, n.RefreshExpiresAt, refreshLifetimeNames, refreshExpiryNames)
-	if at == 0 && refresh != nil {
-		at = n.expiry(m, refresh[:1], c, 0, "", "", lifetimeNames, expiryNames)
-		refresh.take("")
+	in, at = places(m, home, n.RefreshExpiresIn, refreshLifetimeNames), places(m, home, n.RefreshExpiresAt, refreshExpiryNames)
+	d := c.take(in, at, 0)
+	if d == 0 && refresh != nil {
+		d = c.take(places(m, refresh[:1], "", lifetimeNames), places(m, refresh[:1], "", expiryNames), 0)
+		refresh.take("") // the object, if it is empty now
 	}
-	t.RefreshExpiry = Expiry(c.Sent, at)
+	t.RefreshExpiry = Expiry(c.Sent, d)
 	if len(m) > 0 {
 		t.Extra = m
 	}
 	return t, nil
 }
 
-// expiry takes the member that says when a token ends, and returns how long that is from
-// when it was issued; 0 if none makes sense.
-func (n Names) expiry(m Members, home path, c Clock, jwt time.Duration, in, at string, inNames, atNames []string) time.Duration {
-	for _, p := range places(m, home, in, inNames) {
+// take takes the member that says when a token ends, and returns how long that is from when
+// it was issued; 0 if none makes sense. in are where a lifetime may be, and at where a time;
+// jwt is what the token says itself.
+func (c Clock) take(in, at []place, jwt time.Duration) time.Duration {
+	for _, p := range in {
 		d := c.lifetime(p.path[0].Members[p.name], jwt)
 		p.path.take(p.name)
 		if d > 0 {
 			return d
 		}
 	}
-	for _, p := range places(m, home, at, atNames) {
+	for _, p := range at {
 		if d := c.lifetime(p.path[0].Members[p.name], jwt); d > 0 {
 			p.path.take(p.name)
 			return d
