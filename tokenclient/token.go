@@ -120,9 +120,8 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 // with a format of their own.
 func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.String()) }
 
-// JSONFields names the members of a token response. An empty name is
-// the one of RFC 6749, section 5.1, as given at each field; [ParseToken] says what
-// else is found in an answer without being named. A dot goes into an object:
+// JSONFields names the members of a token response. An empty name is the one of
+// RFC 6749, section 5.1, as given at each field; [ParseToken] says what else is found in an answer without being named. A dot goes into an object:
 // "data.accessToken" is the member accessToken of the object data. There is no way
 // to name a member of JSON that has a dot in its own name. No two names may be of
 // the same member, or of one inside of another.
@@ -141,9 +140,8 @@ type JSONFields struct {
 	ExpiresIn string
 
 	// RefreshExpiresIn holds the lifetime of the refresh token in seconds. The
-	// RFC has none; if empty it is "refresh_expires_in" or, failing that,
-	// "refresh_token_expires_in", which are the two in use. It is not used in
-	// requests.
+	// RFC has none; if empty it is "refresh_expires_in",
+	// "refresh_token_expires_in" or "x_refresh_token_expires_in".
 	RefreshExpiresIn string
 
 	// AbsoluteExpiry holds the time at which the access token ends: a number since 1970,

@@ -69,7 +69,8 @@ var codes = folded(map[string]meaning{
 	"access_denied":       unless,
 	"bad_request":         unless,
 
-	// RFC 6749, section 5.2; RFC 7591, section 3.2.2; RFC 8707, section 2; RFC 9449, sections 5 and 8.
+	// RFC 6749, section 5.2; RFC 7591, section 3.2.2; RFC 8707, section 2; RFC 9449,
+	// sections 5 and 8.
 	"invalid_client":               client,
 	"invalid_client_id":            client,
 	"invalid_client_secret":        client,

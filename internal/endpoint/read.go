@@ -53,11 +53,12 @@ const maxDepth = 3
 //
 // The access token is what the name says. If nothing is there, it is the member whose name
 // is access_token in any spelling (accessToken, Access-Token), of the answer or else of any
-// object in it, at most three deep. If nothing is there either, and n does not say a name, it is the member
-// access, token, auth_token or jwt of the answer, or of an object that wraps it. In the
-// last two cases the answer must have no error in it, and no two values may be in
-// question. All else is looked for beside the access token, and then in the objects that
-// this lies in, but for one with another access token of its own.
+// object in it, at most three deep. If nothing is there either, and n does not say a name,
+// it is the member access, token, auth_token or jwt of the answer, or of an object that
+// wraps it. No two values may be in question, and of an answer with an error in it only
+// what wraps it is looked into, for an access_token. All else is looked for beside the
+// access token, and then in the objects that this lies in, but for those with another
+// access token.
 //
 // Nothing but the lack of an access token is an error.
 func Read(body []byte, n Names, c Clock) (*Tokens, error) {
