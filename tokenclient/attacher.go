@@ -17,6 +17,8 @@ import (
 // add what it likes, such as a time stamp or a signature.
 //
 // An Attacher is safe for concurrent use. It may have a method Validate, as a [Refresher] may.
+// One that embeds [Bearer] or a [HeaderAttacher] may have an Attach and a HeaderName of its
+// own, which go before theirs.
 type Attacher interface {
 	// HeaderName is the header that Attach sets. A request on which the caller
 	// set it already, in whatever spelling, is sent untouched. "": Attach sets none.
@@ -73,6 +75,23 @@ func (h HeaderAttacher) headerValue(t *Token) (string, error) { return t.AccessT
 type valueAttacher interface {
 	Attacher
 	headerValue(t *Token) (string, error)
+}
+
+// asValueAttacher returns a as one, nil if a is none. It goes by a's own type, not by its
+// methods: headerValue is promoted to whatever embeds a Bearer, whose Attach may do
+// something else.
+func asValueAttacher(a Attacher) valueAttacher {
+	switch a := a.(type) {
+	case Bearer:
+		return a
+	case *Bearer:
+		return a
+	case HeaderAttacher:
+		return a
+	case *HeaderAttacher:
+		return a
+	}
+	return nil
 }
 
 func setHeader(req *http.Request, a valueAttacher, t *Token) error {

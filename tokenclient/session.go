@@ -99,8 +99,8 @@ func (s *Session) prepare(h *held, now time.Time) {
 // get the same, and r with a token that shares the text with it: nobody else has a
 // use for the token that it replaces.
 func (s *Session) headerValue(r Record) (string, Record) {
-	a, ok := s.attacher.(valueAttacher)
-	if !ok {
+	a := asValueAttacher(s.attacher)
+	if a == nil {
 		return "", r
 	}
 	value, err := a.headerValue(r.Token)
