@@ -15,10 +15,14 @@ import (
 // A source is what the sendings of a request read. One of them at a time may do so: the
 // reader, until another one takes its place.
 type source struct {
-	limit   int64
+	limit   int64                         // of kept
 	getBody func() (io.ReadCloser, error) // the caller's; nil: what is read is kept
+	rewind  *rewinder                     // nil: body cannot be read again from where it stood
 	expect  *expectation                  // nil: the server was not asked for "100 Continue"
 	first   sending                       // there is always one
+
+	spoolDir string // "": nothing is kept in a file
+	maxSpool int64
 
 	mu      sync.Mutex    // guards all below; not held while body is used
 	body    io.ReadCloser // the caller's, or the last that getBody gave; nil: it is closed
@@ -29,9 +33,10 @@ type source struct {
 	again   bool          // the second sending has begun
 	decided bool          // it is known which sending closes the body
 
-	kept []byte // what was read in the first sending
-	over bool   // more was read than is kept
-	err  error  // what body ended with: but for io.EOF in the first sending; in a Read that was handed on, with that too
+	kept  []byte // what was read in the first sending, after what is in spool
+	spool *spool // nil: there is none
+	over  bool   // more was read than is kept
+	err   error  // what body ended with: but for io.EOF in the first sending; in a Read that was handed on, with that too
 }
 
 // A sending is a request's body as one sending sees it.
@@ -50,12 +55,15 @@ var (
 // that the body can be had again, so it is no stream that waits for somebody.
 const takeBackTime = 5 * time.Second
 
-func newSource(req *http.Request, o Options) *source {
-	s := &source{limit: o.Limit, getBody: req.GetBody, body: req.Body}
+func newSource(req *http.Request, o Options, e *expectation) *source {
+	s := &source{limit: o.Limit, getBody: req.GetBody, body: req.Body, spoolDir: o.SpoolDir, maxSpool: o.MaxSpool, expect: e}
 	s.first.source = s
 	s.reader = &s.first
 	if req.GetBody == nil {
-		s.expect = newExpectation(req, o)
+		s.rewind = newRewinder(req.Body, req.ContentLength)
+	}
+	if s.rewind != nil && s.rewind.plain {
+		s.limit = 0
 	}
 	return s
 }
@@ -69,38 +77,62 @@ func (s *sending) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n, body, err := src.begin(s, p)
-	if body == nil {
-		return n, err
+	for {
+		n, body, file, err := src.begin(s, p)
+		switch {
+		case body != nil:
+			return src.readBody(s, body, p)
+		case file == nil:
+			return n, err
+		}
+		if n, err = src.readSpool(file, p); n > 0 || err != nil || len(p) == 0 {
+			return n, err
+		}
 	}
+}
+
+// readBody is a Read of s that has begun.
+func (src *source) readBody(s *sending, body io.Reader, p []byte) (n int, err error) {
+	ended := false
+	defer func() {
+		if !ended {
+			src.broke()
+		}
+	}()
 	n, err = body.Read(p)
+	if src.rewind != nil {
+		n, err = src.rewind.read(p[:n], err)
+	}
+	ended = true
 	return src.end(s, p[:n], err)
 }
 
-// begin begins a Read of s, unless it can be answered at once: with what the first sending
-// had read, n bytes of which are in p then, or with an error. It waits for a Read that was
-// handed on, but not before all that came earlier was sent: the server may have to see it
-// first.
-func (src *source) begin(s *sending, p []byte) (n int, body io.Reader, err error) {
+// begin begins a Read of s, and returns the body, or the file with what the first sending had
+// read; unless it can be answered at once: with what that had read and is in memory, n bytes
+// of which are in p then, or with an error. It waits for a Read that was handed on, but not
+// before all that came earlier was sent: the server may have to see it first.
+func (src *source) begin(s *sending, p []byte) (n int, body io.Reader, file *spool, err error) {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	for {
 		switch {
 		case src.reader != s:
-			return 0, nil, errOver
+			return 0, nil, nil, errOver
 		case src.body == nil, s.closed:
-			return 0, nil, http.ErrBodyReadAfterClose
+			return 0, nil, nil, http.ErrBodyReadAfterClose
+		case s.again && src.spool.rest() > 0:
+			return 0, nil, src.spool, nil
 		case s.again && len(src.kept) > 0:
 			n = copy(p, src.kept)
 			if src.kept = src.kept[n:]; len(src.kept) == 0 {
 				src.kept = nil
 			}
-			return n, nil, nil
+			return n, nil, nil, nil
 		case s.again && src.err != nil:
-			return 0, nil, src.err
+			return 0, nil, nil, src.err
 		case !src.reading:
 			src.reading = true
-			return 0, src.body, nil
+			return 0, src.body, nil, nil
 		}
 		ended := src.endedLocked()
 		src.mu.Unlock()
@@ -114,26 +146,26 @@ func (src *source) end(s *sending, p []byte, err error) (int, error) {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	defer src.endReadLocked()
+	src.keepLocked(s, p)
 	if src.reader != s {
-		if src.again && src.getBody == nil { // handed on
-			src.kept = append(src.kept, p...)
+		if src.handedOnLocked() {
 			src.err = err
 		}
 		return 0, errOver
-	}
-	switch {
-	case src.decided:
-		src.kept = nil
-	case src.getBody != nil, src.over:
-	case int64(len(src.kept)+len(p)) > src.limit:
-		src.kept, src.over = nil, len(p) > 0
-	default:
-		src.kept = append(src.kept, p...)
 	}
 	if err != nil && err != io.EOF && !src.decided { //nolint:errorlint // io.Reader: the end is io.EOF itself
 		src.err = err
 	}
 	return len(p), err
+}
+
+// broke ends a Read that panicked. The body is not sent again.
+func (src *source) broke() {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	defer src.endReadLocked()
+	src.over, src.rewind = true, nil
+	src.forgetLocked()
 }
 
 func (src *source) endReadLocked() {
@@ -172,6 +204,7 @@ func (s *sending) Close() error {
 
 // takeClosersLocked returns what is to be closed, for the only one who closes it.
 func (src *source) takeClosersLocked() []io.Closer {
+	src.forgetLocked()
 	list := src.earlier
 	if src.body != nil {
 		list = append(list, src.body)
@@ -196,9 +229,7 @@ func closeAll(list []io.Closer) error {
 func (src *source) handOver() {
 	src.mu.Lock()
 	src.decided = true
-	if !src.reading {
-		src.kept = nil // the answer may be read for hours
-	}
+	src.forgetLocked() // the answer may be read for hours
 	var list []io.Closer
 	if src.reader == nil || src.reader.closed {
 		list = src.takeClosersLocked()
@@ -211,17 +242,26 @@ func (src *source) handOver() {
 // takeBack returns the body of the second sending.
 func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 	again := &sending{source: src, again: true}
-	if src.getBody != nil {
-		return again, src.reopen(ctx, again) == nil
-	}
 	src.mu.Lock()
+	open := src.getBody
+	if open == nil && src.over && src.rewind != nil && src.err == nil {
+		open = src.rewind.rewind
+	}
+	if open != nil {
+		src.mu.Unlock()
+		if src.reopen(ctx, again, open) != nil {
+			return nil, false
+		}
+		src.expect.end()
+		return again, true
+	}
 	defer src.mu.Unlock()
 	if src.over || src.err != nil {
 		return nil, false
 	}
 	src.again, src.decided, src.reader = true, true, again
 	src.expect.end()
-	if len(src.kept) == 0 && !src.reading {
+	if len(src.kept) == 0 && src.spool == nil && !src.reading {
 		body := src.body
 		src.body = nil
 		return body, true // as it came; net/http has short cuts for files
@@ -240,19 +280,19 @@ func (s *sending) repeat() (io.ReadCloser, error) {
 		return nil, errOver
 	}
 	next := &sending{source: src, again: s.again}
-	if err := src.reopen(context.Background(), next); err != nil {
+	if err := src.reopen(context.Background(), next, src.getBody); err != nil {
 		return nil, err
 	}
 	return next, nil
 }
 
-// reopen gives next, and nobody else, a body of GetBody's. That may be the same one,
+// reopen gives next, and nobody else, the body that open returns. That may be the same one,
 // rewound: so it waits until nothing reads it.
-func (src *source) reopen(ctx context.Context, next *sending) error {
+func (src *source) reopen(ctx context.Context, next *sending, open func() (io.ReadCloser, error)) error {
 	if err := src.cutOff(ctx); err != nil {
 		return err
 	}
-	body, err := src.getBody()
+	body, err := open()
 	if err != nil {
 		return err
 	}
