@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
@@ -21,7 +23,8 @@ import (
 // own, which go before theirs.
 type Attacher interface {
 	// HeaderName is the header that Attach sets. A request on which the caller
-	// set it already, in whatever spelling, is sent untouched. "": Attach sets none.
+	// set it already, in whatever spelling, is sent untouched, unless it is the session's
+	// own token that was set (see Config.ReplaceHeader). "": Attach sets none.
 	HeaderName() string
 
 	// Attach changes req, a copy that belongs to it: the URL, the headers and the form
@@ -100,6 +103,34 @@ func setHeader(req *http.Request, a valueAttacher, t *Token) error {
 		req.Header.Set(a.HeaderName(), v)
 	}
 	return err
+}
+
+// isOurs reports whether all values that a caller set for the header that carries the token
+// are access tokens of s, each by itself or behind a scheme: such as a client sets who was
+// given one, and cannot be kept from it.
+func (s *Session) isOurs(values []string) bool {
+	for _, v := range values {
+		scheme, token, found := strings.Cut(strings.TrimSpace(v), " ")
+		if !found || !isHeaderName(scheme) {
+			scheme, token = "", v
+		}
+		if token = strings.TrimSpace(token); !s.wasOurs(token) && (scheme == "" || !s.wasOurs(v)) {
+			return false
+		}
+	}
+	return len(values) > 0
+}
+
+// wasOurs reports whether s holds access, or did so since the last logout, as far as it
+// remembers.
+func (s *Session) wasOurs(access string) (was bool) {
+	if h := s.holds(); access == "" {
+		return false
+	} else if h.usable() && subtle.ConstantTimeCompare([]byte(h.record.Token.AccessToken), []byte(access)) == 1 {
+		return true
+	}
+	s.ask(func(*state, time.Time) { was = s.former.Has(access) })
+	return was
 }
 
 // isHeaderName reports whether s is a token of RFC 9110, section 5.6.2.

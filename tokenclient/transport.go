@@ -20,8 +20,8 @@ import (
 // usual way to one; make one by hand to set its fields.
 //
 // Requests to origins that are not allowed, requests on which the caller has set
-// the token's header already, and those with [WithoutToken] go to Base as they
-// are.
+// the token's header already to something else than a token of the Session, and those
+// with [WithoutToken] go to Base as they are.
 //
 // A request waits for a refresh only if its token has expired or was refused, and
 // only as long as its context lasts. What it then gets:
@@ -149,15 +149,17 @@ func (t *Transport) replayOptions() replay.Options {
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	s, err := t.session(req.Context())
-	attach := s != nil
+	attach, own := s != nil, false
 	if attach {
-		attach, err = t.mayAttach(s, req)
+		attach, own, err = t.mayAttach(s, req)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, notSent(req, err)
-	}
-	if !attach {
+	case !attach:
 		return t.base().RoundTrip(req)
+	case own:
+		return t.inPlaceOf(req, s)
 	}
 	h, err := s.current(req.Context())
 	if err != nil {
@@ -171,6 +173,17 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	return t.rejected(req, s, h, body, resp)
+}
+
+// inPlaceOf sends req with s's token in the place of the header that the caller has set.
+func (t *Transport) inPlaceOf(req *http.Request, s *Session) (*http.Response, error) {
+	r := req.WithContext(req.Context())
+	r.Header = origin.Without(req.Header, s.header)
+	resp, err := t.RoundTrip(r)
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
 }
 
 // session returns the session whose token a request gets, nil if it needs none.
@@ -336,30 +349,32 @@ func discard(body io.ReadCloser) {
 	_ = body.Close()
 }
 
-// mayAttach reports whether req gets the token of s. It is an error for a token to be
-// wanted where somebody else could read it.
-func (t *Transport) mayAttach(s *Session, req *http.Request) (bool, error) {
+// mayAttach reports whether req gets the token of s, and whether its caller has set the
+// header of it. It is an error for a token to be wanted where somebody else could read it.
+func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, err error) {
 	if withoutToken(req.Context()) {
-		return false, nil
+		return false, false, nil
 	}
-	attach, err := s.rules.Judge(req, s.header)
+	attach, own, err = s.rules.Judge(req, s.header, s.isOurs)
 	switch {
 	case attach:
 		err = s.rules.JudgeProxy(req, t.base())
+	case own:
+		s.tellHeaderKept(req.URL)
 	case err == nil:
 		s.tellOutside(req.URL)
 	}
 	if err != nil {
-		return false, fmt.Errorf("tokenclient: %w", err)
+		return false, false, fmt.Errorf("tokenclient: %w", err)
 	}
-	return attach, nil
+	return attach, own, nil
 }
 
 // newRules makes what c says about where the token may go.
 func newRules(c *Config) (origin.Rules, error) {
 	rules, err := origin.New(origin.Settings{
 		Origins: c.Origins, Hosts: c.Hosts, AnyOrigin: c.AnyOrigin, InsecureHTTP: c.InsecureHTTP,
-		Endpoints: endpointsOf(c.Refresher),
+		Endpoints: endpointsOf(c.Refresher), ReplaceHeader: c.ReplaceHeader,
 	})
 	if err != nil {
 		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)
