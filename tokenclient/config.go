@@ -99,14 +99,19 @@ type Config struct {
 	// the token that is held was asked for. 0: by expiry only.
 	Heartbeat time.Duration
 
-	// Rejected reports whether the server refused the token. It must not read
-	// the body. Nil: the status is 401.
+	// Rejected reports whether the server refused the token: a 401 and, with some servers,
+	// a redirect to a login page, or a 200 that says so in its body, at which it may look
+	// by [PeekBody]. It must not read the body otherwise. It is asked by many goroutines at
+	// the same time. The answer that it refuses is dropped if the request is sent again: up
+	// to 64 KiB of it are read, for a quarter of a second at most, and it is closed. Nil: the
+	// status is 401.
 	Rejected func(*http.Response) bool
 
 	// Renewed returns the token that an answer brings, for servers that renew the
 	// token by themselves, and whether there is one; see [RenewedHeader]. It is
 	// asked about each answer to a request that carried the token and was not
-	// rejected, by many goroutines at the same time, and must not read the body.
+	// rejected, by many goroutines at the same time, and must not read the body but by
+	// [PeekBody].
 	// Every server in Origins can so replace the token. Nil: none does.
 	//
 	// The session takes the token over if it still has the one that the request
