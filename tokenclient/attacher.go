@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,16 +122,26 @@ func (s *Session) isOurs(values []string) bool {
 	return len(values) > 0
 }
 
-// wasOurs reports whether s holds access, or did so since the last logout, as far as it
+// wasOurs reports whether access is a token of the login that s has, for whatever audience.
+func (s *Session) wasOurs(access string) bool {
+	if p, ok := s.store.(*partStore); ok {
+		s = p.whole
+	}
+	return s.hasHeld(access) || slices.ContainsFunc(s.parts, func(part *Session) bool { return part.hasHeld(access) })
+}
+
+// hasHeld reports whether s holds access, or did so since the last logout, as far as it
 // remembers.
-func (s *Session) wasOurs(access string) (was bool) {
-	if h := s.holds(); access == "" {
+func (s *Session) hasHeld(access string) (has bool) {
+	h := s.holds()
+	switch {
+	case access == "":
 		return false
-	} else if h.usable() && subtle.ConstantTimeCompare([]byte(h.record.Token.AccessToken), []byte(access)) == 1 {
+	case h.usable() && subtle.ConstantTimeCompare([]byte(h.record.Token.AccessToken), []byte(access)) == 1:
 		return true
 	}
-	s.ask(func(*state, time.Time) { was = s.former.Has(access) })
-	return was
+	s.ask(func(*state, time.Time) { has = s.former.Has(access) })
+	return has
 }
 
 // isHeaderName reports whether s is a token of RFC 9110, section 5.6.2.

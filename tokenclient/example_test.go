@@ -30,7 +30,7 @@ func runTool(ctx context.Context, dir, api string, token *tokenclient.Token) (er
 		return err
 	}
 	session, err := tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
 		Store:     files, Key: "alice",
 		Origins: []string{api},
 	})
@@ -148,7 +148,7 @@ func ExampleSession_RefreshRejected() {
 // An API that says in the body what others say by a 401. Of other answers nothing is read.
 func ExamplePeekBody() {
 	config := tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: "https://api.example.com/token/refresh"},
 		Origins:   []string{"https://api.example.com"},
 		Rejected: func(resp *http.Response) bool {
 			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/json" {

@@ -56,6 +56,11 @@ type Hooks struct {
 	// had to fail with it. The error is what such a request gets.
 	RefreshFailed func(RefreshInfo, error)
 
+	// StillRefused is called, after RefreshFailed, when the token endpoint refused the third
+	// refresh in a row, not for good as far as is known, and not again until one succeeds. The
+	// error is ErrStillRefused and holds a [*TokenError] with what the server said.
+	StillRefused func(RefreshInfo, error)
+
 	// RefreshOvertaken is called when a refresh came to nothing because something
 	// else came first. That is no failure. The error is ErrReplaced after a login
 	// or logout of this session, ErrLoginRequired if another process logged out,
@@ -165,6 +170,7 @@ func JoinHooks(hooks ...*Hooks) *Hooks {
 		j.Refreshed = join1(j.Refreshed, h.Refreshed)
 		j.Adopted = join1(j.Adopted, h.Adopted)
 		j.RefreshFailed = join2(j.RefreshFailed, h.RefreshFailed)
+		j.StillRefused = join2(j.StillRefused, h.StillRefused)
 		j.RefreshOvertaken = join2(j.RefreshOvertaken, h.RefreshOvertaken)
 		j.Rejected = join2(j.Rejected, h.Rejected)
 		j.Replayed = join2(j.Replayed, h.Replayed)
@@ -242,6 +248,10 @@ func (s *Session) tell(e event) {
 	case refreshFailed:
 		s.note(slog.LevelWarn, "refresh failed", append(course, "err", e.err)...)
 		post2(s, hooks.RefreshFailed, info, e.err)
+	case refreshStillRefused:
+		s.note(slog.LevelWarn, "token endpoint keeps refusing", append(generation,
+			"refusals", e.times, "err", e.err)...)
+		post2(s, hooks.StillRefused, info, e.err)
 	case rejectedTooOften:
 		s.note(slog.LevelWarn, "refreshed tokens refused too often", append(generation,
 			"origin", e.origin, "until", e.until, "expiry", info.Expiry)...)
@@ -292,8 +302,12 @@ type bare struct {
 	header bool // because the caller had set the header; else because of the origin
 }
 
-// add reports whether o is to be told of, for that reason.
-func (x *told) add(o origin.Origin, header bool) bool {
+// toTell reports whether o is to be told of, for that reason.
+func (s *Session) toTell(o origin.Origin, header bool) bool {
+	if s.told.Load() == nil {
+		s.told.CompareAndSwap(nil, new(told))
+	}
+	x := s.told.Load()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	n := 0
@@ -312,7 +326,7 @@ func (x *told) add(o origin.Origin, header bool) bool {
 // tellOutside tells that a request to u goes out without a token, if that is because of its
 // origin.
 func (s *Session) tellOutside(u *url.URL) {
-	if s.hooks.log == nil && s.hooks.NotInOrigins == nil || !s.rules.Outside(u) || !s.told.add(origin.Of(u), false) {
+	if s.hooks.log == nil && s.hooks.NotInOrigins == nil || !s.rules.Outside(u) || !s.toTell(origin.Of(u), false) {
 		return
 	}
 	o := origin.Of(u)
@@ -325,7 +339,7 @@ func (s *Session) tellOutside(u *url.URL) {
 
 // tellHeaderKept tells that a request to u goes out with the header that the caller set.
 func (s *Session) tellHeaderKept(u *url.URL) {
-	if s.hooks.log == nil && s.hooks.HeaderKept == nil || !s.told.add(origin.Of(u), true) {
+	if s.hooks.log == nil && s.hooks.HeaderKept == nil || !s.toTell(origin.Of(u), true) {
 		return
 	}
 	to := origin.Of(u).String()

@@ -35,7 +35,7 @@ type Session struct {
 
 	mu     sync.Mutex // guards state and former; not held during I/O, a callback, or while waiting
 	state  state
-	former *former.Ring // access tokens that were held since the last logout; nil: none
+	former *former.Chain // access tokens that were held since the last logout; nil: none
 
 	flights   singleflight.Group // "refresh": a refresh, or the save of a renewed token; "look", "newer": a look at the store
 	queue     events.Queue
@@ -43,16 +43,22 @@ type Session struct {
 	loginLock loginLock // the login or logout that writes to the store
 	work      work
 	unsaved   unsaved
-	told      told
+	told      atomic.Pointer[told] // nil: nothing was told
+	parts     parts
 }
 
 // newSession makes a session with nothing in it. store nil: the token lives in memory
 // only.
 func newSession(set *settings, store Store, key string) *Session {
 	if store == nil {
-		store = new(ownStore)
+		own := new(ownStore)
+		if len(set.audiences) > 0 {
+			own.turn = make(chan struct{}, 1)
+		}
+		store = own
 	}
 	s := &Session{settings: set, store: store, key: key}
+	s.parts = newParts(s)
 	s.state.held = new(held)
 	s.held.Store(s.state.held)
 	return s
@@ -63,7 +69,8 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 	now := time.Now()
 	s.mu.Lock()
 	fx := f(&s.state, now)
-	if h, old := s.state.held, s.held.Load(); h != old {
+	h, old := s.state.held, s.held.Load()
+	if h != old {
 		if h.usable() && h.generation != old.generation {
 			s.prepare(h, now)
 		}
@@ -76,6 +83,9 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 	s.mu.Unlock()
 	if fx.release {
 		s.released.send()
+	}
+	if h != old {
+		s.movedTo(h, old)
 	}
 }
 
@@ -105,10 +115,7 @@ func (s *Session) remember(old, h *held) {
 	case h.logouts != old.logouts:
 		s.former = nil
 	case old.usable() && old.record.Token.AccessToken != "" && h.generation != old.generation:
-		if s.former == nil {
-			s.former = new(former.Ring)
-		}
-		s.former.Add(old.record.Token.AccessToken)
+		s.former = s.former.With(old.record.Token.AccessToken)
 	}
 }
 

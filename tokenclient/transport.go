@@ -151,6 +151,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	s, err := t.session(req.Context())
 	attach, own := s != nil, false
 	if attach {
+		s = s.partFor(req.URL)
 		attach, own, err = t.mayAttach(s, req)
 	}
 	switch {
@@ -380,17 +381,6 @@ func newRules(c *Config) (origin.Rules, error) {
 		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)
 	}
 	return rules, nil
-}
-
-// endpointsOf returns what r posts to, as far as that is known.
-func endpointsOf(r Refresher) []string {
-	switch r := r.(type) {
-	case *OAuth2Refresher:
-		return []string{r.TokenURL, r.RevocationURL}
-	case *JSONRefresher:
-		return []string{r.URL}
-	}
-	return nil
 }
 
 type withoutTokenKey struct{}

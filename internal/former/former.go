@@ -2,7 +2,7 @@
 //
 // A client that was given an access token may go on to send it when a session has long
 // had another one. To see that such a token is none of a stranger's, the session need not
-// know what it was: a hash tells. So a [Ring] takes a few bytes for each, whatever their
+// know what it was: a hash tells. So a [Chain] takes a few bytes for each, whatever their
 // length, and shows nothing to who reads the memory of the process.
 //
 // It remembers the last [Most]: what is older is a stranger's again. How long that is
@@ -13,14 +13,14 @@ package former
 
 import "crypto/sha256"
 
-// Most is how many secrets a Ring remembers.
+// Most is how many secrets a Chain remembers.
 const Most = 16
 
-// A Ring remembers the last secrets that were added. The zero value has none. It is not
-// safe for concurrent use.
-type Ring struct {
-	list []sum // at most Most
-	next int   // the oldest one, if there are Most
+// A Chain remembers the last secrets that were added, the newest first. Nil has none. It
+// is a list, because most have one, and there are as many as sessions.
+type Chain struct {
+	sum   sum
+	older *Chain
 }
 
 // A sum is as much of a hash as nobody finds a second secret for. What is compared are
@@ -32,25 +32,28 @@ func sumOf(secret string) sum {
 	return sum(whole[:len(sum{})])
 }
 
-// Add adds secret, in the place of the oldest one if there are Most. One that is there
-// already becomes no younger.
-func (r *Ring) Add(secret string) {
-	switch s := sumOf(secret); {
-	case r.has(s):
-	case len(r.list) < Most:
-		r.list = append(r.list, s)
-	default:
-		r.list[r.next] = s
-		r.next = (r.next + 1) % Most
+// With returns c with secret as the newest one, which c may not be used beside. If there
+// are too many the oldest is forgotten. One that is there already becomes no younger.
+func (c *Chain) With(secret string) *Chain {
+	s := sumOf(secret)
+	if c.has(s) {
+		return c
 	}
+	c = &Chain{s, c}
+	last := c
+	for n := 1; n < Most && last.older != nil; n++ {
+		last = last.older
+	}
+	last.older = nil
+	return c
 }
 
-// Has reports whether secret was added, and is not forgotten. r may be nil.
-func (r *Ring) Has(secret string) bool { return r != nil && r.has(sumOf(secret)) }
+// Has reports whether secret was added, and is not forgotten.
+func (c *Chain) Has(secret string) bool { return c != nil && c.has(sumOf(secret)) }
 
-func (r *Ring) has(s sum) bool {
-	for _, known := range r.list {
-		if known == s {
+func (c *Chain) has(s sum) bool {
+	for ; c != nil; c = c.older {
+		if c.sum == s {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package behaviour_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -228,7 +229,7 @@ func TestHeaderKeptIsTold(t *testing.T) {
 		var log bytes.Buffer
 		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 			c.Origins, c.AnyOrigin = nil, true
-			c.Refresher = &tokenclient.JSONRefresher{URL: "https://auth.example.com/token"}
+			c.Refresher = &tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/token"}
 			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			c.Hooks = &tokenclient.Hooks{HeaderKept: func(origin, header string) {
 				mu.Lock()
@@ -284,4 +285,38 @@ func TestHeaderKeptIsTold(t *testing.T) {
 			t.Errorf("told of %d more origins, want 30", len(told))
 		}
 	})
+}
+
+// TestOwnHeaderOfAudience: the tokens of one login are one session's, for whatever audience
+// they are; each origin gets its own in their place.
+func TestOwnHeaderOfAudience(t *testing.T) {
+	const mail = "https://mail.example.com"
+	s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
+		c.Audiences = []tokenclient.Audience{{
+			Name: "mail", Origins: []string{mail},
+			Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+				return &tokenclient.Token{AccessToken: "mail", RefreshToken: "refresh-mail"}, nil
+			}),
+		}}
+	})
+	if _, err := s.TokenFor(t.Context(), "mail"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ url, set, want string }{
+		{mail, sessiontest.Access(0), "mail"},
+		{mail, "mail", "mail"},
+		{sessiontest.URL, "mail", sessiontest.Access(0)},
+		{mail, "mine", "mine"},
+	} {
+		base := sessiontest.NewBase(200)
+		req := sessiontest.NewRequest(t, t.Context(), tc.url, "GetBody", http.Header{"Authorization": {"Bearer " + tc.set}})
+		resp, err := s.Transport(base).RoundTrip(req.Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := base.Sent[0].Auth; len(got) != 1 || got[0] != "Bearer "+tc.want {
+			t.Errorf("%s to %s: sent %q, want %s", tc.set, tc.url, got, tc.want)
+		}
+	}
 }
