@@ -143,7 +143,7 @@ func (b *body) read(r *reading) {
 	for b.needsLocked(r.most) && !r.stop {
 		p := make([]byte, min(r.most-len(b.ahead), 4096))
 		b.mu.Unlock()
-		n, err, panicked := readOnce(b.body, p)
+		n, panicked, err := readOnce(b.body, p)
 		b.mu.Lock()
 		b.ahead = append(b.ahead, p[:n]...)
 		b.err, b.panicked = err, panicked
@@ -151,10 +151,10 @@ func (b *body) read(r *reading) {
 }
 
 // readOnce is one Read. A panic is that of whoever reads the body, who may expect it.
-func readOnce(r io.Reader, p []byte) (n int, err error, panicked any) {
+func readOnce(r io.Reader, p []byte) (n int, panicked any, err error) {
 	defer func() { panicked = recover() }()
 	n, err = r.Read(p)
-	return n, err, nil
+	return n, nil, err
 }
 
 // Read implements io.Reader.
