@@ -81,7 +81,7 @@ func (src *source) readSpool(file *spool, p []byte) (int, error) {
 	switch {
 	case n > 0:
 		err = nil
-	case err == io.EOF: //nolint:errorlint // io.ReaderAt, as io.Reader
+	case err == io.EOF:
 		err = io.ErrUnexpectedEOF // somebody cut the file
 	}
 	src.mu.Lock()

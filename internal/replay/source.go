@@ -1,13 +1,11 @@
 package replay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"reflect"
-	"strings"
 	"sync"
 	"time"
 )
@@ -39,13 +37,6 @@ type source struct {
 	err   error  // what body ended with: but for io.EOF in the first sending; in a Read that was handed on, with that too
 }
 
-// A sending is a request's body as one sending sees it.
-type sending struct {
-	source *source
-	again  bool // it belongs to the second sending
-	closed bool // guarded by source.mu
-}
-
 var (
 	errOver = errors.New("tokenclient: the request is sent again, and its first sending is over")
 	errBusy = errors.New("tokenclient: the request cannot be sent again while its body is being read")
@@ -66,29 +57,6 @@ func newSource(req *http.Request, o Options, e *expectation) *source {
 		s.limit = 0
 	}
 	return s
-}
-
-// Read implements io.Reader.
-func (s *sending) Read(p []byte) (int, error) {
-	src := s.source
-	if !s.again {
-		// Before begin: a Read that waits here has taken nothing.
-		if err := src.expect.wait(); err != nil {
-			return 0, err
-		}
-	}
-	for {
-		n, body, file, err := src.begin(s, p)
-		switch {
-		case body != nil:
-			return src.readBody(s, body, p)
-		case file == nil:
-			return n, err
-		}
-		if n, err = src.readSpool(file, p); n > 0 || err != nil || len(p) == 0 {
-			return n, err
-		}
-	}
 }
 
 // readBody is a Read of s that has begun.
@@ -183,25 +151,6 @@ func (src *source) endedLocked() <-chan struct{} {
 	return src.ended
 }
 
-// Close implements io.Closer. It does not wait for a Read: it is what ends one that
-// blocks. It does not reach the body as long as another sending may need it.
-func (s *sending) Close() error {
-	src := s.source
-	src.mu.Lock()
-	var list []io.Closer
-	if !s.closed {
-		s.closed = true
-		if src.reader == s && src.decided {
-			list = src.takeClosersLocked()
-		}
-	}
-	src.mu.Unlock()
-	if !s.again {
-		src.expect.end()
-	}
-	return closeAll(list)
-}
-
 // takeClosersLocked returns what is to be closed, for the only one who closes it.
 func (src *source) takeClosersLocked() []io.Closer {
 	src.forgetLocked()
@@ -269,23 +218,6 @@ func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 	return again, true
 }
 
-// repeat is the GetBody of a request that s is the body of: net/http sends some again by
-// itself, if a connection broke.
-func (s *sending) repeat() (io.ReadCloser, error) {
-	src := s.source
-	src.mu.Lock()
-	over := src.again != s.again
-	src.mu.Unlock()
-	if over {
-		return nil, errOver
-	}
-	next := &sending{source: src, again: s.again}
-	if err := src.reopen(context.Background(), next, src.getBody); err != nil {
-		return nil, err
-	}
-	return next, nil
-}
-
 // reopen gives next, and nobody else, the body that open returns. That may be the same one,
 // rewound: so it waits until nothing reads it.
 func (src *source) reopen(ctx context.Context, next *sending, open func() (io.ReadCloser, error)) error {
@@ -346,26 +278,4 @@ func (src *source) busy() bool {
 // same reports whether a and b are one body, which is closed once.
 func same(a, b io.ReadCloser) bool {
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
-}
-
-// standard has the GetBody functions that http.NewRequest makes. Each body that they give
-// has a cursor of its own.
-var standard = func() (list [3]uintptr) {
-	for i, body := range []io.Reader{bytes.NewBufferString("b"), bytes.NewReader([]byte("b")), strings.NewReader("b")} {
-		req, err := http.NewRequest(http.MethodPost, "http://localhost", body)
-		if err == nil && req.GetBody != nil {
-			list[i] = reflect.ValueOf(req.GetBody).Pointer()
-		}
-	}
-	return list
-}()
-
-// isStandard reports whether getBody was made by http.NewRequest. Two functions of the same
-// code are, whatever they have captured.
-func isStandard(getBody func() (io.ReadCloser, error)) bool {
-	if getBody == nil {
-		return false
-	}
-	p := reflect.ValueOf(getBody).Pointer()
-	return p == standard[0] || p == standard[1] || p == standard[2]
 }
