@@ -68,7 +68,7 @@ func Challenges(resp *http.Response) []Challenge {
 // It returns what there is when the body ends or fails, when wait is over (0: a second),
 // or when the request's context ends: a stream that says nothing for an hour holds nobody
 // up for longer. An error of the body comes to who reads it later, in its place. most is
-// at most 1 MiB. A body encoded with gzip is decoded for the look; of one with another
+// at most 1 MiB. A body encoded with gzip is decoded for that; of one with another
 // Content-Encoding, of none, and of a connection that was switched to another protocol
 // (101) it returns nothing. It may be called again, for more. It must not be called while
 // somebody else uses resp.

@@ -3,7 +3,7 @@
 // Some servers say in the body what others say by the status. Who wants to know has to
 // read a part of it, without taking anything from whoever gets the answer afterwards, and
 // without waiting for a stream that says nothing for an hour. So three things bound a
-// look: bytes, time, and the context of the request. Nothing is read before it is asked
+// peek: bytes, time, and the context of the request. Nothing is read before it is asked
 // for.
 //
 // A Read cannot be taken back. One that is still at work when the time is over is handed
@@ -25,7 +25,7 @@ import (
 	"time"
 )
 
-// Most is how many bytes a look reads at most.
+// Most is how many bytes a peek reads at most.
 const Most = 1 << 20
 
 // At returns the beginning of resp's body, up to most bytes, or what there is of it when the
@@ -53,7 +53,7 @@ func At(resp *http.Response, most int, wait time.Duration) []byte {
 		b = &body{body: resp.Body, closed: make(chan struct{})}
 		resp.Body = b
 	}
-	return decode(b.look(ctx, most, wait), most)
+	return decode(b.peek(ctx, most, wait), most)
 }
 
 // decoder returns what decodes the beginning of resp's body; nil: nothing here does.
@@ -101,8 +101,8 @@ type reading struct {
 
 var errClosed = errors.New("http: read on closed response body")
 
-// look returns the first bytes of what is ahead, most at most, after it has waited for them.
-func (b *body) look(ctx context.Context, most int, wait time.Duration) []byte {
+// peek returns the first bytes of what is ahead, most at most, after it has waited for them.
+func (b *body) peek(ctx context.Context, most int, wait time.Duration) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.needsLocked(most) {
@@ -112,7 +112,7 @@ func (b *body) look(ctx context.Context, most int, wait time.Duration) []byte {
 			b.reading = r
 			go b.read(r)
 		}
-		r.most, r.stop = most, false // an earlier look may have given it up
+		r.most, r.stop = most, false // an earlier peek may have given it up
 		b.mu.Unlock()
 		timer := time.NewTimer(wait)
 		select {

@@ -61,7 +61,7 @@ func zipped(t *testing.T, text string) string {
 
 var errBroken = errors.New("the connection is gone")
 
-// TestAt: what a look shows, and that all of the body follows, errors in their place.
+// TestAt: what a peek shows, and that all of the body follows, errors in their place.
 func TestAt(t *testing.T) {
 	const text = `{"ok":false,"error":"token_expired"}`
 	long := strings.Repeat(text, 10_000)
@@ -118,7 +118,7 @@ func TestAt(t *testing.T) {
 				t.Errorf("%s, %s: %.100q, want %.100q", tc.name, name, got, tc.want)
 			}
 			if again := string(peek.At(resp, tc.most, time.Minute)); again != got {
-				t.Errorf("%s, %s: another look shows %.100q", tc.name, name, again)
+				t.Errorf("%s, %s: another peek shows %.100q", tc.name, name, again)
 			}
 			var want error
 			if name == "and then no more" {
@@ -160,7 +160,7 @@ func TestAtNothing(t *testing.T) {
 	}
 }
 
-// TestAtMore: a second look shows more, and one after a part was read what follows.
+// TestAtMore: a second peek shows more, and one after a part was read what follows.
 func TestAtMore(t *testing.T) {
 	resp := answer(t, &counted{Reader: strings.NewReader("one two three four")})
 	for _, most := range []int{3, 2, 7, 7} {
@@ -179,7 +179,7 @@ func TestAtMore(t *testing.T) {
 	}
 }
 
-// TestAtStream: a body that says nothing holds up a look for its time and no longer, or for
+// TestAtStream: a body that says nothing holds up a peek for its time and no longer, or for
 // as long as the request's context lasts. What it says later comes to its reader, whole.
 func TestAtStream(t *testing.T) {
 	for _, cancelled := range []bool{false, true} {
@@ -215,7 +215,7 @@ func TestAtStream(t *testing.T) {
 				t.Errorf("later %q", got)
 			}
 			if n := body.read.Load(); n != 2 {
-				t.Errorf("%d Reads, want one for each look that waited", n)
+				t.Errorf("%d Reads, want one for each peek that waited", n)
 			}
 			got, err := io.ReadAll(resp.Body)
 			if string(got) != "one two three" || !errors.Is(err, errBroken) {
@@ -226,7 +226,7 @@ func TestAtStream(t *testing.T) {
 	}
 }
 
-// TestAtClose: Close ends a Read that a look left behind, and whoever waits for it; the
+// TestAtClose: Close ends a Read that a peek left behind, and whoever waits for it; the
 // bubble ends only if nothing is at work.
 func TestAtClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -262,7 +262,7 @@ func (e explosive) Read(p []byte) (int, error) {
 	panic("planted")
 }
 
-// TestAtPanic: a body that panics does so in the hands of who reads it, as without a look.
+// TestAtPanic: a body that panics does so in the hands of who reads it, as without a peek.
 func TestAtPanic(t *testing.T) {
 	resp := answer(t, &counted{Reader: explosive{strings.NewReader("text")}})
 	if got := string(peek.At(resp, 100, time.Minute)); got != "text" {
@@ -280,7 +280,7 @@ func TestAtPanic(t *testing.T) {
 	t.Error("there is no panic")
 }
 
-// TestAtAnyPace: looks and Reads of any size, in any order, over a body that comes in any
+// TestAtAnyPace: peeks and Reads of any size, in any order, over a body that comes in any
 // pieces, change nothing of it.
 func TestAtAnyPace(t *testing.T) {
 	data := make([]byte, 20_000)
@@ -305,7 +305,7 @@ func TestAtAnyPace(t *testing.T) {
 				most := rand.IntN(5000)
 				got := peek.At(resp, most, time.Duration(rand.IntN(30))*time.Millisecond)
 				if len(got) > most || !bytes.HasPrefix(data[at:], got) {
-					t.Fatalf("at %d a look shows something else", at)
+					t.Fatalf("at %d a peek shows something else", at)
 				}
 				p := make([]byte, 1+rand.IntN(3000))
 				n, err := resp.Body.Read(p)
