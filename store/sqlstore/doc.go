@@ -10,7 +10,8 @@
 //	tokens, err := store.NewShared(kv, store.Seal(key), nil)
 //
 // Complete programs are the examples in the folder internal/interop of the
-// repository, one of them with a SQLite file that is encrypted as a whole.
+// repository, one of them with a SQLite file that is encrypted as a whole. For many users
+// there is examples/database, with a tokenclient.Pool.
 //
 // # What is guaranteed
 //
