@@ -20,7 +20,7 @@ import (
 // returns it, which makes as many as are asked for, all are served by a server that takes
 // no more than twenty.
 func TestPoolOfManyUsers(t *testing.T) {
-	const users, most = 200, 10
+	const users, most = 100, 10
 	for _, r := range remotes {
 		t.Run(r.name, func(t *testing.T) {
 			limit := map[string]string{"PostgreSQL": "max_connections=20", "MariaDB": "--max-connections=20"}[r.name]
