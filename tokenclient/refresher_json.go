@@ -53,8 +53,10 @@ type JSONRefresher struct {
 	Terminal func(status int, body []byte) bool
 
 	// HTTPClient makes the requests. It is copied: the copy follows no
-	// redirects, because the body holds the refresh token. Nil:
-	// http.DefaultClient.
+	// redirects, because the body holds the refresh token. Nil: http.DefaultClient.
+	// If it has no Transport, it gets connections of its own with HTTP/2 pings; a
+	// Transport that the program gives should have them too. See "Connections" in
+	// the package documentation.
 	HTTPClient *http.Client
 
 	// InsecureHTTP allows plain http to other machines, where everybody on the
@@ -163,8 +165,9 @@ type PasswordLogin struct {
 	Response JSONFields
 
 	// HTTPClient makes the requests. It is copied: the copy follows no
-	// redirects, because the body holds the password. Nil: http.DefaultClient.
-	// It must not be a session's own client, which has no token yet.
+	// redirects, because the body holds the password. Nil: http.DefaultClient. Its
+	// connections are those of a JSONRefresher. It must not be a session's own
+	// client, which has no token yet.
 	HTTPClient *http.Client
 
 	// InsecureHTTP allows plain http to other machines, where everybody on the
