@@ -1,46 +1,47 @@
-// Package connections chooses the connection of a call to a token endpoint, so that one that
-// is dead does not outlive the attempt that found out.
+// Package connections chooses the connection of a call to a token endpoint, so that one
+// that is dead does not outlive the attempt that found out.
 //
-// A path between two machines can end without a word: a NAT forgets it, a firewall drops it, a
-// laptop wakes up elsewhere. Nothing tells the client. Over HTTP/1.1 a call that times out
-// takes its connection along, and the next one dials, or finds another that is as dead. Over
-// HTTP/2 the connection stays: a timeout resets one stream, and net/http sends the next
-// request, and any other to that host, on the same connection, until the operating system
-// gives up, after a quarter of an hour.
+// A path between two machines can end without a word: a NAT forgets it, a firewall drops
+// it, a laptop wakes up elsewhere. Nothing tells the client. Over HTTP/1.1 a call that
+// times out takes its connection along, and the next one dials, or finds another that is
+// as dead. Over HTTP/2 the connection stays: a timeout resets one stream, and net/http
+// sends the next request, and any other to that host, on the same connection, until the
+// operating system gives up, after a quarter of an hour.
 //
 // # What is done
 //
-// [For] says which client a call is made with, and [Use.Over] takes what came of it. If that
-// was a timeout, the next call has no connection of the ones before:
+// [For] says which client a call is made with, and [Use.Over] takes what came of it. If
+// that was a timeout, the next call has no connection of the ones before:
 //
 //   - A client that has no Transport of its own gets one from here: a copy of
-//     http.DefaultTransport, with its proxies, its dialer and its TLS settings, and with HTTP/2
-//     pings. After a timeout it is put aside, and what is idle in it is closed; calls that are
-//     under way in it go on, and their connections end with them or after the idle timeout.
-//     The pings find a dead connection within 15 seconds, whether it is in use or not.
-//   - The Transport of a caller is not for this package to change. After a timeout its idle
-//     connections are closed; once more before the next call, because net/http takes a moment
-//     to see that an HTTP/2 connection is idle; and that next call asks for a connection that
-//     is not used again (Request.Close), which over HTTP/2 also keeps others off one that is
-//     busy. So of the calls after the first no more than one is lost, and none if the
-//     connection is not busy and the moment has passed. Requests under way are not cut off.
-//     A Transport that wraps another without a method CloseIdleConnections keeps its HTTP/1.1
-//     connections.
+//     http.DefaultTransport, with its proxies, its dialer and its TLS settings, and with
+//     HTTP/2 pings. After a timeout it is put aside, and what is idle in it is closed;
+//     calls that are under way in it go on, and their connections end with them or after
+//     the idle timeout. The pings find a dead connection within 15 seconds, whether it is
+//     in use or not.
+//   - The Transport of a caller is not for this package to change. After a timeout its
+//     idle connections are closed; once more before the next call, because net/http takes
+//     a moment to see that an HTTP/2 connection is idle; and that next call asks for a
+//     connection that is not used again (Request.Close), which over HTTP/2 also keeps
+//     others off one that is busy. So of the calls after the first no more than one is
+//     lost, and none if the connection is not busy and the moment has passed. Requests
+//     under way are not cut off. A Transport that wraps another without a method
+//     CloseIdleConnections keeps its HTTP/1.1 connections.
 //
 // A server that is slow and not dead costs a handshake more for each timeout.
 //
 // # What is shared
 //
-// All calls of a process share the one Transport, as they would share http.DefaultTransport:
-// there is no other place for it, as a Refresher is a value that may be made for each user. It
-// is reached by atomic operations alone, and made again if http.DefaultTransport is another
-// one by now. If that is not an [http.Transport], or speaks HTTP/2 by something else than
-// net/http, it is a caller's.
+// All calls of a process share the one Transport, as they would share
+// http.DefaultTransport: there is no other place for it, as a Refresher is a value that
+// may be made for each user. It is reached by atomic operations alone, and made again if
+// http.DefaultTransport is another one by now. If that is not an [http.Transport], or
+// speaks HTTP/2 by something else than net/http, it is a caller's.
 //
 // # What this package does not know
 //
-// It knows neither tokens nor requests, makes no call, starts no goroutine, and has no clock:
-// what a timeout is, the error says.
+// It knows neither tokens nor requests, makes no call, starts no goroutine, and has no
+// clock: what a timeout is, the error says.
 package connections
 
 import (
@@ -53,10 +54,10 @@ import (
 	"time"
 )
 
-// How long a connection of our own is silent until it is pinged, and how long the answer may
-// take. Together they are less than the time for one refresh, so that a call on a dead
-// connection ends before that, and another can be made. No server has to bear more than nine
-// pings after the last call, for the connection is closed then.
+// How long a connection of our own is silent until it is pinged, and how long the answer
+// may take. Together they are less than the time for one refresh, so that a call on a
+// dead connection ends before that, and another can be made. No server has to bear more
+// than nine pings after the last call, for the connection is closed then.
 const (
 	sendPing    = 10 * time.Second
 	pingTimeout = 5 * time.Second
@@ -77,8 +78,8 @@ type Use struct {
 	given *http.Client // the caller's client
 }
 
-// For returns what the next call with c is made with; nil means http.DefaultClient. When the
-// call is over, and its answer read, [Use.Over] must be called if it failed.
+// For returns what the next call with c is made with; nil means http.DefaultClient. When
+// the call is over, and its answer read, [Use.Over] must be called if it failed.
 func For(c *http.Client) *Use {
 	if c == nil {
 		c = http.DefaultClient
@@ -168,16 +169,16 @@ func newGeneration(from *http.Transport) *generation {
 	return &generation{from, t}
 }
 
-// retire gives later calls another generation. Of many calls that time out together only the
-// first has one to put aside: those that follow are not late in the new one.
+// retire gives later calls another generation. Of many calls that time out together only
+// the first has one to put aside: those that follow are not late in the new one.
 func (g *generation) retire() {
 	if shared.CompareAndSwap(g, nil) {
 		g.transport.CloseIdleConnections()
 	}
 }
 
-// What timed out at the latest call with it: callers' Transports, and clients whose Transport
-// is of another type, which may not be comparable.
+// What timed out at the latest call with it: callers' Transports, and clients whose
+// Transport is of another type, which may not be comparable.
 var (
 	lateTransports few[http.Transport]
 	lateClients    few[http.Client]

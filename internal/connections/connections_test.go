@@ -111,7 +111,8 @@ func serve(t *testing.T, http2 bool) *server {
 	return s
 }
 
-// transport reaches the server, as http.DefaultTransport would if its certificate was known.
+// transport reaches the server, as http.DefaultTransport would if its certificate was
+// known.
 func (s *server) transport(t *testing.T) *http.Transport {
 	tr := http.DefaultTransport.(*http.Transport).Clone()
 	tr.TLSClientConfig = s.Server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
@@ -163,10 +164,10 @@ func (s *server) call(t *testing.T, c *http.Client) error {
 	return call(ctx, c, "https://"+s.Addr)
 }
 
-// TestSilence: the path falls silent, and calls that are made one after another are lost to
-// it: one; or one more over HTTP/2 with a Transport of the caller's, certainly if other requests
-// keep the connection busy. (Without this package: over HTTP/1.1 as many as there are
-// connections, over HTTP/2 all.)
+// TestSilence: the path falls silent, and calls that are made one after another are lost
+// to it: one; or one more over HTTP/2 with a Transport of the caller's, certainly if
+// other requests keep the connection busy. (Without this package: over HTTP/1.1 as many
+// as there are connections, over HTTP/2 all.)
 func TestSilence(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		for _, busy := range []bool{false, true} {

@@ -31,8 +31,8 @@ func inMemory(t *testing.T, options tokentest.Options, test func(t *testing.T, s
 	})
 }
 
-// TestPings: a connection of our own that is dead is found out in time, so that a call on it
-// ends long before its context, and one that comes later is not lost.
+// TestPings: a connection of our own that is dead is found out in time, so that a call on
+// it ends long before its context, and one that comes later is not lost.
 func TestPings(t *testing.T) {
 	inMemory(t, tokentest.Options{HTTP2: true}, func(t *testing.T, srv *tokentest.Server, p *path.Path) {
 		if err := call(t.Context(), nil, srv.URL); err != nil {
@@ -122,8 +122,8 @@ func TestIdleOnesGo(t *testing.T) {
 	}
 }
 
-// TestCallersIdleOnes: a Transport of the caller's whose connection is idle loses one call for
-// each silence, if net/http has had the time to see that it is idle.
+// TestCallersIdleOnes: a Transport of the caller's whose connection is idle loses one
+// call for each silence, if net/http has had the time to see that it is idle.
 func TestCallersIdleOnes(t *testing.T) {
 	inMemory(t, tokentest.Options{HTTP2: true}, func(t *testing.T, srv *tokentest.Server, p *path.Path) {
 		c := &http.Client{Transport: http.DefaultTransport}
@@ -145,7 +145,8 @@ func TestCallersIdleOnes(t *testing.T) {
 	})
 }
 
-// TestManyTimeOut: of calls that time out together only the first puts their Transport aside.
+// TestManyTimeOut: of calls that time out together only the first puts their Transport
+// aside.
 func TestManyTimeOut(t *testing.T) {
 	inMemory(t, tokentest.Options{HTTP2: true}, func(t *testing.T, srv *tokentest.Server, p *path.Path) {
 		if err := call(t.Context(), nil, srv.URL); err != nil {
@@ -174,7 +175,8 @@ func TestManyTimeOut(t *testing.T) {
 	})
 }
 
-// TestOwnIsLikeTheDefault: what http.DefaultTransport was told is so for our own, also later.
+// TestOwnIsLikeTheDefault: what http.DefaultTransport was told is so for our own, also
+// later.
 func TestOwnIsLikeTheDefault(t *testing.T) {
 	asked := ""
 	through := func(name string) func(*http.Request) (*url.URL, error) {
@@ -197,7 +199,8 @@ func TestOwnIsLikeTheDefault(t *testing.T) {
 	}
 }
 
-// TestNotOurs: a Transport that is not an http.Transport of net/http alone is left as it is.
+// TestNotOurs: a Transport that is not an http.Transport of net/http alone is left as it
+// is.
 func TestNotOurs(t *testing.T) {
 	for name, tr := range map[string]http.RoundTripper{
 		"HTTP/2 of another package": &http.Transport{TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{
@@ -235,8 +238,8 @@ func TestOnlyTimeouts(t *testing.T) {
 	}
 }
 
-// TestFewClients: more clients time out than are remembered. One that does so again and again
-// takes the place of no other.
+// TestFewClients: more clients time out than are remembered. One that does so again and
+// again takes the place of no other.
 func TestFewClients(t *testing.T) {
 	late := func(c *http.Client) { connections.For(c).Over(context.DeadlineExceeded) }
 	wasLate := func(c *http.Client) bool { return connections.For(c).Close }

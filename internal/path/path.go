@@ -1,14 +1,14 @@
-// Package path is a way between a client and a server that can fall silent, for tests: what is
-// sent is taken and goes nowhere, and neither end is told, as when a NAT has forgotten a
-// connection.
+// Package path is a way between a client and a server that can fall silent, for tests:
+// what is sent is taken and goes nowhere, and neither end is told, as when a NAT has
+// forgotten a connection.
 //
 //	p := path.Listen(t, srv.Listener.Addr().String())
 //	client.Post("https://" + p.Addr, …) // is answered
 //	p.Silence()                         // every connection that there is, for good
 //	client.Post("https://" + p.Addr, …) // hangs on the same connection, is answered on another
 //
-// [Listen] is a proxy on loopback, [New] one without a network of its own, which can be part of
-// a bubble of testing/synctest.
+// [Listen] is a proxy on loopback, [New] one without a network of its own, which can be
+// part of a bubble of testing/synctest.
 package path
 
 import (

@@ -51,8 +51,8 @@ func wantEcho(t *testing.T, c net.Conn) {
 	}
 }
 
-// TestSilence: what there is falls silent, in both directions and without an end; what is new
-// is not, unless the path is down.
+// TestSilence: what there is falls silent, in both directions and without an end; what is
+// new is not, unless the path is down.
 func TestSilence(t *testing.T) {
 	p := path.Listen(t, echo(t))
 	dial := func() net.Conn {

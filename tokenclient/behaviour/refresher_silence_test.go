@@ -25,8 +25,8 @@ type silenceRig struct {
 	base *http.Transport // leads there
 }
 
-// inSilence runs test in a bubble for each version of HTTP, and with and without a client of
-// the caller's; it is nil without.
+// inSilence runs test in a bubble for each version of HTTP, and with and without a client
+// of the caller's; it is nil without.
 func inSilence(t *testing.T, test func(t *testing.T, r *silenceRig, own *http.Client)) {
 	for _, http2 := range []bool{false, true} {
 		for _, own := range []bool{false, true} {
@@ -65,8 +65,9 @@ func (r *silenceRig) session(t *testing.T, client *http.Client, timeout time.Dur
 	return rig
 }
 
-// TestSilence: one refresh is lost to a dead connection, and one more, perhaps, with a Transport
-// of the caller's. None is lost if pings find out first: the session makes it again by itself.
+// TestSilence: one refresh is lost to a dead connection, and one more, perhaps, with a
+// Transport of the caller's. None is lost if pings find out first: the session makes it
+// again by itself.
 func TestSilence(t *testing.T) {
 	inSilence(t, func(t *testing.T, r *silenceRig, own *http.Client) {
 		rig := r.session(t, own, 0)
@@ -109,10 +110,10 @@ func (r *silenceRig) mayLose(own *http.Client) int {
 	}
 }
 
-// TestSilenceOfTheAPI: API and token endpoint are on one host, which falls silent when the token
-// has expired. Requests to the API fail as long as their own connection is not found out: by its
-// pings, as the documentation of Transport.Base recommends them; or because a token call on the
-// same one timed out.
+// TestSilenceOfTheAPI: API and token endpoint are on one host, which falls silent when
+// the token has expired. Requests to the API fail as long as their own connection is not
+// found out: by its pings, as the documentation of Transport.Base recommends them; or
+// because a token call on the same one timed out.
 func TestSilenceOfTheAPI(t *testing.T) {
 	inSilence(t, func(t *testing.T, r *silenceRig, own *http.Client) {
 		http2 := r.base.Protocols != nil
@@ -159,9 +160,10 @@ func (r *silenceRig) expired(user string) *tokenclient.Token {
 	return t
 }
 
-// TestSilenceInAPool: a hundred users of one endpoint have to refresh when it falls silent. No
-// more refreshes are lost than were under way (over HTTP/2 and a Transport of the caller's, and in
-// the turns after those), and no request fails if pings find out first.
+// TestSilenceInAPool: a hundred users of one endpoint have to refresh when it falls
+// silent. No more refreshes are lost than were under way (over HTTP/2 and a Transport of
+// the caller's, and in the turns after those), and no request fails if pings find out
+// first.
 func TestSilenceInAPool(t *testing.T) {
 	inSilence(t, func(t *testing.T, r *silenceRig, own *http.Client) {
 		const users, most = 100, 8
