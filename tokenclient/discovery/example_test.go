@@ -64,7 +64,6 @@ func ExampleRefresher() {
 		Refresher: &discovery.Refresher{
 			Issuer: srv.URL,
 			Make: func(md *discovery.Metadata) tokenclient.Refresher {
-				fmt.Println("found", md.TokenEndpoint == srv.URL+"/oauth/token")
 				return &tokenclient.OAuth2Refresher{
 					TokenURL: md.TokenEndpoint, RevocationURL: md.RevocationEndpoint,
 					ClientAuth: tokenclient.PublicClient("my-app"),
@@ -80,12 +79,9 @@ func ExampleRefresher() {
 	if err := session.SetToken(ctx, srv.Issue("alice")); err != nil { // a login
 		log.Fatal(err)
 	}
-	fmt.Println("nothing is asked before the first refresh")
-	_, err = session.Refresh(ctx)
+	_, err = session.Refresh(ctx) // nothing was asked before
 	fmt.Println("refreshed:", err == nil)
 	// Output:
-	// nothing is asked before the first refresh
-	// found true
 	// refreshed: true
 }
 

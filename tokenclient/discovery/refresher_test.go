@@ -3,7 +3,10 @@ package discovery_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/discovery"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/grant"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
@@ -107,19 +111,27 @@ func TestRefresherHalfOfTheTime(t *testing.T) {
 // TestRefresherMistakes: what can be seen to be wrong, New says, and what cannot costs no
 // token.
 func TestRefresherMistakes(t *testing.T) {
-	make := func(*discovery.Metadata) tokenclient.Refresher { return nil }
+	nothing := func(*discovery.Metadata) tokenclient.Refresher { return nil }
+	works := func(md *discovery.Metadata) tokenclient.Refresher {
+		return &tokenclient.OAuth2Refresher{TokenURL: md.TokenEndpoint, ClientAuth: tokenclient.PublicClient("app")}
+	}
+	noAuth := func(md *discovery.Metadata) tokenclient.Refresher {
+		return &tokenclient.OAuth2Refresher{TokenURL: md.TokenEndpoint}
+	}
 	for _, c := range []struct {
 		r    *discovery.Refresher
 		says string
 	}{
-		{&discovery.Refresher{Make: make}, "Config.Refresher: discovery.Refresher.Issuer is empty; write it like"},
-		{&discovery.Refresher{Issuer: "http://auth.example.com", Make: make}, "discovery.Refresher.Issuer is plain http"},
-		{&discovery.Refresher{Issuer: issuer + "?a", Make: make}, "discovery.Refresher.Issuer has a query"},
+		{&discovery.Refresher{Make: works}, "Config.Refresher: discovery.Refresher.Issuer is empty; write it like"},
+		{&discovery.Refresher{Issuer: "http://auth.example.com", Make: works}, "discovery.Refresher.Issuer is plain http"},
+		{&discovery.Refresher{Issuer: issuer + "?a", Make: works}, "discovery.Refresher.Issuer has a query"},
 		{&discovery.Refresher{Issuer: issuer}, "discovery.Refresher.Make is nil"},
+		{&discovery.Refresher{Issuer: issuer, Make: nothing, Client: oneServer("", good).client()}, "discovery.Refresher.Make returned nil"},
+		{&discovery.Refresher{Issuer: issuer, Make: noAuth, Client: oneServer("", good).client()}, "discovery.Refresher.Make: OAuth2Refresher.ClientAuth"},
 	} {
 		_, err := tokenclient.New(tokenclient.Config{Refresher: c.r, Origins: []string{api}})
 		wantErr(t, err, c.says)
-		_, err = c.r.Refresh(t.Context(), new(tokenclient.Token))
+		_, err = c.r.Refresh(t.Context(), &tokenclient.Token{RefreshToken: "r"})
 		if !errors.Is(err, tokenclient.ErrNotPresented) {
 			t.Errorf("%v", err)
 		}
@@ -127,15 +139,76 @@ func TestRefresherMistakes(t *testing.T) {
 	_, err := tokenclient.New(tokenclient.Config{Refresher: (*discovery.Refresher)(nil), Origins: []string{api}})
 	wantErr(t, err, "Config.Refresher holds a nil pointer")
 	wantErr(t, (*discovery.Refresher)(nil).Validate(), "is nil")
-	r := &discovery.Refresher{Issuer: "http://auth.internal", Client: &discovery.Client{InsecureHTTP: true}, Make: make}
+	r := &discovery.Refresher{Issuer: "http://auth.internal", Client: &discovery.Client{InsecureHTTP: true}, Make: func(*discovery.Metadata) tokenclient.Refresher {
+		return tokenclient.RefresherFunc(sessiontest.NoRefresh)
+	}}
 	if err := r.Validate(); err != nil {
 		t.Error(err)
 	}
-	r = &discovery.Refresher{Issuer: issuer, Client: oneServer("", good).client(), Make: make}
-	_, err = r.Refresh(t.Context(), new(tokenclient.Token))
-	wantErr(t, err, "Make returned nil")
-	if !errors.Is(err, tokenclient.ErrNotPresented) {
-		t.Errorf("%v", err)
+}
+
+// TestRefresherCan: what it can refresh is up to what Make returns: with client
+// credentials a session needs no login.
+func TestRefresherCan(t *testing.T) {
+	srv := tokentest.NewServer(t, nil)
+	made := func(g tokenclient.Grant) *discovery.Refresher {
+		return &discovery.Refresher{
+			Issuer: srv.URL, Client: &discovery.Client{HTTPClient: srv.Client()},
+			Make: func(md *discovery.Metadata) tokenclient.Refresher {
+				return &tokenclient.OAuth2Refresher{TokenURL: md.TokenEndpoint, ClientAuth: tokenclient.PublicClient("app"), Grant: g, HTTPClient: srv.Client()}
+			},
+		}
+	}
+	other := &discovery.Refresher{Issuer: issuer, Make: func(*discovery.Metadata) tokenclient.Refresher {
+		return tokenclient.RefresherFunc(sessiontest.NoRefresh)
+	}}
+	empty, full := new(tokenclient.Token), &tokenclient.Token{RefreshToken: "r"}
+	for name, c := range map[string]struct {
+		r           *discovery.Refresher
+		empty, full bool
+	}{
+		"refresh token":      {made(nil), false, true},
+		"client credentials": {made(grant.ClientCredentials{}), true, true},
+		"of any kind":        {other, false, true},
+	} {
+		if c.r.CanRefresh(empty) != c.empty || c.r.CanRefresh(full) != c.full {
+			t.Errorf("%s: %v, %v", name, c.r.CanRefresh(empty), c.r.CanRefresh(full))
+		}
+	}
+	want := []string{srv.URL + "/.well-known/oauth-authorization-server", srv.URL + "/.well-known/openid-configuration"}
+	if got := made(nil).Endpoints(); !slices.Equal(got, want) {
+		t.Errorf("endpoints %q, want %q", got, want)
+	}
+	if got := new(discovery.Refresher).Endpoints(); got != nil {
+		t.Errorf("endpoints %q of no issuer", got)
+	}
+}
+
+// TestRefresherWithoutLogin: a service that has client credentials, an issuer, and
+// nothing else.
+func TestRefresherWithoutLogin(t *testing.T) {
+	mux := http.NewServeMux()
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	mux.HandleFunc("/.well-known/oauth-authorization-server", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"issuer":%q,"token_endpoint":%q}`, srv.URL, srv.URL+"/token")
+	})
+	mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"access_token":%q,"expires_in":600}`, r.FormValue("grant_type"))
+	})
+	session, err := tokenclient.New(tokenclient.Config{
+		Refresher: &discovery.Refresher{Issuer: srv.URL, Client: &discovery.Client{HTTPClient: srv.Client()}, Make: func(md *discovery.Metadata) tokenclient.Refresher {
+			return &tokenclient.OAuth2Refresher{TokenURL: md.TokenEndpoint, ClientAuth: tokenclient.ClientSecretPost("app", "secret"), Grant: grant.ClientCredentials{}, HTTPClient: srv.Client()}
+		}},
+		Origins: []string{srv.URL},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = session.Close(t.Context()) }()
+	token, err := session.Token(t.Context())
+	if err != nil || token.AccessToken != "client_credentials" {
+		t.Errorf("%v, %v", token, err)
 	}
 }
 
