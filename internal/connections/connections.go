@@ -11,7 +11,7 @@
 // # What is done
 //
 // [For] says which client a call is made with, and [Use.Over] takes what came of it. If
-// that was a timeout, the next call has no connection of the ones before:
+// that was a timeout, the next call is kept off the connections of the ones before:
 //
 //   - A client that has no Transport of its own gets one from here: a copy of
 //     http.DefaultTransport, with its proxies, its dialer and its TLS settings, and with
@@ -35,8 +35,9 @@
 // All calls of a process share the one Transport, as they would share
 // http.DefaultTransport: there is no other place for it, as a Refresher is a value that
 // may be made for each user. It is reached by atomic operations alone, and made again if
-// http.DefaultTransport is another one by now. If that is not an [http.Transport], or
-// speaks HTTP/2 by something else than net/http, it is a caller's.
+// http.DefaultTransport is another one by now; what is changed in that one after its first
+// use is not seen, as net/http has it for every Transport. If it is not an
+// [http.Transport], or speaks HTTP/2 by something else than net/http, it is a caller's.
 //
 // # What this package does not know
 //
@@ -56,8 +57,8 @@ import (
 
 // How long a connection of our own is silent until it is pinged, and how long the answer
 // may take. Together they are less than the time for one refresh, so that a call on a
-// dead connection ends before that, and another can be made. No server has to bear more
-// than nine pings after the last call, for the connection is closed then.
+// dead connection ends before that, and another can be made. With the idle timeout of
+// http.DefaultTransport no server has to bear more than nine pings after the last call.
 const (
 	sendPing    = 10 * time.Second
 	pingTimeout = 5 * time.Second
