@@ -35,7 +35,8 @@ var (
 
 	// ErrReentrant is returned to a Refresher or a Store that calls back into
 	// the session, with the context it was given, for a token that only its own
-	// return can bring, and to a PoolConfig.Config that needs the Pool to return.
+	// return can bring, or to close it; and to a PoolConfig.Config that needs the Pool
+	// to return.
 	ErrReentrant = errors.New("tokenclient: called from inside its own refresh")
 
 	// ErrStoreUnavailable says that a Store is locked, full, read-only or cannot
