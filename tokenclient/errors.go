@@ -67,7 +67,16 @@ var (
 
 	// ErrReplaced says that another login or logout is stored: a new token that
 	// was made from the old one should be revoked.
+	//
+	// A request gets it that had to wait for a token, or whose token was refused, if
+	// another login took the place of the one that it began with, here or in another
+	// process: it may have been meant for another user. The next one is sent with the
+	// new login's token, and so is this one if both access tokens are JWTs with the same
+	// issuer and subject.
 	ErrReplaced = errors.New("tokenclient: replaced by another login or logout")
+
+	// errOtherLogin is ErrReplaced as a request gets it.
+	errOtherLogin error = &kindError{ErrReplaced.Error() + " after the request had begun", ErrReplaced}
 
 	// ErrOvertaken says that a later token of the same login is stored: a new
 	// token should be dropped, but not revoked.

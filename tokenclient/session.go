@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -152,7 +153,13 @@ func (s *Session) Wrap(c *http.Client) *http.Client {
 // expired or not, after a look at the store if it has expired. Errors are those of a
 // request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable, ErrStoreCorrupt,
 // ErrClosed, ErrReentrant, or ctx's.
-func (s *Session) Token(ctx context.Context) (*Token, error) { return s.copyOf(s.current(ctx)) }
+func (s *Session) Token(ctx context.Context) (*Token, error) {
+	h, err := s.current(ctx)
+	for errors.Is(err, errOtherLogin) { // there is no request yet that began with the other one
+		h, err = s.current(ctx)
+	}
+	return s.copyOf(h, err)
+}
 
 // Peek returns a copy of the token as it is, expired or not, after loading it if
 // necessary, and never refreshes it. Its AccessToken is empty if the login brought a refresh

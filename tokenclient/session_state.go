@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
@@ -95,6 +96,19 @@ func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }
 
 // overdue reports whether nothing should be sent with h any more.
 func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.hard()) }
+
+// follows returns an error unless a request that began with old may be sent with h. After a
+// login that may be somebody else's it may not.
+func (h *held) follows(old *held) error {
+	was, now := old.record, h.record
+	switch {
+	case h.logouts != old.logouts:
+		return ErrLoggedOut
+	case now.Era == was.Era, endpoint.SameSubject(was.Token.AccessToken, now.Token.AccessToken):
+		return nil
+	}
+	return errOtherLogin
+}
 
 // leaving remembers what an ended session held, so that it does not come back.
 type leaving struct {
@@ -254,7 +268,7 @@ func (st *state) whatFollows(h *held) (*held, error) {
 	case now.logouts != h.logouts:
 		return nil, ErrLoggedOut
 	case now.usable():
-		return now, nil
+		return now, now.follows(h)
 	}
 	return nil, st.ended()
 }

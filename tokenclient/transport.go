@@ -34,7 +34,8 @@ import (
 //     in the background for the requests that follow;
 //   - otherwise an error and not the 401, which programs take for a logout:
 //     ErrLoginRequired if only a login helps, a [*TokenError], ErrStoreUnavailable
-//     or ErrStoreCorrupt if trying later may, and the context's error if it ended.
+//     or ErrStoreCorrupt if trying later may, ErrReplaced if somebody else may have
+//     logged in meanwhile, and the context's error if it ended.
 //
 // A RoundTripper should not interpret responses, nor return an error once it has
 // one. This one does both, knowingly, because only here is the request still at

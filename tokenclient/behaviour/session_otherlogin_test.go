@@ -1,0 +1,137 @@
+package behaviour_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+)
+
+// TestOtherLogin: a request that began with alice's login, and that has to wait for a token
+// or is refused, is not sent with that of another login, unless it is known to be alice's
+// too. The next request is. It does not matter which process logged in.
+func TestOtherLogin(t *testing.T) {
+	for name, relogin := range map[string]func(t *testing.T, here, there *sessiontest.Rig, next *tokenclient.Token){
+		"another process, after a logout": func(t *testing.T, _, there *sessiontest.Rig, next *tokenclient.Token) {
+			there.Logout(t)
+			there.Give(t, next)
+		},
+		"another process, alone": func(t *testing.T, _, there *sessiontest.Rig, next *tokenclient.Token) { there.Give(t, next) },
+		"this process, alone":    func(t *testing.T, here, _ *sessiontest.Rig, next *tokenclient.Token) { here.Give(t, next) },
+	} {
+		for why, useless := range map[string]func(*sessiontest.Rig){
+			"refused": func(r *sessiontest.Rig) { r.Server.RevokeAccess("alice") },
+			"expired": func(*sessiontest.Rig) { time.Sleep(20 * time.Minute) },
+		} {
+			for user, tc := range map[string]struct {
+				opaque bool
+				known  bool
+			}{"bob": {}, "alice": {known: true}, "opaque": {opaque: true}} {
+				sessiontest.Bubble(t, name+"/"+why+"/"+user, func(t *testing.T) {
+					shared := sessiontest.Kept(&callingStore{Store: new(store.Memory)})
+					var here *sessiontest.Rig
+					reached, goOn := make(chan struct{}), make(chan struct{})
+					held := false
+					here = sessiontest.New(t, &tokentest.Options{InMemory: true, Opaque: tc.opaque}, func(c *tokenclient.Config, srv *tokentest.Server) {
+						shared(c, srv)
+						st := c.Store.(*callingStore)
+						next := *st
+						next.refresh = func(context.Context) error {
+							if !held { // where the other login comes in between
+								held = true
+								close(reached)
+								<-goOn
+							}
+							return nil
+						}
+						c.Store = &next
+					})
+					there := here.Another(t, shared)
+					here.Login(t)
+					here.WantGet(t, 200)
+					useless(here)
+
+					type answer struct {
+						status int
+						err    error
+					}
+					answers := make(chan answer, 1)
+					go func() {
+						status, err := here.Get(t.Context())
+						answers <- answer{status, err}
+					}()
+					<-reached
+					synctest.Wait()
+					relogin(t, here, there, here.Server.Issue(map[bool]string{true: "bob", false: "alice"}[user == "bob"]))
+					close(goOn)
+					a := <-answers
+					switch {
+					case tc.known && (a.err != nil || a.status != 200):
+						t.Errorf("status %d, error %v", a.status, a.err)
+					case !tc.known:
+						sessiontest.WantErr(t, "GET", a.err, tokenclient.ErrReplaced)
+						if errors.Is(a.err, tokenclient.ErrLoginRequired) {
+							t.Errorf("%v: nobody has to log in", a.err)
+						}
+					}
+					here.WantGet(t, 200)
+				})
+			}
+		}
+	}
+}
+
+// TestOtherLoginToken: who asks for a token, and has sent nothing with one before, gets that
+// of the new login.
+func TestOtherLoginToken(t *testing.T) {
+	for name, ask := range map[string]func(*tokenclient.Session, context.Context) (*tokenclient.Token, error){
+		"Token": (*tokenclient.Session).Token, "Refresh": (*tokenclient.Session).Refresh,
+	} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			r := sessiontest.New(t, slow(), nil)
+			r.Login(t)
+			time.Sleep(20 * time.Minute)
+			bob := r.Server.Issue("bob")
+			go func() {
+				time.Sleep(time.Second)
+				if err := r.Session.SetToken(context.Background(), bob); err != nil {
+					t.Error(err)
+				}
+			}()
+			if got, err := ask(r.Session, t.Context()); err != nil || got.AccessToken != bob.AccessToken {
+				t.Errorf("%v, error %v; want bob's", got, err)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestOtherLoginRefreshRejected: what is tried again in the place of a refused call is not
+// tried as somebody else.
+func TestOtherLoginRefreshRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := sessiontest.New(t, slow(), nil)
+		alice := r.Login(t)
+		go func() {
+			time.Sleep(time.Second)
+			if err := r.Session.SetToken(context.Background(), r.Server.Issue("bob")); err != nil {
+				t.Error(err)
+			}
+		}()
+		held, err := r.Session.Token(t.Context())
+		if err != nil || held.AccessToken != alice.AccessToken {
+			t.Fatal(held, err)
+		}
+		got, err := r.Session.RefreshRejected(t.Context(), held)
+		if sessiontest.WantErr(t, "RefreshRejected", err, tokenclient.ErrReplaced); got != nil {
+			t.Errorf("a token: %v", got)
+		}
+		time.Sleep(time.Minute)
+	})
+}
