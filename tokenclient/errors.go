@@ -33,6 +33,11 @@ var (
 	// ErrLoginRequired too.
 	ErrLoggedOut error = &kindError{"tokenclient: logged out", ErrLoginRequired}
 
+	// ErrRejected is for the f of [Session.Do] to return, alone or wrapped: the server
+	// refused the token that f was given. Do returns it if the server refused the second
+	// one too.
+	ErrRejected = errors.New("tokenclient: the server refused the token")
+
 	// ErrClosed is returned by a Session, and by requests through its
 	// Transport, after Close.
 	ErrClosed = errors.New("tokenclient: session closed")

@@ -167,6 +167,45 @@ func (s *Session) Token(ctx context.Context) (*Token, error) {
 // ErrLoginRequired.
 func (s *Session) Peek(ctx context.Context) (*Token, error) { return s.copyOf(s.asItIs(ctx)) }
 
+// Do is for protocols that have no RoundTripper. It calls f with a token that is good to be
+// sent now: f dials, proves by t who it is, and does what there is to do. If the server
+// refuses t, f returns an error that is [ErrRejected]. The token is then refreshed, together
+// with everybody who was refused, and f is called a second time, to begin again with the new
+// one. What it returns then is the result, whatever it is.
+//
+// There is no second call, and Do returns what f did, if a refresh is out of the question:
+// refreshed tokens have been refused too often of late, as for requests of a [Transport], or
+// there is no Config.Refresher. If the refresh fails, or there is no token to begin with, the
+// error is that of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
+// ErrStoreCorrupt, ErrReplaced, ErrClosed, ErrReentrant, or ctx's.
+//
+// f gets ctx as it is, and a copy of the token. It runs on the caller's goroutine; no lock is
+// held. Where the token goes is for f to know: Config.Origins is not asked.
+func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) error) error {
+	h, err := s.current(ctx)
+	if err != nil {
+		return s.whose(err)
+	}
+	rejected := s.lend(ctx, h, f)
+	if !errors.Is(rejected, ErrRejected) || !s.rejected(h, nil).again {
+		return rejected
+	}
+	if h, err = s.insteadOf(ctx, h); err != nil {
+		return s.whose(err)
+	}
+	err = s.lend(ctx, h, f)
+	s.replayed(h, errors.Is(err, ErrRejected))
+	return err
+}
+
+// lend calls f with h's token.
+func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
+	if s.hooks.Attached != nil {
+		s.hooks.Attached(ctx, h.generation)
+	}
+	return f(ctx, h.record.Token.Clone())
+}
+
 // copyOf returns a copy of h's token.
 func (s *Session) copyOf(h *held, err error) (*Token, error) {
 	if err != nil {

@@ -37,9 +37,9 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 	return s.copyOf(h, err)
 }
 
-// RefreshRejected is for protocols other than HTTP: it reports that the server
-// refused t, which [Session.Token] returned, and returns a copy of a token to try
-// instead. If the session has another token by now, that is returned at once;
+// RefreshRejected is for protocols other than HTTP, where [Session.Do] does not fit: it
+// reports that the server refused t, which [Session.Token] returned, and returns a copy of a
+// token to try instead. If the session has another token by now, that is returned at once;
 // else it is refreshed, together with everybody who was refused, at most three
 // times at once and then once in 30 seconds; beyond that the error is a
 // [*TokenError] that says when. Try once with the result, and then give up.
