@@ -56,6 +56,12 @@ type Config struct {
 	// address, for example. See "Where tokens may go" in the package documentation.
 	Hosts []string
 
+	// Audiences are parts of what the login is good for that have access tokens of their
+	// own. A request to an origin of one gets that one's token. Nil: the login has one
+	// access token for all of Origins. [Session.KeepFresh] and Heartbeat are about that of the
+	// login alone.
+	Audiences []Audience
+
 	// AnyOrigin lets the token go wherever the program sends a request, and
 	// Origins must be empty then. Even so it does not follow a redirect to
 	// another origin.
@@ -184,6 +190,7 @@ func (c *Config) checkParts() error {
 		}
 	}
 	return cmp.Or(
+		c.checkAudiences(),
 		checkDuration("Config.RefreshTimeout", c.RefreshTimeout),
 		checkDuration("Config.RefreshBefore", c.RefreshBefore),
 		checkDuration("Config.Heartbeat", c.Heartbeat),
@@ -207,6 +214,20 @@ type settings struct {
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         *observers                          // never nil
 	host          host                                // never nil
+	audiences     []audienceSettings
+}
+
+// setAttacher is for who makes s.
+func (s *settings) setAttacher(a Attacher) {
+	s.attacher, s.header = a, http.CanonicalHeaderKey(a.HeaderName())
+}
+
+// setHost is for who makes s.
+func (s *settings) setHost(h host) {
+	s.host = h
+	for _, a := range s.audiences {
+		a.host = partHost{h}
+	}
 }
 
 // observers are whom a session tells what happens.
@@ -243,13 +264,17 @@ func newSettings(c *Config) (*settings, error) {
 	if s.attacher == nil {
 		s.attacher = Bearer{}
 	}
-	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
+	s.setAttacher(s.attacher)
 	if c.Hooks != nil || c.Logger != nil {
 		s.hooks = &observers{log: c.Logger}
 		if c.Hooks != nil {
 			s.hooks.Hooks = *c.Hooks
 		}
 	}
+	if s.audiences, err = newAudiences(c, s); err != nil {
+		return nil, err
+	}
+	s.setHost(s.host)
 	return s, nil
 }
 
@@ -261,7 +286,12 @@ func (c *Config) alike(d *Config) bool {
 		c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP &&
 		c.RefreshBefore == d.RefreshBefore && c.RefreshTimeout == d.RefreshTimeout && c.Heartbeat == d.Heartbeat &&
 		c.Rejected == nil && d.Rejected == nil && c.Renewed == nil && d.Renewed == nil &&
-		c.Hooks == d.Hooks && c.Logger == d.Logger
+		c.Hooks == d.Hooks && c.Logger == d.Logger && slices.EqualFunc(c.Audiences, d.Audiences, Audience.alike)
+}
+
+func (a Audience) alike(b Audience) bool {
+	return a.Name == b.Name && slices.Equal(a.Origins, b.Origins) &&
+		identical(a.Refresher, b.Refresher) && identical(a.Attacher, b.Attacher)
 }
 
 // identical is a == b for all that can be compared. A RefresherFunc cannot.

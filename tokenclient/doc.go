@@ -41,6 +41,12 @@
 // what is sent ([RequestFields]) and read ([JSONFields]), and which [Answer] is final. With
 // a Grant that needs no refresh token a Session needs no login.
 //
+// # Several audiences
+//
+// Where a server issues an access token for one API at a time, Config.Audiences names the
+// others: one login, one refresh token, and a token for each [Audience], which requests to its
+// origins get.
+//
 // # Many users
 //
 // A [Pool] has the sessions of many users over one Store, and one client for the

@@ -43,15 +43,21 @@ type Session struct {
 	work      work
 	unsaved   unsaved
 	outside   outside
+	parts     parts
 }
 
 // newSession makes a session with nothing in it. store nil: the token lives in memory
 // only.
 func newSession(set *settings, store Store, key string) *Session {
 	if store == nil {
-		store = new(ownStore)
+		own := new(ownStore)
+		if len(set.audiences) > 0 {
+			own.turn = make(chan struct{}, 1)
+		}
+		store = own
 	}
 	s := &Session{settings: set, store: store, key: key}
+	s.parts = newParts(s)
 	s.state.held = new(held)
 	s.held.Store(s.state.held)
 	return s
@@ -62,7 +68,8 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 	now := time.Now()
 	s.mu.Lock()
 	fx := f(&s.state, now)
-	if h, old := s.state.held, s.held.Load(); h != old {
+	h, old := s.state.held, s.held.Load()
+	if h != old {
 		if h.usable() && h.generation != old.generation {
 			s.prepare(h, now)
 		}
@@ -74,6 +81,9 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 	s.mu.Unlock()
 	if fx.release {
 		s.released.send()
+	}
+	if h != old {
+		s.movedTo(h, old)
 	}
 }
 

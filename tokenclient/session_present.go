@@ -131,6 +131,9 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 			t.RefreshExpiry = old.RefreshExpiry
 		}
 	}
+	if t.Audiences == nil {
+		t.Audiences = old.Audiences
+	}
 	if t.TokenType == "" {
 		t.TokenType = old.TokenType
 	}

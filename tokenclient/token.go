@@ -58,17 +58,21 @@ type Token struct {
 	// Extra holds the members of the server's last answer that have no field
 	// here, such as "id_token". Numbers are of type [json.Number].
 	Extra map[string]any
+
+	// Audiences are the access tokens of Config.Audiences, by Audience.Name. Nil: there are
+	// none yet.
+	Audiences map[string]AudienceToken
 }
 
-// Clone returns a copy of t whose Extra may be changed without changing t's.
-// Values inside Extra that are maps or slices themselves are shared. Clone of
+// Clone returns a copy of t whose Extra and Audiences may be changed without changing t's.
+// Values inside of them are shared. Clone of
 // nil is nil.
 func (t *Token) Clone() *Token {
 	if t == nil {
 		return nil
 	}
 	c := *t
-	c.Extra = maps.Clone(t.Extra)
+	c.Extra, c.Audiences = maps.Clone(t.Extra), maps.Clone(t.Audiences)
 	return &c
 }
 

@@ -113,6 +113,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	s, err := t.session(req.Context())
 	attach := s != nil
 	if attach {
+		s = s.partFor(req.URL)
 		attach, err = t.mayAttach(s, req)
 	}
 	if err != nil {
