@@ -81,7 +81,7 @@ var (
 	// ErrReplaced says that another login or logout is stored: a new token that
 	// was made from the old one should be revoked.
 	//
-	// A request gets it that had to wait for a token, or whose token was refused, if
+	// A request gets it whose token was refused, or that waited for one, if meanwhile
 	// another login took the place of the one that it began with, here or in another
 	// process: it may have been meant for another user. The next one is sent with the
 	// new login's token, and so is this one if both access tokens are JWTs with the same

@@ -80,7 +80,7 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 	case now.generation == h.generation:
 		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, errNoRefresher)
 	}
-	return now, now.follows(h)
+	return now, now.follows(h, true)
 }
 
 // rejected says what follows the rejection of h by u, nil if that is unknown.
@@ -113,7 +113,7 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 		next, err = s.current(ctx)
 	}
 	if err == nil {
-		err = next.follows(h)
+		err = next.follows(h, true)
 	}
 	return next, err
 }
@@ -139,7 +139,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 	for ctx.Err() == nil {
 		released := s.released.sent()
 		if s.holds().generation != h.generation {
-			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h) })
+			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h, cause == CauseRejected) })
 			return next, err
 		}
 		select {
@@ -161,7 +161,7 @@ func answers(next *held, err error, h *held, cause Cause) (bool, error) {
 	var idle errNotTried
 	switch {
 	case err == nil: // not enough: a flight that was begun for an older generation, whose successor is h
-		return next.generation > h.generation, next.follows(h)
+		return next.generation > h.generation, next.follows(h, cause == CauseRejected)
 	case errors.Is(err, errFenced): // look at held again
 		return false, nil
 	case errors.As(err, &idle): // it was begun by somebody who respects the backoff; who forces does not

@@ -10,17 +10,27 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
-// insideKey marks the contexts that a session hands to its Refresher and Store.
-type insideKey struct{ s *Session }
+// insideKey marks the contexts that a session hands to its Refresher and Store. Those of a
+// part of it bear the mark of the whole: they have one hold on the key.
+type insideKey struct{ whole *Session }
 
-func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s}) != nil }
+func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s.whole()}) != nil }
+
+// whole returns the session that s is a part of, or s.
+func (s *Session) whole() *Session {
+	if p, ok := s.store.(*partStore); ok {
+		return p.whole
+	}
+	return s
+}
 
 // insideHost marks them for the [host] of the session, which has more to wait for.
 type insideHost struct{ host host }
 
 // insideContext returns ctx as one with which nothing can wait for a refresh of s.
 func (s *Session) insideContext(ctx context.Context) context.Context {
-	return context.WithValue(context.WithValue(ctx, insideHost{s.host}, true), insideKey{s}, true)
+	whole := s.whole()
+	return context.WithValue(context.WithValue(ctx, insideHost{whole.host}, true), insideKey{whole}, true)
 }
 
 // work is what a session does by itself: its goroutines, all of which Close waits for.

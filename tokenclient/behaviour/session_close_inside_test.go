@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,15 @@ var callbacks = map[string]struct {
 			_ = back(ctx)
 			return next.Refresh(ctx, old)
 		})
+	}},
+	"Refresher of an Audience": {true, func(c *tokenclient.Config, srv *tokentest.Server, back func(context.Context) error) {
+		next := srv.OAuth2Refresher()
+		c.Audiences = []tokenclient.Audience{{Name: "api", Origins: c.Origins, Refresher: tokenclient.RefresherFunc(
+			func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+				_ = back(ctx)
+				return next.Refresh(ctx, old)
+			})}}
+		c.Origins = []string{"https://other.example.com"}
 	}},
 	"HTTPClient of a Refresher": {true, func(c *tokenclient.Config, srv *tokentest.Server, back func(context.Context) error) {
 		r := srv.OAuth2Refresher()
@@ -181,7 +191,7 @@ func TestCloseFromInsideWithAnotherContext(t *testing.T) {
 // TestPoolCloseFromInside: the same for a Pool, whose Close waits for all its sessions, and
 // for Configs.
 func TestPoolCloseFromInside(t *testing.T) {
-	for _, from := range []string{"PoolConfig.Config", "Refresher", "Store.Load"} {
+	for _, from := range []string{"PoolConfig.Config", "Refresher", "Refresher of an Audience", "Store.Load"} {
 		sessiontest.Bubble(t, from, func(t *testing.T) {
 			var p *tokenclient.Pool
 			var inner []error
@@ -194,7 +204,9 @@ func TestPoolCloseFromInside(t *testing.T) {
 				inner = append(inner, p.Close(ctx))
 			}
 			refresher := tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-				back(ctx, "Refresher")
+				if strings.HasPrefix(from, "Refresher") {
+					back(ctx, from)
+				}
 				return fresh(old), nil
 			})
 			st := &callingStore{Store: &sessiontest.PoolStore{Known: expired}}
@@ -203,7 +215,12 @@ func TestPoolCloseFromInside(t *testing.T) {
 				Store: st,
 				Config: func(ctx context.Context, _ string) (tokenclient.Config, error) {
 					back(ctx, "PoolConfig.Config")
-					return tokenclient.Config{Refresher: refresher, Origins: []string{sessiontest.FakeAPI}}, nil
+					c := tokenclient.Config{Refresher: refresher, Origins: []string{sessiontest.FakeAPI}}
+					if from == "Refresher of an Audience" {
+						c.Audiences = []tokenclient.Audience{{Name: "api", Refresher: refresher, Origins: c.Origins}}
+						c.Origins = []string{"https://other.example.com"}
+					}
+					return c, nil
 				},
 			}, nil)
 			began := time.Now()

@@ -15,8 +15,15 @@ import (
 
 // TestOtherLogin: a request that began with alice's login, and that has to wait for a token
 // or is refused, is not sent with that of another login, unless it is known to be alice's
-// too. The next request is. It does not matter which process logged in.
+// too. The next request is. It does not matter which process logged in; but if it was another
+// one, and the request had not been sent, and the login is found at once, then it was there
+// before.
 func TestOtherLogin(t *testing.T) {
+	const (
+		refused = "refused"
+		expired = "expired, and it waits"
+		idle    = "expired"
+	)
 	for name, relogin := range map[string]func(t *testing.T, here, there *sessiontest.Rig, next *tokenclient.Token){
 		"another process, after a logout": func(t *testing.T, _, there *sessiontest.Rig, next *tokenclient.Token) {
 			there.Logout(t)
@@ -25,10 +32,7 @@ func TestOtherLogin(t *testing.T) {
 		"another process, alone": func(t *testing.T, _, there *sessiontest.Rig, next *tokenclient.Token) { there.Give(t, next) },
 		"this process, alone":    func(t *testing.T, here, _ *sessiontest.Rig, next *tokenclient.Token) { here.Give(t, next) },
 	} {
-		for why, useless := range map[string]func(*sessiontest.Rig){
-			"refused": func(r *sessiontest.Rig) { r.Server.RevokeAccess("alice") },
-			"expired": func(*sessiontest.Rig) { time.Sleep(20 * time.Minute) },
-		} {
+		for _, why := range []string{refused, expired, idle} {
 			for user, tc := range map[string]struct {
 				opaque bool
 				known  bool
@@ -55,7 +59,11 @@ func TestOtherLogin(t *testing.T) {
 					there := here.Another(t, shared)
 					here.Login(t)
 					here.WantGet(t, 200)
-					useless(here)
+					if why == refused {
+						here.Server.RevokeAccess("alice")
+					} else {
+						time.Sleep(20 * time.Minute)
+					}
 
 					type answer struct {
 						status int
@@ -69,12 +77,16 @@ func TestOtherLogin(t *testing.T) {
 					<-reached
 					synctest.Wait()
 					relogin(t, here, there, here.Server.Issue(map[bool]string{true: "bob", false: "alice"}[user == "bob"]))
+					if why == expired {
+						time.Sleep(2 * time.Second)
+					}
 					close(goOn)
 					a := <-answers
+					same := tc.known || why == idle && name != "this process, alone"
 					switch {
-					case tc.known && (a.err != nil || a.status != 200):
+					case same && (a.err != nil || a.status != 200):
 						t.Errorf("status %d, error %v", a.status, a.err)
-					case !tc.known:
+					case !same:
 						sessiontest.WantErr(t, "GET", a.err, tokenclient.ErrReplaced)
 						if errors.Is(a.err, tokenclient.ErrLoginRequired) {
 							t.Errorf("%v: nobody has to log in", a.err)
@@ -133,5 +145,48 @@ func TestOtherLoginRefreshRejected(t *testing.T) {
 			t.Errorf("a token: %v", got)
 		}
 		time.Sleep(time.Minute)
+	})
+}
+
+// TestOtherLoginDuringThePresentation: another process logs in while the token endpoint is at
+// work. A request that waited, and was not sent before, has begun before that.
+func TestOtherLoginDuringThePresentation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := sessiontest.Kept(new(store.Memory))
+		here := sessiontest.New(t, &tokentest.Options{InMemory: true, Latency: 500 * time.Millisecond}, kept)
+		there := here.Another(t, kept)
+		here.Login(t)
+		time.Sleep(20 * time.Minute)
+		go func() {
+			time.Sleep(100 * time.Millisecond)
+			if err := there.Session.SetToken(context.Background(), here.Server.Issue("bob")); err != nil {
+				t.Error(err)
+			}
+		}()
+		_, err := here.Get(t.Context())
+		sessiontest.WantErr(t, "GET", err, tokenclient.ErrReplaced)
+		here.WantGet(t, 200)
+	})
+}
+
+// TestOtherLoginAudience: a login is that of all audiences, and so is what follows for the
+// requests of each.
+func TestOtherLoginAudience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := sessiontest.New(t, slow(), func(c *tokenclient.Config, _ *tokentest.Server) {
+			c.Audiences = []tokenclient.Audience{{Name: "api", Origins: c.Origins, Refresher: c.Refresher}}
+			c.Origins = []string{"https://other.example.com"}
+		})
+		r.Login(t)
+		go func() {
+			time.Sleep(time.Second)
+			if err := r.Session.SetToken(context.Background(), r.Server.Issue("bob")); err != nil {
+				t.Error(err)
+			}
+		}()
+		_, err := r.Get(t.Context()) // waits for its first token
+		sessiontest.WantErr(t, "GET", err, tokenclient.ErrReplaced)
+		time.Sleep(time.Minute)
+		r.WantGet(t, 200)
 	})
 }
