@@ -100,7 +100,8 @@ type Grant interface {
 	// soon after ctx ends.
 	//
 	// An error means that nothing is sent. What is sent is treated as secret, but for
-	// grant_type, scope, audience and resource: it is kept out of errors.
+	// grant_type, scope, audience, resource and the types of tokens (RFC 8693): it is kept
+	// out of errors.
 	Params(ctx context.Context, old *Token) (url.Values, error)
 }
 

@@ -134,6 +134,29 @@ func TestFailureKeepsWhatIsNoSecret(t *testing.T) {
 	}
 }
 
+// TestFailureKeepsTheNamesOfTypes: they are the same for everybody, and the tokens are not.
+func TestFailureKeepsTheNamesOfTypes(t *testing.T) {
+	const kind = "urn:ietf:params:oauth:token-type:access_token"
+	for name, shown := range map[string]bool{
+		"subject_token_type": true, "actor_token_type": true, "requested_token_type": true, "client_assertion_type": true,
+		"subject_token": false, "actor_token": false, "assertion": false, "client_assertion": false, "another": false,
+	} {
+		srv, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(400)
+			_, _ = fmt.Fprintf(w, `{"error":"invalid_request","error_description":"no %s"}`, r.FormValue(name))
+		})
+		c := refresh(srv)
+		c.Params = append(c.Params, endpoint.Param{Name: name, Value: kind})
+		want := "[redacted]"
+		if shown {
+			want = "no " + kind
+		}
+		if f := wantAnswer(t, c).Failure(nil); f.Description != want {
+			t.Errorf("%s: Description = %q, want %q", name, f.Description, want)
+		}
+	}
+}
+
 // TestTransportErrors: what a transport says is passed on, but for its secrets and the
 // query of the URL.
 func TestTransportErrors(t *testing.T) {
