@@ -189,7 +189,8 @@ func (s *Session) Peek(ctx context.Context) (*Token, error) { return s.copyOf(s.
 // error is that of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
 // ErrStoreCorrupt, ErrReplaced, ErrClosed, ErrReentrant, or ctx's.
 //
-// f gets ctx as it is, and a copy of the token. It runs on the caller's goroutine; no lock is
+// f gets ctx as it is, and a copy of the token: the login's own, if there are
+// Config.Audiences. It runs on the caller's goroutine; no lock is
 // held. Where the token goes is for f to know: Config.Origins is not asked.
 func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) error) error {
 	h, err := s.current(ctx)
