@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
@@ -33,7 +34,9 @@ type Attacher interface {
 }
 
 // Bearer is the default [Attacher]: the Authorization header of RFC 6750, section
-// 2.1. The scheme is the token's type, if that is something else than Bearer.
+// 2.1. The scheme is the token's type if that is DPoP or MAC, in any case, and Bearer
+// for all others: servers write many things there that are no schemes, such as
+// jwt-bearer, N_A, or a URN. For another scheme make an Attacher of your own.
 type Bearer struct{}
 
 // HeaderName returns "Authorization".
@@ -43,15 +46,7 @@ func (Bearer) HeaderName() string { return "Authorization" }
 func (b Bearer) Attach(req *http.Request, t *Token) error { return setHeader(req, b, t) }
 
 func (Bearer) headerValue(t *Token) (string, error) {
-	// Servers that answer "bearer" in lower case are many, and so are servers
-	// that accept only "Bearer".
-	if t.TokenType == "" || strings.EqualFold(t.TokenType, "Bearer") {
-		return "Bearer " + t.AccessToken, nil
-	}
-	if !isHeaderName(t.TokenType) {
-		return "", errors.New("tokenclient: token type is not a valid authentication scheme")
-	}
-	return t.TokenType + " " + t.AccessToken, nil
+	return endpoint.Scheme(t.TokenType) + " " + t.AccessToken, nil
 }
 
 // A HeaderAttacher is an [Attacher] that puts the bare access token into the
