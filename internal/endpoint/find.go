@@ -12,10 +12,14 @@ import (
 func (n Names) access(m Members, t *Tokens) (path, error) {
 	name := cmp.Or(n.AccessToken, "access_token")
 	var why error
-	if in, last, ok := m.lookup(name); ok {
-		if t.Access, why = tokenText(in[0].Members[last]); t.Access != "" {
-			in.take(last)
-			return in, nil
+	for _, given := range []string{name, "access_token"} {
+		if in, last, ok := m.lookup(given); ok {
+			text, err := tokenText(in[0].Members[last])
+			if t.Access = text; text != "" {
+				in.take(last)
+				return in, nil
+			}
+			why = cmp.Or(why, err)
 		}
 	}
 	found, failed := search{usable: tokenText}, hasError(m)

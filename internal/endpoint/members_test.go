@@ -237,6 +237,7 @@ func TestReadNames(t *testing.T) {
 			`{"access_token":"other","meta":{},"refresh_token":"the other's"}`},
 		{`{"access_token":"a","refresh_token":"r","data":{}}`, "a", "r", "", `{"data":{}}`},
 		{`{"data":{"access_token":"a","refresh_token":"r"}}`, "a", "r", "", `null`},
+		{`{"access_token":"a","accessToken":"other"}`, "a", "", "", `{"accessToken":"other"}`},
 		{`data.t.access=a&wrap.refresh=r&x=1`, "a", "r", "", `{"x":"1"}`},
 	} {
 		got, err := endpoint.Read([]byte(c.body), names, clock)

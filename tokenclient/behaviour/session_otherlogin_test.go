@@ -3,6 +3,7 @@ package behaviour_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,4 +190,53 @@ func TestOtherLoginAudience(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.WantGet(t, 200)
 	})
+}
+
+// TestOtherLoginHeader: a client that goes on to send alice's token itself sends it for alice.
+// It is not the session's any more, and does not become bob's.
+func TestOtherLoginHeader(t *testing.T) {
+	for name, relogin := range map[string]func(t *testing.T, here, there *sessiontest.Rig){
+		"this process": func(t *testing.T, here, _ *sessiontest.Rig) { here.Give(t, here.Server.Issue("bob")) },
+		"another process": func(t *testing.T, here, there *sessiontest.Rig) {
+			there.Give(t, here.Server.Issue("bob"))
+			if _, err := here.Session.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"after the end": func(t *testing.T, here, there *sessiontest.Rig) {
+			there.Logout(t)
+			if _, err := here.Session.Refresh(t.Context()); err == nil {
+				t.Fatal("the session goes on after another process's logout")
+			}
+			here.Give(t, here.Server.Issue("bob"))
+		},
+	} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			kept := sessiontest.Kept(new(store.Memory))
+			here := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+				r := srv.OAuth2Refresher()
+				r.RevocationURL = "" // alice's token goes on to work
+				c.Refresher = r
+				kept(c, srv)
+			})
+			there := here.Another(t, func(c *tokenclient.Config, srv *tokentest.Server) {
+				r := srv.OAuth2Refresher()
+				r.RevocationURL = ""
+				c.Refresher = r
+				kept(c, srv)
+			})
+			alice := here.Login(t)
+			relogin(t, here, there)
+			sends := &http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
+				r := req.Clone(req.Context())
+				r.Header.Set("Authorization", "Bearer "+alice.AccessToken)
+				return here.Client.Transport.RoundTrip(r)
+			})}
+			for client, want := range map[*http.Client]string{sends: "alice", here.Client: "bob"} {
+				if got, err := sessiontest.Subject(t.Context(), client, here.Server.URL); err != nil || got != want {
+					t.Errorf("sent as %q, error %v; want %s", got, err, want)
+				}
+			}
+		})
+	}
 }
