@@ -75,7 +75,7 @@ func TestGRPCLoopback(t *testing.T) {
 			if origin == "" {
 				origin = "http://" + target
 			}
-			session, srv := newSession(t, origin)
+			session, srv := newSession(t, nil, origin)
 			use(srv)
 			conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()),
 				grpc.WithPerRPCCredentials(session.PerRPCCredentials().Loopback()))
@@ -100,7 +100,7 @@ func TestGRPCLoopback(t *testing.T) {
 // TestGRPCPlain: without Loopback gRPC makes no plain connection, and with it no token goes to
 // where Origins does not say.
 func TestGRPCPlain(t *testing.T) {
-	session, srv := newSession(t)
+	session, srv := newSession(t, nil)
 	if _, err := grpc.NewClient("localhost:1", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithPerRPCCredentials(session.PerRPCCredentials())); err == nil {
 		t.Error("a plain connection with credentials that require TLS")

@@ -16,8 +16,9 @@ import (
 //
 // A BearerToken or BearerTokenFile, or a user name and password, that are left in a
 // rest.Config go on each request before WrapTransport sees it, and a session leaves requests
-// alone that have an Authorization header: its token would never be sent, nor refreshed. So
-// nothing of them may be left. That takes off impersonation, too: set it again.
+// alone that have an Authorization header of somebody else's: its token would never be sent, nor
+// refreshed, and Hooks.HeaderKept would tell. So nothing of them may be left. That takes off
+// impersonation, too: set it again.
 func overSession(kubeconfig *rest.Config, session *tokenclient.Session) *rest.Config {
 	c := rest.AnonymousClientConfig(kubeconfig)
 	c.Wrap(func(base http.RoundTripper) http.RoundTripper { return session.Transport(base) })
@@ -51,7 +52,8 @@ func TestKubernetes(t *testing.T) {
 		"password":    func(c *rest.Config, _ string) { c.Username, c.Password = "alice", "old" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			session, srv := newSession(t)
+			kept := make(chan string, 1)
+			session, srv := newSession(t, &tokenclient.Hooks{HeaderKept: func(origin, _ string) { kept <- origin }})
 			kubeconfig := &rest.Config{Host: srv.URL}
 			left(kubeconfig, srv.Issue("alice").AccessToken)
 			srv.RevokeAccess("alice")
@@ -60,6 +62,11 @@ func TestKubernetes(t *testing.T) {
 			wrong.Wrap(func(base http.RoundTripper) http.RoundTripper { return session.Transport(base) })
 			if status := ask(t, srv, wrong); (status == 200) != (name == "nothing") {
 				t.Errorf("with what was left: status %d", status)
+			}
+			if name != "nothing" {
+				if origin := <-kept; origin != srv.URL {
+					t.Errorf("told of %s", origin)
+				}
 			}
 			srv.RevokeAccess("alice")
 			before := srv.Counters().Refreshes

@@ -123,7 +123,7 @@ func newMCPRig(t *testing.T) *mcpRig {
 		mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, nil)))
 	t.Cleanup(api.Close)
 	r.url = api.URL
-	r.session, r.srv = newSession(t, api.URL)
+	r.session, r.srv = newSession(t, nil, api.URL)
 	handler := &sessionHandler{
 		session: r.session,
 		login: func(context.Context, *http.Response) (*tokenclient.Token, error) {
@@ -215,7 +215,7 @@ func TestMCPTogether(t *testing.T) {
 // TestMCPForbidden: what the server forbids is no reason to ask the user, unless it asks for a
 // wider scope.
 func TestMCPForbidden(t *testing.T) {
-	session, srv := newSession(t)
+	session, srv := newSession(t, nil)
 	asked := 0
 	h := &sessionHandler{session: session, asking: make(chan struct{}, 1), login: func(context.Context, *http.Response) (*tokenclient.Token, error) {
 		asked++

@@ -10,11 +10,11 @@ import (
 )
 
 // newSession starts a server, and makes a session for it, with alice's login, whose token may
-// go to the server and to origins.
-func newSession(t *testing.T, origins ...string) (*tokenclient.Session, *tokentest.Server) {
+// go to the server and to origins. hooks may be nil.
+func newSession(t *testing.T, hooks *tokenclient.Hooks, origins ...string) (*tokenclient.Session, *tokentest.Server) {
 	t.Helper()
 	srv := tokentest.NewServer(t, nil)
-	session, err := tokenclient.New(tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: append(origins, srv.URL)})
+	session, err := tokenclient.New(tokenclient.Config{Refresher: srv.OAuth2Refresher(), Origins: append(origins, srv.URL), Hooks: hooks})
 	if err != nil {
 		t.Fatal(err)
 	}
