@@ -138,7 +138,8 @@
 //
 // A request fails with [ErrLoginRequired] if only a login helps, with a
 // [*TokenError] if the token endpoint failed, with [ErrStoreUnavailable] or
-// [ErrStoreCorrupt] if the store did, and with the context's error if that ended.
+// [ErrStoreCorrupt] if the store did, with [ErrReplaced] if it was refused or waited and
+// somebody else may have logged in meanwhile, and with the context's error if that ended.
 // All of them work with [errors.Is] and [errors.As] through [*url.Error]. They are
 // lost, however, behind http.Client.Timeout: prefer contexts with a deadline.
 //
