@@ -130,8 +130,8 @@ func (f *File) Load(ctx context.Context, key string) (tokenclient.Record, error)
 }
 
 // Replace stores a login, or a logout if t is nil; see [tokenclient.Store]. The
-// bytes of a record that a login replaces, though its header was corrupt, are kept
-// in the folder, in a file whose name ends in ".corrupt-" and the time. A record of
+// bytes of a record that a login replaces, though its header was corrupt or of a newer
+// format, are kept in the folder, in a file whose name ends in ".corrupt-" and the time. A record of
 // more than 16 MiB is not replaced either: it was not written by this package.
 func (f *File) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
 	return f.engine.Replace(ctx, key, t)

@@ -31,8 +31,8 @@ type Store interface {
 	// stored now and what was there before, whose refresh token a logout
 	// revokes. If a later login or logout overtook this one, now is that.
 	//
-	// A corrupt record is replaced by a login only, and kept aside where the
-	// store can; a record of a newer format never is.
+	// A record that cannot be understood, because it is corrupt or of a newer
+	// format, is replaced by a login only, and kept aside where the store can.
 	Replace(ctx context.Context, key string, t *Token) (now, was Record, err error)
 
 	// Refresh lets exactly one process at a time exchange the token that follows

@@ -162,7 +162,7 @@ func (e *Engine) read(ctx context.Context, key string) (entry, error) {
 	}
 	r, err := DecodeRecord(raw)
 	if err != nil {
-		return entry{raw: raw}, e.fail(ctx, "read", key, err)
+		return entry{raw: raw}, e.fail(ctx, "read", key, withRemedy(err))
 	}
 	return entry{raw, r}, nil
 }
@@ -176,10 +176,18 @@ func (e *Engine) answer(ctx context.Context, key string, q entry) (tokenclient.R
 	}
 	t, err := e.Sealer.Open(ctx, key, q.rec)
 	if err != nil {
-		return rec, e.fail(ctx, "open", key, err)
+		return rec, e.fail(ctx, "open", key, withRemedy(err))
 	}
 	rec.Token = t
 	return rec, nil
+}
+
+// withRemedy says what to do about a record that nobody can make sense of.
+func withRemedy(err error) error {
+	if !errors.Is(err, tokenclient.ErrStoreCorrupt) {
+		return err
+	}
+	return fmt.Errorf("%w: log in again, which replaces the record", err)
 }
 
 // Load returns the record of key.

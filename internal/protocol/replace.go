@@ -92,13 +92,12 @@ func notEmpty(t *tokenclient.Token) error {
 	return nil
 }
 
-// readOver reads what Replace is about to write over. If nobody can understand it,
-// a login may have it all the same, except if a later version of this package
-// would understand it; its bytes are kept aside first, unless that was done for
-// last.
+// readOver reads what Replace is about to write over. If it cannot be understood, a
+// login may have it all the same, even if a later version of this package would
+// understand it; its bytes are kept aside first, unless that was done for last.
 func (e *Engine) readOver(ctx context.Context, key string, last entry, evenCorrupt bool) (entry, error) {
 	q, err := e.read(ctx, key)
-	if err == nil || !evenCorrupt || q.raw == nil || errors.Is(err, ErrNewerFormat) {
+	if err == nil || !evenCorrupt || q.raw == nil {
 		return q, err
 	}
 	if k, ok := e.Medium.(Keeper); ok && !bytes.Equal(q.raw, last.raw) {
