@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
 const (
@@ -33,21 +34,32 @@ func (m *fileMedium) Where(key string) string { return (*File)(m).path(key) }
 
 // Get needs no lock: a record is replaced by a rename, so it is read whole.
 func (m *fileMedium) Get(ctx context.Context, key string) (b []byte, err error) {
+	b, exposed, err := (*File)(m).read(ctx, key)
+	if err == nil && exposed != nil {
+		return nil, exposed
+	}
+	return b, err
+}
+
+// read is Get; exposed says how others can get at the record.
+func (f *File) read(ctx context.Context, key string) (b []byte, exposed, err error) {
 	err = retryInUse(ctx, func() error {
-		b, err = readWhole((*File)(m).path(key))
+		b, exposed, err = readWhole(f.path(key))
 		return err
 	})
-	return b, err
+	return b, exposed, err
 }
 
 func (m *fileMedium) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
 	f := (*File)(m)
-	unlock, err := f.shortLock(ctx, key)
+	unlock, err := f.lockForWrite(ctx, key, new)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	defer unlock()
-	have, err := m.Get(ctx, key)
+	// That others can get at what is there is no reason to lose a new token, for which
+	// the old one is spent. If they have changed it, it is not old.
+	have, exposed, err := f.read(ctx, key)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
@@ -62,10 +74,29 @@ func (m *fileMedium) CompareAndSwap(ctx context.Context, key string, old, new []
 	}); err != nil {
 		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
+	if exposed != nil {
+		f.expose(key, exposed)
+	}
 	if err := syncDir(f.dir); err != nil {
 		return false, err // the write may not outlast a power cut
 	}
 	return true, nil
+}
+
+// lockForWrite takes the short lock, to write the record new. If that is a claim or a login,
+// folder and lock have to be the user's own: a refresh token comes into the folder, or is
+// about to be exchanged for one that does. What is written after an exchange, and a logout,
+// is not refused for that: it would not be better kept elsewhere.
+func (f *File) lockForWrite(ctx context.Context, key string, new []byte) (unlock func(), err error) {
+	check := checkFile
+	r, err := protocol.DecodeRecord(new)
+	if err == nil && (r.Lease != [16]byte{} || r.State == tokenclient.Active && r.Number == 1) {
+		check = checkOwnFile
+		if err := checkDir(f.dir); err != nil {
+			return nil, err
+		}
+	}
+	return f.shortLock(ctx, key, check)
 }
 
 // KeepAside keeps what a login is about to replace.
@@ -130,46 +161,42 @@ func (f *File) sweep() {
 	}
 }
 
-// readWhole returns what is in the file at path, nil if there is none.
-func readWhole(path string) ([]byte, error) {
+// readWhole returns what is in the file at path, nil if there is none. exposed says how
+// others can get at it.
+func readWhole(path string) (b []byte, exposed, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		// A folder that is gone, say because its disk is not mounted, has no
 		// records, but it does not say that nobody logged in.
-		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return nil, err
-		}
-		return nil, nil
+		_, err := os.Stat(filepath.Dir(path))
+		return nil, nil, err
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, notA("file", path, info)
+	if err := checkFile(path, info); err != nil {
+		return nil, nil, err
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer file.Close()
 	info, err = file.Stat() // of the file that is open: the name may have changed hands
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, notA("file", path, info)
+	if err := checkFile(path, info); err != nil {
+		return nil, nil, err
 	}
-	if err := checkMode(path, info); err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
+	b, err = io.ReadAll(io.LimitReader(file, maxRecord+1))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(b) > maxRecord {
-		return nil, protocol.Corruptf("more than %d bytes: delete the file if it is none of yours", maxRecord)
+		return nil, nil, protocol.Corruptf("more than %d bytes: delete the file if it is none of yours", maxRecord)
 	}
-	return b, nil
+	return b, checkPrivate(path, info), nil
 }
 
 // retryInUse tries again what failed only because another process has the file

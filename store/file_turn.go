@@ -31,7 +31,7 @@ func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) 
 	if t.lock == nil {
 		path := t.file.path(t.key) + longSuffix
 		var err error
-		if t.lock, err = tryLock(path); err != nil {
+		if t.lock, err = tryLock(path, checkOwnFile); err != nil {
 			return false, err
 		}
 		if t.lock == nil {
