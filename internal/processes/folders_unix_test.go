@@ -98,10 +98,11 @@ var badFolders = []struct {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := w.Store.Replace(t.Context(), "somebody else", w.Issue("eve")); err != nil {
+		other := w.elsewhere(t)
+		if _, _, err := other.Store.Replace(t.Context(), "somebody else", w.Issue("eve")); err != nil {
 			t.Fatal(err)
 		}
-		theirs, err := os.ReadFile(w.file("somebody else"))
+		theirs, err := os.ReadFile(other.file("somebody else"))
 		if err != nil {
 			t.Fatal(err)
 		}
