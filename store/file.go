@@ -43,6 +43,10 @@ const (
 // dead one is over, at most the timeout of that refresh and a second; if it was
 // stopped, the others wait as long as their contexts last.
 //
+// What it takes to save a token, four descriptors beside that of the lock, is opened before
+// the old one is presented, so that a program which runs out of them loses none. On systems
+// other than Linux, macOS and the BSDs only the lock is.
+//
 // The package documentation says what it takes: one machine, and a local disk.
 type File struct {
 	engine protocol.Engine
@@ -50,9 +54,10 @@ type File struct {
 	short  slots
 	long   slots
 
-	mu      sync.Mutex       // guards what follows
-	swept   time.Time        // when left-over temporary files were last looked for
-	exposed map[string]error // by key: how others could get at a record that was replaced
+	mu      sync.Mutex        // guards what follows
+	swept   time.Time         // when left-over temporary files were last looked for
+	exposed map[string]error  // by key: how others could get at a record that was replaced
+	spares  map[string]*spare // by key, of tokens that are being exchanged
 }
 
 var _ tokenclient.Store = (*File)(nil)

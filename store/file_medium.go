@@ -44,7 +44,7 @@ func (m *fileMedium) Get(ctx context.Context, key string) (b []byte, err error) 
 // read is Get; exposed says how others can get at the record.
 func (f *File) read(ctx context.Context, key string) (b []byte, exposed, err error) {
 	err = retryInUse(ctx, func() error {
-		b, exposed, err = readWhole(f.path(key))
+		b, exposed, err = readWhole(f.path(key), f.spareOf(key))
 		return err
 	})
 	return b, exposed, err
@@ -52,7 +52,15 @@ func (f *File) read(ctx context.Context, key string) (b []byte, exposed, err err
 
 func (m *fileMedium) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
 	f := (*File)(m)
-	unlock, err := f.lockForWrite(ctx, key, new)
+	reserved := f.spareOf(key)
+	check, temp := checkFile, reserved
+	if exposes(new) {
+		if err := checkDir(f.dir); err != nil {
+			return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
+		}
+		check, temp = checkOwnFile, nil // the one that is open is for what follows
+	}
+	unlock, err := f.shortLock(ctx, key, check, reserved)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
@@ -69,7 +77,7 @@ func (m *fileMedium) CompareAndSwap(ctx context.Context, key string, old, new []
 	f.sweep()
 	f.stampHold(key, new)
 	path := f.path(key)
-	if err := f.writeTemp(new, func(temp string) error {
+	if err := f.writeTemp(new, reserved, temp, func(temp string) error {
 		return retryInUse(ctx, func() error { return os.Rename(temp, path) })
 	}); err != nil {
 		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
@@ -77,64 +85,85 @@ func (m *fileMedium) CompareAndSwap(ctx context.Context, key string, old, new []
 	if exposed != nil {
 		f.expose(key, exposed)
 	}
-	if err := syncDir(f.dir); err != nil {
+	err = syncDir(f.dir)
+	if reserved != nil && outOfFiles(err) {
+		err = reserved.syncDir()
+	}
+	if err != nil {
 		return false, err // the write may not outlast a power cut
 	}
 	return true, nil
 }
 
-// lockForWrite takes the short lock, to write the record new. If that is a claim or a login,
-// folder and lock have to be the user's own: a refresh token comes into the folder, or is
-// about to be exchanged for one that does. What is written after an exchange, and a logout,
-// is not refused for that: it would not be better kept elsewhere.
-func (f *File) lockForWrite(ctx context.Context, key string, new []byte) (unlock func(), err error) {
-	check := checkFile
+// exposes reports whether new, a record, is a claim or a login. For these, folder and lock have
+// to be the user's own: a refresh token comes into the folder, or is about to be exchanged for
+// one that does. What is written after an exchange, and a logout, is not refused for that: it
+// would not be better kept elsewhere.
+func exposes(new []byte) bool {
 	r, err := protocol.DecodeRecord(new)
-	if err == nil && (r.Lease != [16]byte{} || r.State == tokenclient.Active && r.Number == 1) {
-		check = checkOwnFile
-		if err := checkDir(f.dir); err != nil {
-			return nil, err
-		}
-	}
-	return f.shortLock(ctx, key, check)
+	return err == nil && (r.Lease != [16]byte{} || r.State == tokenclient.Active && r.Number == 1)
 }
 
 // KeepAside keeps what a login is about to replace.
 func (m *fileMedium) KeepAside(ctx context.Context, key string, raw []byte) error {
 	f := (*File)(m)
 	path := f.path(key) + corruptSuffix + time.Now().UTC().Format("-20060102T150405.000000000Z")
-	return f.writeTemp(raw, func(temp string) error {
+	return f.writeTemp(raw, nil, nil, func(temp string) error {
 		return retryInUse(ctx, func() error { return os.Rename(temp, path) })
 	})
 }
 
 // writeTemp writes b to a new file in the folder and hands its name to place. The
 // file is synced before that, so that what comes under its final name is whole
-// even after a power cut. It is gone after any error.
-func (f *File) writeTemp(b []byte, place func(temp string) error) (err error) {
-	temp, err := os.CreateTemp(f.dir, tempPattern)
+// even after a power cut. It is gone after any error. keep, which may be nil, gets the file
+// that was placed; use, if there is one, provides for it where there are no descriptors.
+func (f *File) writeTemp(b []byte, keep, use *spare, place func(temp string) error) (err error) {
+	temp, err := f.createTemp()
+	spared := false
+	if use != nil && outOfFiles(err) {
+		if t := use.takeTemp(); t != nil {
+			temp, err, spared = t, nil, true
+		}
+	}
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if err != nil {
+		switch {
+		case err == nil:
+		case spared:
+			use.putBack(temp)
+		default:
+			_ = temp.Close() // again, perhaps
 			_ = os.Remove(temp.Name())
 		}
 	}()
-	err = temp.Chmod(0o600) // whatever the umask
-	if err == nil {
-		_, err = temp.Write(b)
-	}
-	if err == nil {
+	if _, err = temp.Write(b); err == nil {
 		err = temp.Sync()
 	}
-	if closeErr := temp.Close(); err == nil {
-		err = closeErr
+	if keep == nil && err == nil {
+		err = temp.Close()
 	}
 	if err == nil {
 		err = place(temp.Name())
 	}
+	if keep != nil && err == nil {
+		keep.keep(temp)
+	}
 	return err
+}
+
+func (f *File) createTemp() (*os.File, error) {
+	temp, err := os.CreateTemp(f.dir, tempPattern)
+	if err != nil {
+		return nil, err
+	}
+	if err := temp.Chmod(0o600); err != nil { // whatever the umask
+		_ = temp.Close()
+		_ = os.Remove(temp.Name())
+		return nil, err
+	}
+	return temp, nil
 }
 
 // sweep removes temporary files of processes that were killed while writing. It
@@ -162,8 +191,8 @@ func (f *File) sweep() {
 }
 
 // readWhole returns what is in the file at path, nil if there is none. exposed says how
-// others can get at it.
-func readWhole(path string) (b []byte, exposed, err error) {
+// others can get at it. use is for want of descriptors, and may be nil.
+func readWhole(path string, use *spare) (b []byte, exposed, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		// A folder that is gone, say because its disk is not mounted, has no
@@ -178,6 +207,11 @@ func readWhole(path string) (b []byte, exposed, err error) {
 		return nil, nil, err
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
+	if use != nil && outOfFiles(err) {
+		if b, ok := use.read(info); ok {
+			return b, checkPrivate(path, info), nil
+		}
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -151,7 +151,7 @@ func createKeyFile(path string, place func(temp, path string) error) (err error)
 func placeKeyFile(temp, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	lock, err := awaitLock(ctx, path+".lock", checkOwnFile)
+	lock, err := awaitLock(ctx, path+".lock", func() (*fileLock, error) { return tryLock(path+".lock", checkOwnFile) })
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func (t *slotTurn) End() {
 // A fresh one is made for each acquisition: two users of one flock.Flock would
 // both get the lock. The file stays when the lock is freed: if it were deleted,
 // one could lock the file that is gone while another locks a new one.
-type fileLock struct{ f *flock.Flock }
+type fileLock struct{ unlock func() }
 
 // tryLock is nil if another holds the lock. check says whether the lock file will do. It is
 // asked about what path names, and again about the file that was locked, which is opened in
@@ -131,7 +131,7 @@ func tryLock(path string, check func(path string, info fs.FileInfo) error) (*fil
 		_ = f.Close()
 		return nil, err
 	}
-	return &fileLock{f}, nil
+	return &fileLock{func() { _ = f.Close() }}, nil
 }
 
 // lockFlags are those with which a lock file is opened.
@@ -143,10 +143,10 @@ func lockFlags() int {
 	return os.O_CREATE | os.O_RDONLY | openFlags
 }
 
-// awaitLock is tryLock, again and again, as long as ctx lasts.
-func awaitLock(ctx context.Context, path string, check func(path string, info fs.FileInfo) error) (*fileLock, error) {
+// awaitLock calls try, for the lock at path, until that has it or fails, as long as ctx lasts.
+func awaitLock(ctx context.Context, path string, try func() (*fileLock, error)) (*fileLock, error) {
 	for poll := new(protocol.Backoff); ; {
-		l, err := tryLock(path, check)
+		l, err := try()
 		if l != nil || err != nil {
 			return l, err
 		}
@@ -156,11 +156,9 @@ func awaitLock(ctx context.Context, path string, check func(path string, info fs
 	}
 }
 
-func (l *fileLock) unlock() { _ = l.f.Close() }
-
 // shortLock takes the lock under which the record of key is compared and swapped.
-// It is held for nothing but that.
-func (f *File) shortLock(ctx context.Context, key string, check func(path string, info fs.FileInfo) error) (unlock func(), err error) {
+// It is held for nothing but that. use is for want of descriptors, and may be nil.
+func (f *File) shortLock(ctx context.Context, key string, check func(path string, info fs.FileInfo) error, use *spare) (unlock func(), err error) {
 	for {
 		if ok, err := f.short.acquire(ctx, key, time.Minute); err != nil {
 			return nil, err
@@ -168,7 +166,14 @@ func (f *File) shortLock(ctx context.Context, key string, check func(path string
 			break
 		}
 	}
-	l, err := awaitLock(ctx, f.path(key)+shortSuffix, check)
+	path := f.path(key) + shortSuffix
+	l, err := awaitLock(ctx, path, func() (*fileLock, error) {
+		l, err := tryLock(path, check)
+		if use != nil && outOfFiles(err) {
+			return use.tryLock()
+		}
+		return l, err
+	})
 	if err != nil {
 		f.short.release(key)
 		return nil, err
