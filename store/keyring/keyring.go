@@ -41,7 +41,8 @@ const maxName = 255
 // never was. It may be the folder of the [store.File], and must be the same for all
 // processes that use the item. Like that of File it is made with mode 0700 if it is
 // missing, and refused if it is a symbolic link, or on Unix if others than its owner
-// can get at it.
+// can get at it or if that is neither the user nor root. So are files in it that are none,
+// or that belong to somebody else.
 //
 // The keyring is asked at once, and only here: what Key returns never blocks and is
 // safe for concurrent use. Its id is made from the key, so that the same key in a
