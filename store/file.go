@@ -77,7 +77,7 @@ func NewFile(dir string, s *Sealer) (*File, error) {
 	}
 	dir, err := makeDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("store: NewFile: %w: %w", tokenclient.ErrStoreUnavailable, err)
+		return nil, protocol.Unavailable(fmt.Errorf("store: NewFile: %w", err))
 	}
 	f := &File{dir: dir}
 	f.engine.Medium = (*fileMedium)(f)
@@ -135,7 +135,7 @@ func (f *File) Replace(ctx context.Context, key string, t *tokenclient.Token) (n
 func (f *File) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
 	fn func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
 	if err := f.wasExposed(key); err != nil {
-		return tokenclient.Record{}, fmt.Errorf("store: refresh %s: %w: %w", f.path(key), tokenclient.ErrStoreUnavailable, err)
+		return tokenclient.Record{}, protocol.Unavailable(fmt.Errorf("store: refresh %s: %w", protocol.Place(key, f.path(key)), err))
 	}
 	return f.engine.Refresh(ctx, key, seen, timeout, fn)
 }

@@ -227,17 +227,15 @@ func (s *Sealer) openSealed(ctx context.Context, key string, r *protocol.Record)
 		return nil, protocol.Corruptf("sealed token truncated")
 	}
 	if s.s.plaintext {
-		return nil, fmt.Errorf("%w: the token is sealed with key %q, and this store has no key (Plaintext)%s",
-			tokenclient.ErrStoreUnavailable, id, withoutKey)
+		return nil, protocol.Unavailable(fmt.Errorf("the token is sealed with key %q, and this store has no key (Plaintext)%s", id, withoutKey))
 	}
 	wrappers := s.s.find(id)
 	if len(wrappers) == 0 {
-		return nil, fmt.Errorf("%w: the token is sealed with key %q, at hand are only %q%s",
-			tokenclient.ErrStoreUnavailable, id, s.s.ids(), withoutKey)
+		return nil, protocol.Unavailable(fmt.Errorf("the token is sealed with key %q, at hand are only %q%s", id, s.s.ids(), withoutKey))
 	}
 	raw, err := unwrap(ctx, wrappers, wrapped, label(key))
 	if errors.Is(err, tokenclient.ErrStoreCorrupt) {
-		return nil, fmt.Errorf("decrypt the data key with key %q: %w", id, err)
+		return nil, fmt.Errorf("decrypt the data key with sealing key %q: %w", id, err)
 	}
 	if err == nil && len(raw) != dataKeyLen {
 		err = fmt.Errorf("Unwrap returned %d bytes, not %d", len(raw), dataKeyLen)

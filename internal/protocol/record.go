@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
@@ -65,19 +66,7 @@ const maxFormat = 8
 // good, for programs that can read it. So nothing overwrites it that happens by itself,
 // nor does a logout, which could not revoke it. A login does: whoever logs in means to
 // replace what is there, whatever it is, and has no other way if it is damaged.
-var ErrNewerFormat = fmt.Errorf("%w: record of a newer format", tokenclient.ErrStoreUnavailable)
-
-// corruptError is an error that is tokenclient.ErrStoreCorrupt, with a text of
-// its own.
-type corruptError struct{ text string }
-
-func (e *corruptError) Error() string { return e.text }
-func (e *corruptError) Unwrap() error { return tokenclient.ErrStoreCorrupt }
-
-// Corruptf returns an error that is tokenclient.ErrStoreCorrupt.
-func Corruptf(format string, args ...any) error {
-	return &corruptError{"corrupt record: " + fmt.Sprintf(format, args...)}
-}
+var ErrNewerFormat = Unavailable(errors.New("record of a newer format"))
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -16,6 +16,9 @@ import (
 // read. Otherwise a login whose reply was lost could be repeated over a later
 // logout, and would bring the session back.
 func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	if err := e.made("Replace"); err != nil {
+		return now, was, err
+	}
 	next, err := e.newEra(ctx, key, t)
 	if err != nil {
 		return now, was, err
@@ -86,6 +89,9 @@ func (e *Engine) newEra(ctx context.Context, key string, t *tokenclient.Token) (
 // notEmpty guards the record against a token that is none: it would be written
 // over a good one.
 func notEmpty(t *tokenclient.Token) error {
+	if t == nil {
+		return errors.New("store: a nil token")
+	}
 	if t.AccessToken == "" && t.RefreshToken == "" {
 		return errors.New("store: a token with neither access nor refresh token")
 	}

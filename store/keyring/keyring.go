@@ -102,7 +102,7 @@ func key(r ring, limit time.Duration, dir, service, account string) (store.KeyWr
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("keyring: Key: %w: %w", tokenclient.ErrStoreUnavailable, err)
+		return nil, &unavailable{fmt.Errorf("keyring: Key: %w", err)}
 	}
 	it := &item{ring: r, service: service, account: account, dir: dir}
 	w, err := it.within(limit)
@@ -110,10 +110,17 @@ func key(r ring, limit time.Duration, dir, service, account string) (store.KeyWr
 	case errors.Is(err, errNoRing): // which does not change by waiting
 		return nil, fmt.Errorf("keyring: Key: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("keyring: Key: %w: service %q, account %q: %w", tokenclient.ErrStoreUnavailable, service, account, err)
+		return nil, &unavailable{fmt.Errorf("keyring: Key: service %q, account %q: %w", service, account, err)}
 	}
 	return w, nil
 }
+
+// unavailable is an error that is tokenclient.ErrStoreUnavailable, too. Its text says what is
+// the matter; that of the kind says "locked", which a keyring may be, and a folder is not.
+type unavailable struct{ err error }
+
+func (e *unavailable) Error() string   { return e.err.Error() }
+func (e *unavailable) Unwrap() []error { return []error{tokenclient.ErrStoreUnavailable, e.err} }
 
 func checkName(what, name string) error {
 	switch {

@@ -23,8 +23,9 @@ var tableName = regexp.MustCompile(`^(?:([A-Za-z_][A-Za-z0-9_]{0,62})\.)?([A-Za-
 // database for anything, so a program can start before its database does, and the
 // KV never closes db. It may be used by several goroutines at a time.
 //
-// Errors of the KV name the operation and the table, and are those of the driver; if
-// ctx ended, they are ctx's error too.
+// Errors of the KV name the operation and the table, and say what happened in words of this
+// package, for those of drivers name users and hosts. They are the driver's error too, and
+// ctx's if that ended.
 func New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 	t, err := newTable(db, d, table)
 	if err != nil {
@@ -127,6 +128,7 @@ func (t *table) CompareAndSwap(ctx context.Context, key string, old, new []byte)
 // fail names the operation and the table. Drivers have words of their own for a
 // context that ended, "database is locked" among them.
 func (t *table) fail(ctx context.Context, op string, err error) error {
+	err = told(err)
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}
