@@ -93,8 +93,8 @@ func TestMisuse(t *testing.T) {
 		do   func(s tokenclient.Store) error
 		want string
 	}{
-		"login without a token": {func(s tokenclient.Store) error {
-			_, _, err := s.Replace(t.Context(), "k", &tokenclient.Token{})
+		"save of an empty token": {func(s tokenclient.Store) error {
+			_, err := s.Save(t.Context(), "k", tokenclient.Record{}, &tokenclient.Token{})
 			return err
 		}, "neither access nor refresh token"},
 		"save of nothing": {func(s tokenclient.Store) error {

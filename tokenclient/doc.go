@@ -9,7 +9,7 @@
 // [Session.Wrap] makes a client from a client.
 //
 //	session, err := tokenclient.New(tokenclient.Config{
-//		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+//		Refresher: &tokenclient.JSONRefresher{TokenURL: "https://api.example.com/token/refresh"},
 //		Store:     files, Key: "alice", // from package store; without them, in memory
 //		Origins:   []string{"https://api.example.com"},
 //	})
@@ -34,6 +34,19 @@
 // reuse. What is promised instead: a refresh token is presented again only after
 // an answer was lost, and never by two processes at the same time.
 //
+// # Any token endpoint
+//
+// [OAuth2Refresher] and [JSONRefresher] have the same parts: how the client proves who it is
+// ([ClientAuth]), what is exchanged ([Grant]), how that is written ([Encoding]), the names of
+// what is sent ([RequestFields]) and read ([JSONFields]), and which [Answer] is final. With
+// a Grant that needs no refresh token a Session needs no login.
+//
+// # Several audiences
+//
+// Where a server issues an access token for one API at a time, Config.Audiences names the
+// others: one login, one refresh token, and a token for each [Audience], which requests to its
+// origins get.
+//
 // # Many users
 //
 // A [Pool] has the sessions of many users over one Store, and one client for the
@@ -53,7 +66,8 @@
 //
 // Only to the origins in the Config, over https or within this machine, and not
 // to where a redirect leads. A request on which the caller set the header already, in
-// whatever spelling, is left alone.
+// whatever spelling, is left alone, unless it was set to a token of the session (see
+// Config.ReplaceHeader).
 //
 // Behind one address there may be many hosts, of which only one is to see the token.
 // So the server must be told the host of the request's URL, or one of Config.Hosts: by
@@ -80,10 +94,12 @@
 //	DEBUG  token adopted                                     generation, cause, duration, waiters, expiry
 //	DEBUG  refresh overtaken                                 generation, cause, duration, waiters, err
 //	WARN   refresh failed                                    generation, cause, duration, waiters, err
+//	WARN   token endpoint keeps refusing                     generation, refusals, err
 //	WARN   answer to a refresh lost, trying once more        err
 //	DEBUG  token rejected                                    generation, method, origin
 //	DEBUG  request sent again                                method, origin
 //	WARN   sent without a token: not in Config.Origins       origin, near, differs
+//	WARN   sent without a token: the caller set the header   origin, header
 //	WARN   refreshed tokens refused too often                generation, origin, until, expiry
 //	DEBUG  token renewed by the server                       generation, expiry
 //	DEBUG  token in an answer ignored                        err
@@ -92,7 +108,7 @@
 //	WARN   token that lost to a login or logout not revoked  err
 //	ERROR  panic contained                                   in, stack
 //
-// Their values are those of [RefreshInfo]: generation and waiters are integers,
+// Their values are those of [RefreshInfo]: generation, waiters and refusals are integers,
 // duration is a time.Duration, until and expiry are times, err is an error, which leaves out
 // the key, and the others are strings.
 //

@@ -78,7 +78,7 @@ func TestRefresherErrors(t *testing.T) {
 				return err
 			},
 			"JSON": func() error {
-				_, err := (&tokenclient.JSONRefresher{URL: c.url, HTTPClient: client}).Refresh(c.ctx, plantedToken)
+				_, err := (&tokenclient.JSONRefresher{TokenURL: c.url, HTTPClient: client}).Refresh(c.ctx, plantedToken)
 				return err
 			},
 			"login": func() error {
@@ -127,7 +127,7 @@ func TestRefresherTimeout(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit.context)
 			defer cancel()
 			client := &http.Client{Transport: hang, Timeout: limit.client}
-			r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh", HTTPClient: client}
+			r := &tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/refresh", HTTPClient: client}
 			_, err := r.Refresh(ctx, plantedToken)
 			e := tokenError(t, err)
 			if !e.Timeout() || !e.Temporary() || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tokenclient.ErrNotPresented) {
@@ -155,7 +155,7 @@ func TestRefresherTransportErrors(t *testing.T) {
 		"not presented":     {tokenclient.ErrNotPresented, nil, []error{tokenclient.ErrNotPresented}, "not presented"},
 		"reentrant":         {tokenclient.ErrReentrant, tokenclient.ErrReentrant, nil, ""},
 	} {
-		r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh?key=planted",
+		r := &tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/refresh?key=planted",
 			HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 				_, _ = io.Copy(io.Discard, req.Body)
 				return nil, c.err
@@ -208,7 +208,7 @@ func TestRefresherAnswers(t *testing.T) {
 		{401, js, `{}`, keep, terminal},
 		{401, js, `{"error":"Unauthorized","message":"Token expired"}`, keep, terminal},
 		{401, js, `{"code":401,"msg":"token invalid"}`, keep, terminal},
-		{401, js, `{"error":"invalid_token"}`, keep, terminal},
+		{401, js, `{"error":"invalid_token"}`, terminal, terminal},
 		{401, "text/plain", `Unauthorized`, keep, terminal},
 		{401, js, `{"error":"invalid_client"}`, keep, keep},
 		{401, js, `{"error":{"code":"invalid_client"}}`, keep, keep},
@@ -237,14 +237,14 @@ func TestRefresherAnswers(t *testing.T) {
 		{200, js, ``, retry, retry},
 		{200, js, `{}`, retry, retry},
 		{200, js, `{"access_token":""}`, retry, retry},
-		{200, js, `{"access_token":"a\n"}`, retry, retry},
+		{200, js, `{"access_token":"a\u0001"}`, retry, retry},
 		{200, js, `{"access_token":"a"`, retry, retry},
 		{200, page, `<html>log in to the network</html>`, retry, retry},
 		{200, js, `{"x":"` + strings.Repeat("x", 10<<20) + `"}`, retry, retry},
 		{204, js, ``, retry, retry},
 	} {
 		srv, calls := tokenEndpoint(t, answer(c.status, c.kind, c.body))
-		json := &tokenclient.JSONRefresher{URL: srv.URL + "/refresh", HTTPClient: srv.Client()}
+		json := &tokenclient.JSONRefresher{TokenURL: srv.URL + "/refresh", HTTPClient: srv.Client()}
 		for _, r := range []struct {
 			name string
 			r    tokenclient.Refresher

@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -87,11 +88,34 @@ func (s *Session) lookTogether() (err error) {
 	defer s.finish()
 	fence := s.fence()
 	r, failed := s.load(s.lifetime())
+	if r.State == Absent && errors.Is(failed, ErrNoToken) {
+		r, failed = s.startEmpty(fence, r, failed)
+	}
 	s.change(func(st *state, now time.Time) (fx effects) {
 		fx, err = st.looked(fence, r, failed, now)
 		return fx
 	})
 	return err
+}
+
+// startEmpty is the login of a session that needs none, when its store has nothing: from an
+// empty token on, all is as with any other.
+func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, error) {
+	if _, part := s.store.(*partStore); part || !canRefresh(s.refresher, new(Token)) {
+		return absent, err
+	}
+	ctx := s.lifetime()
+	if err := s.loginLock.take(ctx, s); err != nil {
+		return Record{}, err
+	}
+	defer s.loginLock.leave()
+	may := false
+	s.ask(func(st *state, _ time.Time) { may = st.mayStartEmpty(fence) })
+	if !may {
+		return absent, err
+	}
+	r, _, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
+	return r, err
 }
 
 // lookForNewer waits for a look at the store, at most one per lookInterval, of a session that

@@ -32,6 +32,7 @@ type trouble struct {
 	left         leaving
 	looks        looks
 	backoff      limit.Backoff // of refreshes that somebody needs
+	refusals     int           // of them in a row that the token endpoint refused, but not for good
 	earlyBackoff limit.Backoff // of looks before an early refresh, which nobody needs yet
 }
 
@@ -118,6 +119,7 @@ type event struct {
 	err    error
 	origin string    // that refused the token; "": unknown
 	until  time.Time // when it may be asked for another one
+	times  int       // refusals in a row
 }
 
 type eventKind uint8
@@ -129,6 +131,7 @@ const (
 	tokenRenewed
 	refreshOvertaken
 	refreshFailed
+	refreshStillRefused
 	rejectedTooOften
 	tokenNotSaved
 	sessionEnded

@@ -3,6 +3,8 @@ package tokenclient
 import (
 	"errors"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // errFenced is the result of a flight that a login or logout has overtaken, and of others
@@ -160,15 +162,31 @@ func (st *state) overtaken(fx *effects, f flight, err error, now time.Time) erro
 
 // failed holds the next refresh back.
 func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Time) error {
+	trouble := st.makeTrouble()
 	var te *TokenError
 	var retryAfter time.Duration
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
+		if te.StatusCode >= 200 && te.StatusCode < 300 { // the wait is drawn, and must not be none
+			retryAfter = max(retryAfter, limit.BackoffFirst)
+		}
+		if te.refused() {
+			trouble.refusals++
+		}
+		if te.refused() && trouble.refusals >= manyRefusals {
+			err = te.stillRefused(trouble.refusals)
+		}
 	}
-	st.makeTrouble().backoff.Failed(err, r.Announced, retryAfter, now)
+	trouble.backoff.Failed(err, r.Announced, retryAfter, now)
 	fx.tell(refreshFailed, st.info(f, now), err)
+	if trouble.refusals == manyRefusals && errors.Is(err, ErrStillRefused) {
+		fx.events = append(fx.events, event{kind: refreshStillRefused, info: st.info(f, now), err: err, times: manyRefusals})
+	}
 	return err
 }
+
+// manyRefusals in a row are no accident, and somebody has to be told.
+const manyRefusals = 3
 
 // A rejection is what follows a server's refusal of a token.
 type rejection struct {
