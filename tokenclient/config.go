@@ -31,7 +31,8 @@ type Config struct {
 
 	// Key says whose token in the Store this is: an account name, for example.
 	// Required with a Store, and only used with one. It is not a secret: it is
-	// in logs and errors.
+	// in logs, as the value of "key", which a handler may hide, and in errors, as
+	// key "…".
 	Key string
 
 	// Attacher puts the token on requests. Nil: "Authorization: Bearer" (RFC

@@ -131,8 +131,8 @@
 //	ERROR  panic contained                                   in, stack
 //
 // Their values are those of [RefreshInfo]: generation, waiters and refusals are integers,
-// duration is a time.Duration, until and expiry are times, err is an error, and the
-// others are strings.
+// duration is a time.Duration, until and expiry are times, err is an error, which leaves out
+// the key, and the others are strings.
 //
 // # Errors
 //

@@ -125,6 +125,25 @@ func (s *Session) whose(err error) error {
 	return &keyError{s.key, err}
 }
 
+// keylessError is an error whose text does not say whose it is.
+type keylessError struct {
+	text string
+	err  error
+}
+
+func (e *keylessError) Error() string { return e.text }
+func (e *keylessError) Unwrap() error { return e.err }
+
+// withoutKey leaves key out of the text of err. In a log line it is the value of "key", which
+// a handler may hide, and would show all the same if the errors of stores said it again.
+func withoutKey(err error, key string) error {
+	named := fmt.Sprintf("key %q", key)
+	if key == "" || !strings.Contains(err.Error(), named) {
+		return err
+	}
+	return &keylessError{strings.ReplaceAll(err.Error(), named, "its key"), err}
+}
+
 // A TokenError is a refresh, a login or a revocation that failed at the token
 // endpoint or on the way to it. Its message names the endpoint and the cause and
 // holds no secret.

@@ -220,6 +220,11 @@ func (s *Session) note(level slog.Level, msg string, args ...any) {
 		return
 	}
 	args = append([]any{"key", s.key}, args...)
+	for i, arg := range args {
+		if err, ok := arg.(error); ok {
+			args[i] = withoutKey(err, s.key)
+		}
+	}
 	s.queue.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 

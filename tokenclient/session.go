@@ -105,7 +105,7 @@ func (s *Session) prepare(h *held, now time.Time) {
 	if issued.IsZero() && now.Before(t.Expiry) {
 		issued = now // what is left is all that is known of the lifetime
 	}
-	h.windows = limit.NewWindows(t.Expiry.Sub(issued), s.refreshBefore)
+	h.windows, h.since = limit.NewWindows(t.Expiry.Sub(issued), s.refreshBefore), now
 	h.value[0], h.record = s.headerValue(h.record)
 }
 

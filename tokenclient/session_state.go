@@ -76,6 +76,8 @@ type held struct {
 	// windows say when before its Expiry the token is refreshed: in the background from the
 	// soft one on, before anything is sent from the hard one on.
 	windows limit.Windows
+
+	since time.Time // when this session began to hold the token; its monotonic clock cannot be set
 }
 
 // usable reports whether requests may go out with h at all.
