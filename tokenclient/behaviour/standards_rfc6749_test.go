@@ -270,3 +270,20 @@ func TestRFC6749CodeOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestRFC6749UnknownType: a token whose type nobody knows is used, and none is lost for it.
+func TestRFC6749UnknownType(t *testing.T) {
+	endpoint, api := &rfcWire{answers: []string{rfc6749Answer}}, &rfcWire{answers: []string{"HTTP/1.1 200 OK\n\n"}}
+	s := rfcSession(t, endpoint.refresher(tokenclient.PublicClient("s6BhdRkqt3")))
+	if err := s.SetToken(t.Context(), &tokenclient.Token{RefreshToken: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := s.Wrap(&http.Client{Transport: api}).Get("https://server.example.com/resource/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if sent := api.got(); len(sent) != 1 || !strings.HasSuffix(sent[0].auth, " 2YotnFZFEjr1zCsicMWpAA") || len(endpoint.got()) != 1 {
+		t.Errorf("sent %v after %d refreshes", sent, len(endpoint.got()))
+	}
+}

@@ -117,3 +117,26 @@ func TestRFC8693Errors(t *testing.T) {
 		}
 	}
 }
+
+// TestRFC8693RefreshToken: a refresh token beside the new token is not used (section 2.2.1
+// says when there may be one): what is exchanged may have changed since.
+func TestRFC8693RefreshToken(t *testing.T) {
+	w := &rfcWire{answers: []string{"HTTP/1.1 200 OK\nContent-Type: application/json\n\n" +
+		`{"access_token":"a","issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer","refresh_token":"unused"}`}}
+	r := w.at("https://as.example.com/as/token.oauth2", clientauth.NoClient())
+	r.Grant = grant.TokenExchange{Subject: returning("accVkjcJyb4BWCxGsndESCJQbdFMogUC5PbRDqceLTC")}
+	s := rfcSession(t, r)
+	for range 2 {
+		if _, err := s.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.wantSent(t, "2.1", `
+POST /as/token.oauth2 HTTP/1.1
+Host: as.example.com
+Content-Type: application/x-www-form-urlencoded
+
+grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange
+&subject_token=accVkjcJyb4BWCxGsndESCJQbdFMogUC5PbRDqceLTC
+&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token`)
+	}
+}
