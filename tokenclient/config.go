@@ -73,6 +73,19 @@ type Config struct {
 	// if Transport.Base is an [http.Transport] whose Proxy is elsewhere.
 	InsecureHTTP bool
 
+	// ReplaceHeader has the token go out also on a request on which the caller set its
+	// header already, whatever to: ours wins.
+	//
+	// Without it such a request is sent as it is, and Hooks.HeaderKept told, unless what
+	// was set is a token of this session: the access token that it holds, or one of the 16
+	// that it held before, since the last logout and in this process; by itself or behind
+	// a scheme. Many clients insist on setting the header (the Transport of
+	// golang.org/x/oauth2 does, and SDKs that ask for a token) and go on with a token that
+	// has expired. They get the one that is good now, with a refresh and a replay like
+	// everybody. So a gateway must delete the header of those whose requests it sends on:
+	// who has an old token of the session would get the use of the new one.
+	ReplaceHeader bool
+
 	// RefreshBefore is how long before expiry a token is refreshed in the
 	// background, at most half its lifetime. 0: a fifth of the lifetime, at most
 	// 5 minutes. It is jittered by a quarter each way. Negative: never early.
@@ -92,14 +105,19 @@ type Config struct {
 	// the token that is held was asked for. 0: by expiry only.
 	Heartbeat time.Duration
 
-	// Rejected reports whether the server refused the token. It must not read
-	// the body. Nil: the status is 401.
+	// Rejected reports whether the server refused the token: a 401 and, with some servers,
+	// a redirect to a login page, or a 200 that says so in its body, at which it may look
+	// by [PeekBody]. It must not read the body otherwise. It is asked by many goroutines at
+	// the same time. The answer that it refuses is dropped if the request is sent again: up
+	// to 64 KiB of it are read, for a quarter of a second at most, and it is closed. Nil: the
+	// status is 401.
 	Rejected func(*http.Response) bool
 
 	// Renewed returns the token that an answer brings, for servers that renew the
 	// token by themselves, and whether there is one; see [RenewedHeader]. It is
 	// asked about each answer to a request that carried the token and was not
-	// rejected, by many goroutines at the same time, and must not read the body.
+	// rejected, by many goroutines at the same time, and must not read the body but by
+	// [PeekBody].
 	// Every server in Origins can so replace the token. Nil: none does.
 	//
 	// The session takes the token over if it still has the one that the request
@@ -283,7 +301,7 @@ func newSettings(c *Config) (*settings, error) {
 func (c *Config) alike(d *Config) bool {
 	return identical(c.Refresher, d.Refresher) && identical(c.Attacher, d.Attacher) &&
 		slices.Equal(c.Origins, d.Origins) && slices.Equal(c.Hosts, d.Hosts) &&
-		c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP &&
+		c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP && c.ReplaceHeader == d.ReplaceHeader &&
 		c.RefreshBefore == d.RefreshBefore && c.RefreshTimeout == d.RefreshTimeout && c.Heartbeat == d.Heartbeat &&
 		c.Rejected == nil && d.Rejected == nil && c.Renewed == nil && d.Renewed == nil &&
 		c.Hooks == d.Hooks && c.Logger == d.Logger && slices.EqualFunc(c.Audiences, d.Audiences, Audience.alike)

@@ -175,6 +175,12 @@ func mistakes() []mistake {
 			r.Response = tokenclient.JSONFields{AccessToken: "token", RefreshToken: "token"}
 		}),
 		inJSON("clash with what is not set", `Response.ExpiresIn and RefreshExpiresIn clash at "expires_in"`, "a member of its own", func(r *tokenclient.JSONRefresher) { r.Response.RefreshExpiresIn = "expires_in" }),
+		inJSON("clash of times", `Response.AbsoluteExpiry and RefreshAbsoluteExpiry clash at "till"`, "a member of its own", func(r *tokenclient.JSONRefresher) {
+			r.Response.AbsoluteExpiry, r.Response.RefreshAbsoluteExpiry = "till", "till"
+		}),
+		inJSON("clash of a time and a lifetime", `Response.ExpiresIn and AbsoluteExpiry clash at "expires_in"`, "a member of its own", func(r *tokenclient.JSONRefresher) {
+			r.Response.AbsoluteExpiry = "expires_in"
+		}),
 		inJSON("clash of an object", `Response.AccessToken and TokenType clash at "data"`, "a member of its own", func(r *tokenclient.JSONRefresher) {
 			r.Response = tokenclient.JSONFields{AccessToken: "data", TokenType: "data.type"}
 		}),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/events"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/former"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/singleflight"
 )
@@ -32,8 +33,9 @@ type Session struct {
 	early   atomic.Bool          // an early refresh is under way
 	storing atomic.Bool          // renewed tokens are being stored
 
-	mu    sync.Mutex // guards state; not held during I/O, a callback, or while waiting
-	state state
+	mu     sync.Mutex // guards state and former; not held during I/O, a callback, or while waiting
+	state  state
+	former *former.Chain // access tokens that were held since the last logout; nil: none
 
 	flights   singleflight.Group // "refresh": a refresh, or the save of a renewed token; "look", "newer": a look at the store
 	queue     events.Queue
@@ -41,7 +43,7 @@ type Session struct {
 	loginLock loginLock // the login or logout that writes to the store
 	work      work
 	unsaved   unsaved
-	outside   outside
+	told      atomic.Pointer[told] // nil: nothing was told
 	parts     parts
 }
 
@@ -72,6 +74,7 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 		if h.usable() && h.generation != old.generation {
 			s.prepare(h, now)
 		}
+		s.remember(old, h)
 		s.held.Store(h)
 	}
 	for _, e := range fx.events {
@@ -105,12 +108,23 @@ func (s *Session) prepare(h *held, now time.Time) {
 	h.value[0], h.record = s.headerValue(h.record)
 }
 
+// remember keeps in mind that old's token was the session's, now that h is held. Whoever
+// logs in after a logout may be somebody else.
+func (s *Session) remember(old, h *held) {
+	switch {
+	case h.logouts != old.logouts:
+		s.former = nil
+	case old.usable() && old.record.Token.AccessToken != "" && h.generation != old.generation:
+		s.former = s.former.With(old.record.Token.AccessToken)
+	}
+}
+
 // headerValue returns the value of the header that carries r's token, if all requests
 // get the same, and r with a token that shares the text with it: nobody else has a
 // use for the token that it replaces.
 func (s *Session) headerValue(r Record) (string, Record) {
-	a, ok := s.attacher.(valueAttacher)
-	if !ok {
+	a := asValueAttacher(s.attacher)
+	if a == nil {
 		return "", r
 	}
 	value, err := a.headerValue(r.Token)

@@ -3,6 +3,8 @@ package tokenclient
 import (
 	"errors"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // errFenced is the result of a flight that a login or logout has overtaken, and of others
@@ -165,6 +167,9 @@ func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Tim
 	var retryAfter time.Duration
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
+		if te.StatusCode >= 200 && te.StatusCode < 300 { // the wait is drawn, and must not be none
+			retryAfter = max(retryAfter, limit.BackoffFirst)
+		}
 		if te.refused() {
 			trouble.refusals++
 		}

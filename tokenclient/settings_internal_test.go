@@ -26,6 +26,7 @@ func TestConfigsAlike(t *testing.T) {
 		"Audiences":      func(c *Config) { c.Audiences = []Audience{{Name: "mail"}} },
 		"AnyOrigin":      func(c *Config) { c.AnyOrigin = true },
 		"InsecureHTTP":   func(c *Config) { c.InsecureHTTP = false },
+		"ReplaceHeader":  func(c *Config) { c.ReplaceHeader = true },
 		"RefreshBefore":  func(c *Config) { c.RefreshBefore = 0 },
 		"RefreshTimeout": func(c *Config) { c.RefreshTimeout = 0 },
 		"Heartbeat":      func(c *Config) { c.Heartbeat = 0 },

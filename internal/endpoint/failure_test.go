@@ -32,7 +32,7 @@ func TestFailureSaysWhatIsWrong(t *testing.T) {
 		{400, js, `{"message":"bad"}`, "", "bad", ""},
 		{400, form, `error=a&error_description=b+c`, "a", "b c", ""},
 		{400, form + "; charset=utf-8", `error=a&%`, "a", "", ""},
-		{400, js, `error=a&error_description=b+c`, "", "", ""},
+		{400, js, `error=a&error_description=b+c`, "a", "b c", ""},
 		{400, js, `{"error":"a\"b\\c\nd\u00e9","error_description":"line\r\nbreak\u001b[31m\u202e\u0000"}`, "abcd", "linebreak[31m", ""},
 		{400, js, `{"error":"` + strings.Repeat("a", 100) + `","error_description":"` + strings.Repeat("ü", 5000) + `"}`,
 			strings.Repeat("a", 64), strings.Repeat("ü", 100), ""},

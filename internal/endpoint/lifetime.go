@@ -40,9 +40,7 @@ const (
 // differs from the server's does no harm; without iat it is exp, unless that is
 // not after issued. With issued zero it is exp as it stands.
 func JWTExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
-	claims := jwtClaims(accessToken)
-	iat = unixClaim(claims["iat"])
-	exp := unixClaim(claims["exp"])
+	exp, iat := jwtTimes(accessToken)
 	if exp.IsZero() || issued.IsZero() {
 		return exp, iat
 	}
@@ -51,6 +49,21 @@ func JWTExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
 		lifetime = exp.Sub(iat)
 	}
 	return Expiry(issued, lifetime), iat
+}
+
+// jwtTimes returns the claims exp and iat of accessToken, zero where it says nothing.
+func jwtTimes(accessToken string) (exp, iat time.Time) {
+	claims := jwtClaims(accessToken)
+	return unixClaim(claims["exp"]), unixClaim(claims["iat"])
+}
+
+// jwtLifetime is how long accessToken itself says that it lives, 0 if it does not.
+func jwtLifetime(accessToken string) time.Duration {
+	exp, iat := jwtTimes(accessToken)
+	if exp.IsZero() || iat.IsZero() {
+		return 0
+	}
+	return max(exp.Sub(iat), 0)
 }
 
 // Expiry returns when what was issued then ends; zero if lifetime makes no
