@@ -271,7 +271,7 @@ func TestRFC6749CodeOnce(t *testing.T) {
 	}
 }
 
-// TestRFC6749UnknownType: a token whose type nobody knows is used, and none is lost for it.
+// TestRFC6749UnknownType: a token whose type nobody knows is used as Bearer, and none is lost for it.
 func TestRFC6749UnknownType(t *testing.T) {
 	endpoint, api := &rfcWire{answers: []string{rfc6749Answer}}, &rfcWire{answers: []string{"HTTP/1.1 200 OK\n\n"}}
 	s := rfcSession(t, endpoint.refresher(tokenclient.PublicClient("s6BhdRkqt3")))
@@ -283,7 +283,7 @@ func TestRFC6749UnknownType(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if sent := api.got(); len(sent) != 1 || !strings.HasSuffix(sent[0].auth, " 2YotnFZFEjr1zCsicMWpAA") || len(endpoint.got()) != 1 {
+	if sent := api.got(); len(sent) != 1 || sent[0].auth != "Bearer 2YotnFZFEjr1zCsicMWpAA" || len(endpoint.got()) != 1 {
 		t.Errorf("sent %v after %d refreshes", sent, len(endpoint.got()))
 	}
 }
