@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
@@ -51,7 +52,8 @@ import (
 // A Transport is safe for concurrent use. Its fields must not change after the
 // first request.
 type Transport struct {
-	// Base makes the requests. Nil: [http.DefaultTransport].
+	// Base makes the requests. Nil: [http.DefaultTransport]. Better is one with HTTP/2
+	// pings; see "Connections" in the package documentation.
 	Base http.RoundTripper
 
 	// Session has the token. Without one every request is an error, unless
@@ -318,8 +320,10 @@ func (t *Transport) base() http.RoundTripper {
 }
 
 // CloseIdleConnections closes those of Base, as [http.Client.CloseIdleConnections]
-// asks for.
+// asks for, and all to token endpoints for which the program gave no Transport, whichever
+// session made them.
 func (t *Transport) CloseIdleConnections() {
+	connections.CloseIdle()
 	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
