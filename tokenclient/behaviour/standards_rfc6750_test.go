@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/discovery"
 )
 
 // TestRFC6750Header: the answer of section 4 is read, and its token sent as section 2.1 has
@@ -156,7 +157,8 @@ func TestRFC6750ReadChallenges(t *testing.T) {
 }
 
 // TestRFC6750Certificate: no server whose certificate nobody vouches for gets a token,
-// neither an API nor a token endpoint (RFC 6749, section 10.9, and RFC 6750, section 5.2).
+// neither an API nor a token endpoint, and none is believed that says where tokens go (RFC
+// 6749, section 10.9, RFC 6750, section 5.2, and RFC 8414, section 6.2).
 func TestRFC6750Certificate(t *testing.T) {
 	asked := make(chan string, 10)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
@@ -183,12 +185,16 @@ func TestRFC6750Certificate(t *testing.T) {
 			return err
 		},
 		"revoke": func() error { return r.Revoke(t.Context(), old) },
+		"discovery": func() error {
+			_, err := (&discovery.Client{HTTPClient: client}).Find(t.Context(), srv.URL)
+			return err
+		},
 	} {
 		err := call()
 		if err == nil || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if name != "API" {
+		if name != "API" && name != "discovery" {
 			sessiontest.WantErr(t, name, err, tokenclient.ErrNotPresented)
 		}
 	}
