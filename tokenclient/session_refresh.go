@@ -98,9 +98,10 @@ func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
 	return v
 }
 
-// replayed notes whether the server refused h, which a request was sent again with.
-func (s *Session) replayed(h *held, refused bool) {
-	s.ask(func(st *state, _ time.Time) { st.storm.Replayed(h.generation, refused) })
+// replayed notes whether the server refused h, which a request was sent again with that had
+// been refused before, with v.
+func (s *Session) replayed(h *held, v rejection, refused bool) {
+	s.ask(func(st *state, _ time.Time) { st.storm.Replayed(h.generation, refused, v.asked) })
 }
 
 // insteadOf returns the generation to use in the place of h, which the server refused.

@@ -173,6 +173,7 @@ func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Tim
 // A rejection is what follows a server's refusal of a token.
 type rejection struct {
 	again bool      // there is a newer token, or there may be one
+	asked uint64    // the generation that is refreshed for this reason, among others; 0: none
 	look  bool      // only another process can have one: look
 	next  time.Time // when a refresh may be tried, if not now; zero: never
 }
@@ -191,6 +192,9 @@ func (st *state) rejected(h *held, from string, canRefresh bool, now time.Time) 
 	}
 	ok, begins := st.storm.Allow(h.generation, now)
 	v = rejection{again: ok, next: st.storm.Next()}
+	if ok && !st.renewal.refreshing { // else a refresh may be what made the server refuse h
+		v.asked = h.generation
+	}
 	if begins {
 		fx.events = []event{{kind: rejectedTooOften, info: st.info(flight{}, now), origin: from, until: v.next}}
 	}

@@ -30,8 +30,9 @@ import (
 //   - the first answer, a 401, untouched, if a new token would not help
 //     (insufficient scope, step-up authentication), if the body cannot be sent
 //     again, if NoReplay says so, or if refreshed tokens have been refused too
-//     often of late; unless a new token would not help, the token is refreshed
-//     in the background for the requests that follow;
+//     often of late (refreshes that helped do not count); unless a new token
+//     would not help, the token is refreshed in the background for the requests
+//     that follow;
 //   - otherwise an error and not the 401, which programs take for a logout:
 //     ErrLoginRequired if only a login helps, a [*TokenError], ErrStoreUnavailable
 //     or ErrStoreCorrupt if trying later may, and the context's error if it ended.
@@ -152,7 +153,8 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 		body.HandOver()
 		return resp, nil
 	}
-	if !s.rejected(h, req.URL).again {
+	v := s.rejected(h, req.URL)
+	if !v.again {
 		body.HandOver()
 		return resp, nil
 	}
@@ -182,7 +184,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	resp, err = t.send(req, s, h, again)
 	if err == nil {
 		refused := s.rejectedBy(resp)
-		s.replayed(h, refused)
+		s.replayed(h, v, refused)
 		if refused {
 			s.tellRejected(req, h)
 		} else {

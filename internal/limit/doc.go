@@ -1,6 +1,6 @@
 // Package limit decides how often a token endpoint may be asked for another token.
 //
-// Its rule: no endpoint is asked more often than the bounds below, whatever servers
+// Its rule: no endpoint is asked in vain more often than the bounds below, whatever servers
 // answer and however many requests wait. Each bound is for one session, as long as the
 // clock is not set; package tokenclient says which of its refreshes each is for.
 //
@@ -18,7 +18,9 @@
 // [Storm]: when the server refuses access tokens that are new. 3 refreshes at once
 // and then one in 30 seconds: never more than 3 + t/30s in any time t. While it
 // refuses each new token, too, the interval doubles up to an hour: never more than
-// 9 + t/1h.
+// 9 + t/1h. Refreshes that helped do not count: the server accepted a request that had
+// been refused, and that had asked for it. Of these there is at most one for each such
+// request, one after another, and the server had to do its part in each.
 //
 // [Retry]: what is tried until it works. The n-th wait is between half of 2^(n-1)
 // seconds and all of it, and at most a minute: never more than 6 + t/30s in any time t.
