@@ -27,10 +27,12 @@ type Session struct {
 	store Store
 	key   string
 
-	held    atomic.Pointer[held] // state.held; written with mu held
-	waiting atomic.Int32         // callers that cannot go on without a refresh
-	early   atomic.Bool          // an early refresh is under way
-	storing atomic.Bool          // renewed tokens are being stored
+	held       atomic.Pointer[held] // state.held; written with mu held
+	refused    atomic.Uint64        // state.refusedGeneration; written with mu held
+	waiting    atomic.Int32         // callers that cannot go on without a refresh
+	early      atomic.Bool          // an early refresh is under way
+	refreshing atomic.Bool          // what was refused is being refreshed, and perhaps nobody waits
+	storing    atomic.Bool          // renewed tokens are being stored
 
 	mu    sync.Mutex // guards state; not held during I/O, a callback, or while waiting
 	state state
@@ -66,6 +68,9 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 			s.prepare(h, now)
 		}
 		s.held.Store(h)
+	}
+	if refused := s.state.refusedGeneration(); refused != s.refused.Load() {
+		s.refused.Store(refused)
 	}
 	for _, e := range fx.events {
 		s.tell(e)
@@ -148,11 +153,12 @@ func (s *Session) Wrap(c *http.Client) *http.Client {
 }
 
 // Token returns a copy of a token that is good to be sent now, after loading or
-// refreshing it if necessary. Without a Config.Refresher that is the token as it is,
+// refreshing it if necessary; for a token that a server has just refused it waits until
+// that is refreshed. Without a Config.Refresher that is the token as it is,
 // expired or not, after a look at the store if it has expired. Errors are those of a
 // request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable, ErrStoreCorrupt,
 // ErrClosed, ErrReentrant, or ctx's.
-func (s *Session) Token(ctx context.Context) (*Token, error) { return s.copyOf(s.current(ctx)) }
+func (s *Session) Token(ctx context.Context) (*Token, error) { return s.copyOf(s.accepted(ctx)) }
 
 // Peek returns a copy of the token as it is, expired or not, after loading it if
 // necessary, and never refreshes it. Its AccessToken is empty if the login brought a refresh

@@ -17,6 +17,33 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	return h, err
 }
 
+// accepted is current for those who do not say what they send with it, nor whether they can
+// send it again.
+func (s *Session) accepted(ctx context.Context) (*held, error) {
+	refused := s.refused.Load()
+	h, err := s.current(ctx)
+	if err == nil && h.generation == refused {
+		return s.afterRefusal(ctx, h, place{}, false)
+	}
+	return h, err
+}
+
+// afterRefusal returns what to send a request to at with, if h is of the generation that
+// s.refused was before h was looked for (later it may be forgotten already). It waits for the refresh if the request is likely to be refused too, or cannot
+// be sent again if it is. If there is no other token in the end, h is better than an error.
+func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayable bool) (*held, error) {
+	waits := false
+	s.ask(func(st *state, _ time.Time) { waits = st.waits(h, at, replayable) })
+	if !waits {
+		return s.current(ctx) // h, unless it was refreshed meanwhile
+	}
+	next, err := s.refreshed(ctx, h, CauseRejected)
+	if err != nil && ctx.Err() == nil && s.holds().generation == h.generation {
+		return h, nil
+	}
+	return next, err
+}
+
 // inTime is current for a token h that expires soon or has expired.
 func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, error) {
 	switch overdue := h.overdue(now); {

@@ -84,18 +84,23 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 
 // rejected says what follows the rejection of h by u, nil if that is unknown.
 func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
-	from := ""
-	if u != nil {
-		from = origin.Of(u).String()
-	}
+	at := placeOf(u)
 	s.change(func(st *state, now time.Time) (fx effects) {
-		v, fx = st.rejected(h, from, s.refresher != nil, now)
+		v, fx = st.rejected(h, at, s.refresher != nil, now)
 		return fx
 	})
 	if v.look {
 		s.lookForNewerSoon()
 	}
 	return v
+}
+
+// placeOf returns that of u, which may be nil.
+func placeOf(u *url.URL) place {
+	if u == nil {
+		return place{}
+	}
+	return place{origin.Of(u).String(), u.Path}
 }
 
 // replayed notes whether the server refused h, which a request was sent again with that had
@@ -110,7 +115,7 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	if s.holds().generation == h.generation {
 		next, err = s.refreshed(ctx, h, CauseRejected)
 	} else {
-		next, err = s.current(ctx)
+		next, err = s.accepted(ctx) // and it will not be sent a third time
 	}
 	if err == nil && next.logouts != h.logouts {
 		return nil, ErrLoggedOut
@@ -118,11 +123,25 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	return next, err
 }
 
-// refreshInBackground refreshes h, which the server refused, for those who come later.
-func (s *Session) refreshInBackground(h *held) {
-	s.inBackground(func() {
-		_, _ = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
+// refreshInBackground refreshes what the server refused, for those who come later. One
+// goroutine does that for all: the refresh may have to wait for long.
+func (s *Session) refreshInBackground() {
+	if !s.refreshing.CompareAndSwap(false, true) {
+		return
+	}
+	begun := s.inBackground(func() {
+		var err error
+		for h := s.holds(); err == nil && h.generation == s.refused.Load(); h = s.holds() {
+			_, err = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
+		}
+		s.refreshing.Store(false)
+		if err == nil && s.holds().generation == s.refused.Load() {
+			s.refreshInBackground() // what came in between
+		}
 	})
+	if !begun {
+		s.refreshing.Store(false)
+	}
 }
 
 // refreshed waits for the one refresh that replaces h. It leaves with ctx, and the refresh

@@ -22,6 +22,7 @@ type state struct {
 	fence uint64
 
 	trouble *trouble // nil: none, as in most sessions
+	refused *refused // nil: what is held is not known to be refused
 	storm   limit.Storm
 	renewal renewal
 }
@@ -151,7 +152,7 @@ func (st *state) info(f flight, now time.Time) RefreshInfo {
 // adopt makes r, which holds a token, the next generation.
 func (st *state) adopt(r Record) {
 	st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, record: r}
-	st.trouble = nil
+	st.trouble, st.refused = nil, nil
 	st.renewal.forget()
 }
 
@@ -171,7 +172,7 @@ func (st *state) end(fx *effects, reason error, now time.Time) {
 	if old.usable() {
 		left.record = old.record
 	}
-	st.held = h
+	st.held, st.refused = h, nil
 	st.trouble = &trouble{left: left, looks: looks{at: now.Add(lookInterval), err: reason}}
 	st.renewal.forget()
 	fx.release = true
@@ -240,6 +241,7 @@ func (st *state) close() (fx effects) {
 	if !st.closed {
 		st.closed = true
 		st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts}
+		st.refused = nil
 		fx.release = true
 	}
 	return fx

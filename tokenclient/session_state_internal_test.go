@@ -159,6 +159,11 @@ var stateEvents = []struct {
 			return result{h.stored, ErrReplaced, t}
 		})
 	}},
+	{"an answer refused the token", func(h *history) {
+		if h.state.held.usable() {
+			h.state.rejected(h.state.held, place{"https://api.example.com", "/things"}, true, h.now)
+		}
+	}},
 	{"an answer brought a token", func(h *history) {
 		if h.state.held.usable() {
 			t := h.issue()
@@ -260,12 +265,57 @@ func TestStateInvariants(t *testing.T) {
 		if is.renewal.unstored != nil && !is.closed && is.renewal.unstored != is.held {
 			complain("what is to be stored is not what is held")
 		}
+		if g := is.refusedGeneration(); g != 0 && (g != is.held.generation || !is.held.usable()) {
+			complain("what is known to be refused is not what is held")
+		}
+		if is.refused != nil && is.refused == was.refused && strings.HasPrefix(event, "refresh") {
+			complain("requests wait for a refresh that has ended")
+		}
 		if is.renewal.refreshing {
 			complain("a refresh that has ended runs")
 		}
 	})
 	if steps < 1000 {
 		t.Errorf("%d steps", steps)
+	}
+}
+
+// TestStateWaits: who waits for the refresh of a token that was refused.
+func TestStateWaits(t *testing.T) {
+	h := newHistory()
+	h.state.adopt(h.begin(h.issue()))
+	now, good := h.state.held, place{"https://api.example.com", "/good"}
+	refused := []place{{}, {"https://api.example.com", "/bad"}, {"https://other.example.com", "/good"}}
+	if h.state.waits(now, good, false) {
+		t.Error("a request waits though nothing was refused")
+	}
+	for _, at := range refused {
+		h.state.rejected(now, at, true, h.now)
+	}
+	for _, tc := range []struct {
+		name       string
+		h          *held
+		at         place
+		replayable bool
+		want       bool
+	}{
+		{"another place", now, good, true, false},
+		{"another place, cannot be sent again", now, good, false, true},
+		{"another path", now, place{"https://api.example.com", "/"}, true, false},
+		{"the place", now, refused[1], true, true},
+		{"another origin", now, refused[2], true, true},
+		{"unknown place", now, place{}, false, true},
+		{"another generation", &held{generation: now.generation + 1}, refused[1], false, false},
+	} {
+		if got := h.state.waits(tc.h, tc.at, tc.replayable); got != tc.want {
+			t.Errorf("%s: waits %v", tc.name, got)
+		}
+	}
+	for i := range 100 {
+		h.state.rejected(now, place{path: fmt.Sprint(i)}, true, h.now)
+	}
+	if n := len(h.state.refused.at); n != maxRefused {
+		t.Errorf("%d places are remembered", n)
 	}
 }
 

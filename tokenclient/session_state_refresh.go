@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -38,6 +39,7 @@ func (st *state) refreshBegins(h *held, cause Cause, now time.Time) (f flight, i
 	case st.held.generation != h.generation:
 		return f, st.held, fx, nil
 	case pending != nil && cause != CauseForced:
+		st.refused = nil // nobody is to wait for what does not come soon
 		return f, nil, fx, errNotTried{pending}
 	}
 	st.renewal.refreshing = true
@@ -166,6 +168,7 @@ func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Tim
 		retryAfter = te.RetryAfter
 	}
 	st.makeTrouble().backoff.Failed(err, r.Announced, retryAfter, now)
+	st.refused = nil
 	fx.tell(refreshFailed, st.info(f, now), err)
 	return err
 }
@@ -178,8 +181,49 @@ type rejection struct {
 	next  time.Time // when a refresh may be tried, if not now; zero: never
 }
 
-// rejected goes on after a server at from rejected h.
-func (st *state) rejected(h *held, from string, canRefresh bool, now time.Time) (v rejection, fx effects) {
+// A place is where a token may be refused that others take. The zero one is unknown.
+type place struct{ origin, path string }
+
+// maxRefused is how many places a session remembers to have refused what it holds.
+const maxRefused = 8
+
+// refused is what a session knows of a generation that was refused, from then on until its
+// refresh has ended. It does not change.
+type refused struct {
+	generation uint64
+	at         []place
+}
+
+// add returns r with at, for generation.
+func (r *refused) add(generation uint64, at place) *refused {
+	switch {
+	case r == nil || r.generation != generation:
+		return &refused{generation, []place{at}}
+	case len(r.at) == maxRefused, slices.Contains(r.at, at):
+		return r
+	}
+	return &refused{generation, append(slices.Clip(r.at), at)}
+}
+
+// refusedGeneration is that of what is held if it is known to be refused, and is going to be
+// refreshed for that; 0: it is not.
+func (st *state) refusedGeneration() uint64 {
+	if st.refused == nil {
+		return 0
+	}
+	return st.refused.generation
+}
+
+// waits reports whether a request to at, which is about to be sent with h, waits for the
+// refresh of h. h may be good at other places than those that refused it; only what cannot
+// be sent a second time does not try that.
+func (st *state) waits(h *held, at place, replayable bool) bool {
+	r := st.refused
+	return r != nil && r.generation == h.generation && (!replayable || slices.Contains(r.at, at))
+}
+
+// rejected goes on after a server rejected h at a place.
+func (st *state) rejected(h *held, at place, canRefresh bool, now time.Time) (v rejection, fx effects) {
 	switch {
 	case st.closed:
 		return v, fx
@@ -195,8 +239,11 @@ func (st *state) rejected(h *held, from string, canRefresh bool, now time.Time) 
 	if ok && !st.renewal.refreshing { // else a refresh may be what made the server refuse h
 		v.asked = h.generation
 	}
+	if ok {
+		st.refused = st.refused.add(h.generation, at)
+	}
 	if begins {
-		fx.events = []event{{kind: rejectedTooOften, info: st.info(flight{}, now), origin: from, until: v.next}}
+		fx.events = []event{{kind: rejectedTooOften, info: st.info(flight{}, now), origin: at.origin, until: v.next}}
 	}
 	return v, fx
 }

@@ -24,7 +24,11 @@ import (
 // are.
 //
 // A request waits for a refresh only if its token has expired or was refused, and
-// only as long as its context lasts. What it then gets:
+// only as long as its context lasts. A token that was refused is remembered until its
+// refresh has ended: what goes to the same origin and path meanwhile waits for that, and
+// so does what cannot be sent again for certain, wherever it goes. Everything else is sent:
+// the token may be good there. If the refresh fails, so is what waited. What a request
+// gets whose own token was refused:
 //
 //   - the second answer, whatever that is, after a refresh that succeeded;
 //   - the first answer, a 401, untouched, if a new token would not help
@@ -119,7 +123,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !attach {
 		return t.base().RoundTrip(req)
 	}
+	refused := s.refused.Load()
 	h, err := s.current(req.Context())
+	if err == nil && h.generation == refused {
+		h, err = s.afterRefusal(req.Context(), h, placeOf(req.URL), t.replayable(req))
+	}
 	if err != nil {
 		return nil, notSent(req, s.whose(err))
 	}
@@ -131,6 +139,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	return t.rejected(req, s, h, body, resp)
+}
+
+// replayable reports whether req can be sent again, whatever a server does that refuses it.
+func (t *Transport) replayable(req *http.Request) bool {
+	return replay.Certain(req, t.replayOptions()) && (t.NoReplay == nil || !t.NoReplay(req))
 }
 
 // session returns the session whose token a request gets, nil if it needs none.
@@ -165,7 +178,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	}
 	if !ok {
 		body.HandOver()
-		s.refreshInBackground(h)
+		s.refreshInBackground()
 		return resp, nil
 	}
 	// Before the refresh: it may need this connection.

@@ -36,6 +36,15 @@ func New(req *http.Request, o Options) Body {
 	return Body{req: req, source: newSource(req, o)}
 }
 
+// Certain reports whether the body of req can be sent again however much of it was read.
+func Certain(req *http.Request, o Options) bool {
+	switch {
+	case req.Body == nil, req.Body == http.NoBody, req.GetBody != nil:
+		return true
+	}
+	return req.ContentLength > 0 && req.ContentLength <= o.Limit
+}
+
 // Context returns ctx, that of the request, with what b has to learn of this sending.
 func (b Body) Context(ctx context.Context) context.Context {
 	if e := b.expectation(); e != nil {

@@ -97,6 +97,7 @@ func TestLateRejectionsEndInTheSameToken(t *testing.T) {
 		}
 		r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) {
 			sent.Add(1)
+			time.Sleep(time.Second) // all are sent before the first is refused
 			return sessiontest.Reply(req, 401), nil
 		}, nil)
 		r.Give(t, sessiontest.Pair("same", "r1", time.Hour))
