@@ -38,7 +38,7 @@ func inOAuth2(name, field, remedy string, change func(*tokenclient.OAuth2Refresh
 // inJSON is a mistake in a JSONRefresher.
 func inJSON(name, field, remedy string, change func(*tokenclient.JSONRefresher)) mistake {
 	return mistake{"JSONRefresher, " + name, func(c *tokenclient.Config) {
-		r := &tokenclient.JSONRefresher{URL: "https://api.example.com/refresh?key=planted"}
+		r := &tokenclient.JSONRefresher{TokenURL: "https://api.example.com/refresh?key=planted"}
 		change(r)
 		c.Refresher = r
 	}, "Config.Refresher: JSONRefresher." + field, remedy}
@@ -102,8 +102,8 @@ func mistakes() []mistake {
 		{"Refresher shows a URL", withRefresher(sayingRefresher{&url.Error{Op: "parse", URL: "https://v/?key=planted", Err: io.EOF}}), "Config.Refresher: ", `"https://v/"`},
 		{"embedded, empty", withRefresher(&wrapsOAuth2{&tokenclient.OAuth2Refresher{}}), "Config.Refresher: OAuth2Refresher.TokenURL is empty; write it like", "if a *tokenclient_test.wrapsOAuth2 can do without, have its own method Validate say so"},
 		{"embedded, nil", withRefresher(&wrapsOAuth2{}), "Config.Refresher: the *OAuth2Refresher is nil", "make one with a TokenURL and a ClientAuth"},
-		{"embedded, nil JSON", withRefresher(&wrapsJSON{}), "Config.Refresher: the *JSONRefresher is nil", "make one with a URL"},
-		{"asks the one inside", withRefresher(asksInside{&tokenclient.JSONRefresher{}}), "Config.Refresher: JSONRefresher.URL", "write it like"},
+		{"embedded, nil JSON", withRefresher(&wrapsJSON{}), "Config.Refresher: the *JSONRefresher is nil", "make one with a TokenURL"},
+		{"asks the one inside", withRefresher(asksInside{&tokenclient.JSONRefresher{}}), "Config.Refresher: JSONRefresher.TokenURL", "write it like"},
 
 		inOAuth2("nil ClientAuth", "ClientAuth is nil", "PublicClient(id)", func(r *tokenclient.OAuth2Refresher) { r.ClientAuth = nil }),
 		inOAuth2("typed nil ClientAuth", "ClientAuth holds a nil pointer", "assign one", func(r *tokenclient.OAuth2Refresher) { r.ClientAuth = (*sayingAuth)(nil) }),
@@ -118,6 +118,21 @@ func mistakes() []mistake {
 		withAuth("line after the secret, post", "the client secret of ClientSecretPost", "strings.TrimSpace", tokenclient.ClientSecretPost("app", plantedSecret+"\n")),
 		inOAuth2("blank scope", "Scope is blank", "leave it empty", func(r *tokenclient.OAuth2Refresher) { r.Scope = " " }),
 		inOAuth2("two lines of scope", "Scope has a control character", `"read write"`, func(r *tokenclient.OAuth2Refresher) { r.Scope = "read\nwrite" }),
+		inOAuth2("no encoding", "Encoding is 7, which is none", "JSONEncoding", func(r *tokenclient.OAuth2Refresher) { r.Encoding = 7 }),
+		inOAuth2("nil Grant", "Grant holds a nil pointer", "assign one", func(r *tokenclient.OAuth2Refresher) { r.Grant = (*pointerGrant)(nil) }),
+		inOAuth2("Grant says so", "Grant: Assertion is nil", "set it", func(r *tokenclient.OAuth2Refresher) { r.Grant = new(pointerGrant) }),
+		inOAuth2("clash in the request", `Request.AccessToken and RefreshToken clash at "token"`, "a member of its own", func(r *tokenclient.OAuth2Refresher) {
+			r.Request = tokenclient.RequestFields{AccessToken: "token", RefreshToken: "token"}
+		}),
+		inOAuth2("own name of the refresh token", "Params must not hold token", "each refresh sends the session's own", func(r *tokenclient.OAuth2Refresher) {
+			r.Request.RefreshToken, r.Params = "token", url.Values{"token": {"x"}}
+		}),
+		inJSON("grant_type twice", "Params must not hold grant_type", "the Grant sends it", func(r *tokenclient.JSONRefresher) {
+			r.Grant, r.Params = madeUpGrant{}, url.Values{"grant_type": {"x"}}
+		}),
+		inJSON("client_id twice", "Params must not hold client_id", "set JSONRefresher.ClientAuth", func(r *tokenclient.JSONRefresher) {
+			r.ClientAuth, r.Params = tokenclient.PublicClient("app"), url.Values{"client_id": {"x"}}
+		}),
 		inOAuth2("nil Transport", "HTTPClient.Transport holds a nil pointer", "leave it nil", func(r *tokenclient.OAuth2Refresher) {
 			r.HTTPClient = &http.Client{Transport: (*http.Transport)(nil)}
 		}),
@@ -131,7 +146,7 @@ func mistakes() []mistake {
 		inJSON("Idempotency-Key", "Attacher: HeaderAttacher(\"Idempotency-Key\")", "name another header", func(r *tokenclient.JSONRefresher) { r.Attacher = tokenclient.HeaderAttacher("idempotency-key") }),
 		inJSON("Attacher says so", "Attacher: Key is empty", "set it", func(r *tokenclient.JSONRefresher) { r.Attacher = sayingAttacher{} }),
 		inJSON("clash in the request", `Request.AccessToken and RefreshToken clash at "token"`, "a member of its own", func(r *tokenclient.JSONRefresher) {
-			r.SendAccessToken, r.Request = true, tokenclient.JSONFields{AccessToken: "token", RefreshToken: "token.refresh"}
+			r.Request = tokenclient.RequestFields{AccessToken: "token", RefreshToken: "token.refresh"}
 		}),
 		inJSON("dot in the request", `Request.RefreshToken is "data."`, `"data.token"`, func(r *tokenclient.JSONRefresher) { r.Request.RefreshToken = "data." }),
 		inJSON("clash in the answer", `Response.AccessToken and RefreshToken clash at "token"`, "a member of its own", func(r *tokenclient.JSONRefresher) {
@@ -149,7 +164,7 @@ func mistakes() []mistake {
 	for bad, remedy := range badURLs {
 		list = append(list,
 			inOAuth2("TokenURL "+bad, "TokenURL ", remedy, func(r *tokenclient.OAuth2Refresher) { r.TokenURL = bad }),
-			inJSON("URL "+bad, "URL ", remedy, func(r *tokenclient.JSONRefresher) { r.URL = bad }))
+			inJSON("URL "+bad, "TokenURL ", remedy, func(r *tokenclient.JSONRefresher) { r.TokenURL = bad }))
 		if bad != "" {
 			list = append(list, inOAuth2("RevocationURL "+bad, "RevocationURL ", remedy, func(r *tokenclient.OAuth2Refresher) { r.RevocationURL = bad }))
 		}
@@ -210,3 +225,9 @@ func (sayingAttacher) Validate() error { return errors.New("Key is empty; set it
 type sayingAuth struct{ endpointAuth }
 
 func (*sayingAuth) Validate() error { return errors.New("no key; set it") }
+
+// pointerGrant is a Grant that says what it lacks.
+type pointerGrant struct{}
+
+func (*pointerGrant) Params(context.Context, *tokenclient.Token) (url.Values, error) { return nil, nil }
+func (*pointerGrant) Validate() error                                                { return errors.New("Assertion is nil; set it") }

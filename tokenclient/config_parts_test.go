@@ -63,7 +63,7 @@ func TestConfigNoMistakes(t *testing.T) {
 	fields := tokenclient.JSONFields{AccessToken: "data.access", RefreshToken: "data.refresh", ExpiresIn: "data.expires"}
 	for name, r := range map[string]tokenclient.Refresher{
 		"least":        good(),
-		"least JSON":   &tokenclient.JSONRefresher{URL: "http://localhost:8080/x"},
+		"least JSON":   &tokenclient.JSONRefresher{TokenURL: "http://localhost:8080/x"},
 		"insecure":     changed(func(r *tokenclient.OAuth2Refresher) { r.TokenURL, r.InsecureHTTP = "http://10.0.0.1/token", true }),
 		"query":        changed(func(r *tokenclient.OAuth2Refresher) { r.TokenURL += "?tenant={x} y" }),
 		"scope apart":  changed(func(r *tokenclient.OAuth2Refresher) { r.Params = url.Values{"scope": {"x"}, "resource": {"a", "b"}} }),
@@ -76,8 +76,10 @@ func TestConfigNoMistakes(t *testing.T) {
 		"embedded":     &wrapsOAuth2{good()},
 		"overridden":   &needsNoURL{},
 		"by interface": struct{ tokenclient.Refresher }{good()},
-		"objects":      &tokenclient.JSONRefresher{URL: "https://a/x", SendAccessToken: true, Request: fields, Response: fields},
-		"one is sent":  &tokenclient.JSONRefresher{URL: "https://a/x", Request: tokenclient.JSONFields{RefreshToken: "access_token"}},
+		"objects":      &tokenclient.JSONRefresher{TokenURL: "https://a/x", Request: tokenclient.RequestFields{AccessToken: "data.access", RefreshToken: "data.refresh"}, Response: fields},
+		"JSON, OAuth":  &tokenclient.JSONRefresher{TokenURL: "https://a/x", Params: url.Values{"grant_type": {"refresh_token"}, "client_id": {"app"}}},
+		"made up":      changed(func(r *tokenclient.OAuth2Refresher) { r.Grant = madeUpGrant{} }),
+		"one is sent":  &tokenclient.JSONRefresher{TokenURL: "https://a/x", Request: tokenclient.RequestFields{RefreshToken: "access_token"}},
 	} {
 		s, err := tokenclient.New(tokenclient.Config{
 			Refresher: r, Renewed: tokenclient.RenewedHeader("X-Auth-Token"), RefreshTimeout: time.Millisecond,

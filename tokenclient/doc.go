@@ -9,7 +9,7 @@
 // [Session.Wrap] makes a client from a client.
 //
 //	session, err := tokenclient.New(tokenclient.Config{
-//		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+//		Refresher: &tokenclient.JSONRefresher{TokenURL: "https://api.example.com/token/refresh"},
 //		Store:     files, Key: "alice", // from package store; without them, in memory
 //		Origins:   []string{"https://api.example.com"},
 //	})
@@ -33,6 +33,13 @@
 // the refresh token and before the answer is stored, if the server is strict about
 // reuse. What is promised instead: a refresh token is presented again only after
 // an answer was lost, and never by two processes at the same time.
+//
+// # Any token endpoint
+//
+// [OAuth2Refresher] and [JSONRefresher] have the same parts: how the client proves who it is
+// ([ClientAuth]), what is exchanged ([Grant]), how that is written ([Encoding]), the names of
+// what is sent ([RequestFields]) and read ([JSONFields]), and which [Answer] is final. With
+// a Grant that needs no refresh token a Session needs no login.
 //
 // # Many users
 //
@@ -80,6 +87,7 @@
 //	DEBUG  token adopted                                     generation, cause, duration, waiters, expiry
 //	DEBUG  refresh overtaken                                 generation, cause, duration, waiters, err
 //	WARN   refresh failed                                    generation, cause, duration, waiters, err
+//	WARN   token endpoint keeps refusing                     generation, refusals, err
 //	WARN   answer to a refresh lost, trying once more        err
 //	DEBUG  token rejected                                    generation, method, origin
 //	DEBUG  request sent again                                method, origin
@@ -92,7 +100,7 @@
 //	WARN   token that lost to a login or logout not revoked  err
 //	ERROR  panic contained                                   in, stack
 //
-// Their values are those of [RefreshInfo]: generation and waiters are integers,
+// Their values are those of [RefreshInfo]: generation, waiters and refusals are integers,
 // duration is a time.Duration, until and expiry are times, err is an error, and the
 // others are strings.
 //

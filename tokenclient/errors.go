@@ -21,6 +21,14 @@ var (
 	// was refused.
 	ErrLoginRequired = errors.New("tokenclient: login required")
 
+	// ErrStillRefused says that the token endpoint refused three refreshes in a row or more,
+	// with answers that are not known to be final: a wrong client secret, a page of
+	// something on the way, or an error code of the server's own. The session tries again,
+	// more and more rarely, and never says ErrLoginRequired for it. Somebody has to look at the
+	// [TokenError]: if such an answer means that only a login helps,
+	// [OAuth2Refresher].Terminal can say so.
+	ErrStillRefused = errors.New("tokenclient: the token endpoint keeps refusing")
+
 	// ErrLoggedOut is returned to those who were waiting when Logout ran. It is
 	// ErrLoginRequired too.
 	ErrLoggedOut error = &kindError{"tokenclient: logged out", ErrLoginRequired}
@@ -261,6 +269,35 @@ func showable(te *TokenError, old *Token) *TokenError {
 	}
 	return &c
 }
+
+// refused reports whether the token endpoint answered something that the same call will not
+// mend, without a word that is known to be final.
+func (e *TokenError) refused() bool {
+	return e.StatusCode != 0 && (e.StatusCode < 300 || !e.Temporary()) && !errors.Is(e.Err, ErrLoginRequired)
+}
+
+// stillRefused returns e as the error of that many refusals in a row.
+func (e *TokenError) stillRefused(refusals int) *TokenError {
+	c := *e
+	c.Err = &stillRefusedError{refusals, e.Err}
+	return &c
+}
+
+// stillRefusedError is ErrStillRefused in addition to what it holds, which may be nil.
+type stillRefusedError struct {
+	refusals int
+	err      error
+}
+
+func (e *stillRefusedError) Error() string {
+	text := fmt.Sprintf("refused %d times in a row (is that final? see Terminal of the Refresher)", e.refusals)
+	if e.err != nil {
+		text += ": " + e.err.Error()
+	}
+	return text
+}
+func (e *stillRefusedError) Unwrap() error        { return e.err }
+func (e *stillRefusedError) Is(target error) bool { return target == ErrStillRefused }
 
 // refusedError is ErrRefused in addition to what it holds.
 type refusedError struct{ err error }

@@ -34,7 +34,7 @@ func ExampleAttacher() {
 	defer api.Close()
 
 	session, err := tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: api.URL + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api.URL + "/token/refresh"},
 		Attacher:  stamped{tokenclient.Bearer{}},
 		Origins:   []string{api.URL},
 	})

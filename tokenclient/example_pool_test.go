@@ -75,7 +75,7 @@ func ExamplePool() {
 // sent a request within the last ten minutes.
 func ExamplePool_KeepFresh() {
 	everybody := tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: "https://api.example.com/token/refresh"},
 		Origins:   []string{"https://api.example.com"},
 	}
 	pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
@@ -99,7 +99,7 @@ func ExamplePool_KeepFresh() {
 // What an operator wants to see.
 func ExamplePool_Stats() {
 	everybody := tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: "https://api.example.com/token/refresh"},
 		Origins:   []string{"https://api.example.com"},
 	}
 	pool, err := tokenclient.NewPool(tokenclient.PoolConfig{

@@ -44,8 +44,8 @@ func ExampleJSONRefresher() {
 	defer server.Close()
 
 	refresher := &tokenclient.JSONRefresher{
-		URL:      server.URL + "/token/refresh",
-		Request:  tokenclient.JSONFields{RefreshToken: "refreshToken"},
+		TokenURL: server.URL + "/token/refresh",
+		Request:  tokenclient.RequestFields{RefreshToken: "refreshToken"},
 		Response: tokenclient.JSONFields{AccessToken: "data.accessToken", RefreshToken: "data.refreshToken"},
 	}
 	_, err := refresher.Refresh(context.Background(), &tokenclient.Token{RefreshToken: "refresh-1"})

@@ -35,7 +35,7 @@ func ExamplePool_Transport_reverseProxy() {
 	}
 
 	everybody := tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: api.URL + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api.URL + "/token/refresh"},
 		Origins:   []string{api.URL},
 	}
 	pool, err := tokenclient.NewPool(tokenclient.PoolConfig{

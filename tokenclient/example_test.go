@@ -26,7 +26,7 @@ func runTool(ctx context.Context, dir, api string, token *tokenclient.Token) (er
 		return err
 	}
 	session, err := tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
 		Store:     files, Key: "alice",
 		Origins: []string{api},
 	})

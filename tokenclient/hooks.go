@@ -57,6 +57,11 @@ type Hooks struct {
 	// had to fail with it. The error is what such a request gets.
 	RefreshFailed func(RefreshInfo, error)
 
+	// StillRefused is called, after RefreshFailed, when the token endpoint refused the third
+	// refresh in a row, not for good as far as is known, and not again until one succeeds. The
+	// error is ErrStillRefused and holds a [*TokenError] with what the server said.
+	StillRefused func(RefreshInfo, error)
+
 	// RefreshOvertaken is called when a refresh came to nothing because something
 	// else came first. That is no failure. The error is ErrReplaced after a login
 	// or logout of this session, ErrLoginRequired if another process logged out,
@@ -160,6 +165,7 @@ func JoinHooks(hooks ...*Hooks) *Hooks {
 		j.Refreshed = join1(j.Refreshed, h.Refreshed)
 		j.Adopted = join1(j.Adopted, h.Adopted)
 		j.RefreshFailed = join2(j.RefreshFailed, h.RefreshFailed)
+		j.StillRefused = join2(j.StillRefused, h.StillRefused)
 		j.RefreshOvertaken = join2(j.RefreshOvertaken, h.RefreshOvertaken)
 		j.Rejected = join2(j.Rejected, h.Rejected)
 		j.Replayed = join2(j.Replayed, h.Replayed)
@@ -236,6 +242,10 @@ func (s *Session) tell(e event) {
 	case refreshFailed:
 		s.note(slog.LevelWarn, "refresh failed", append(course, "err", e.err)...)
 		post2(s, hooks.RefreshFailed, info, e.err)
+	case refreshStillRefused:
+		s.note(slog.LevelWarn, "token endpoint keeps refusing", append(generation,
+			"refusals", e.times, "err", e.err)...)
+		post2(s, hooks.StillRefused, info, e.err)
 	case rejectedTooOften:
 		s.note(slog.LevelWarn, "refreshed tokens refused too often", append(generation,
 			"origin", e.origin, "until", e.until, "expiry", info.Expiry)...)

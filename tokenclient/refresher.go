@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
@@ -37,10 +38,43 @@ import (
 // that wraps any Refresher has to pass the question on. What goes for a Refresher here
 // goes for a [ClientAuth] and an [Attacher].
 //
+// A Refresher may have two more methods, which the refreshers of this package have. What is
+// said of embedding goes for these too.
+//
+//   - CanRefresh(t *Token) bool reports whether Refresh can do anything with t, which is
+//     never nil. Without it, that is so unless t is empty. One that can do without any
+//     token, such as client credentials, says yes to an empty one: then a session needs no
+//     login, and gets its first token with its first request. It must be quick.
+//   - Endpoints() []string returns the URLs that its requests go to. A request to one of
+//     them through the session's own client gets no token and waits for none: it may be
+//     a part of a refresh.
+//
 // A Refresher that makes its requests through the session's own client must pass
 // ctx on; a call that only its own return could answer fails with ErrReentrant.
 type Refresher interface {
 	Refresh(ctx context.Context, old *Token) (*Token, error)
+}
+
+// canRefresher and endpointer are what a Refresher may be besides.
+type (
+	canRefresher interface{ CanRefresh(t *Token) bool }
+	endpointer   interface{ Endpoints() []string }
+)
+
+// canRefresh reports whether r can do anything with t, as far as is known.
+func canRefresh(r Refresher, t *Token) bool {
+	if c, ok := r.(canRefresher); ok {
+		return c.CanRefresh(t)
+	}
+	return r != nil && (t.AccessToken != "" || t.RefreshToken != "")
+}
+
+// endpointsOf returns where r's requests go to, as far as is known.
+func endpointsOf(r Refresher) []string {
+	if e, ok := r.(endpointer); ok {
+		return e.Endpoints()
+	}
+	return nil
 }
 
 // A RefresherFunc is a function as a [Refresher].
@@ -55,6 +89,19 @@ type Revoker interface {
 	// Revoke ends t's refresh token, or its access token if there is no other
 	// (RFC 7009).
 	Revoke(ctx context.Context, t *Token) error
+}
+
+// A Grant is what is exchanged for a token, in the place of a refresh token. Package grant
+// has those of the RFCs. A Grant is safe for concurrent use, and may have a method Validate,
+// as a [Refresher] may.
+type Grant interface {
+	// Params returns what the grant sends: grant_type and what belongs to it. old is the
+	// token that is to be replaced, never nil, and empty if there is none yet. Params must return
+	// soon after ctx ends.
+	//
+	// An error means that nothing is sent. What is sent is treated as secret, but for
+	// grant_type, scope, audience and resource: it is kept out of errors.
+	Params(ctx context.Context, old *Token) (url.Values, error)
 }
 
 // requestToken makes the call and returns the token of the answer, read as [ParseToken]

@@ -78,7 +78,7 @@ func TestRefresherErrors(t *testing.T) {
 				return err
 			},
 			"JSON": func() error {
-				_, err := (&tokenclient.JSONRefresher{URL: c.url, HTTPClient: client}).Refresh(c.ctx, plantedToken)
+				_, err := (&tokenclient.JSONRefresher{TokenURL: c.url, HTTPClient: client}).Refresh(c.ctx, plantedToken)
 				return err
 			},
 			"login": func() error {
@@ -127,7 +127,7 @@ func TestRefresherTimeout(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit.context)
 			defer cancel()
 			client := &http.Client{Transport: hang, Timeout: limit.client}
-			r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh", HTTPClient: client}
+			r := &tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/refresh", HTTPClient: client}
 			_, err := r.Refresh(ctx, plantedToken)
 			e := tokenError(t, err)
 			if !e.Timeout() || !e.Temporary() || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tokenclient.ErrNotPresented) {
@@ -155,7 +155,7 @@ func TestRefresherTransportErrors(t *testing.T) {
 		"not presented":     {tokenclient.ErrNotPresented, nil, []error{tokenclient.ErrNotPresented}, "not presented"},
 		"reentrant":         {tokenclient.ErrReentrant, tokenclient.ErrReentrant, nil, ""},
 	} {
-		r := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh?key=planted",
+		r := &tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/refresh?key=planted",
 			HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
 				_, _ = io.Copy(io.Discard, req.Body)
 				return nil, c.err
@@ -244,7 +244,7 @@ func TestRefresherAnswers(t *testing.T) {
 		{204, js, ``, retry, retry},
 	} {
 		srv, calls := tokenEndpoint(t, answer(c.status, c.kind, c.body))
-		json := &tokenclient.JSONRefresher{URL: srv.URL + "/refresh", HTTPClient: srv.Client()}
+		json := &tokenclient.JSONRefresher{TokenURL: srv.URL + "/refresh", HTTPClient: srv.Client()}
 		for _, r := range []struct {
 			name string
 			r    tokenclient.Refresher

@@ -29,28 +29,27 @@ func jsonBody(t *testing.T, h http.HandlerFunc) (r *tokenclient.JSONRefresher, b
 		*body = string(sorted)
 		h(w, r)
 	})
-	return &tokenclient.JSONRefresher{URL: srv.URL + "/token/refresh", HTTPClient: srv.Client()}, body
+	return &tokenclient.JSONRefresher{TokenURL: srv.URL + "/token/refresh", HTTPClient: srv.Client()}, body
 }
 
 func TestJSONRefresh(t *testing.T) {
 	pair := &tokenclient.Token{AccessToken: "a", RefreshToken: "r"}
 	for _, c := range []struct {
-		name       string
-		old        *tokenclient.Token
-		sendAccess bool
-		request    tokenclient.JSONFields
-		want       string
+		name    string
+		old     *tokenclient.Token
+		request tokenclient.RequestFields
+		want    string
 	}{
-		{"plain", pair, false, tokenclient.JSONFields{}, `{"refresh_token":"r"}`},
-		{"with access token", pair, true, tokenclient.JSONFields{}, `{"access_token":"a","refresh_token":"r"}`},
-		{"names", pair, true, tokenclient.JSONFields{AccessToken: "token", RefreshToken: "refreshToken"}, `{"refreshToken":"r","token":"a"}`},
-		{"nested", pair, true, tokenclient.JSONFields{AccessToken: "data.old.access", RefreshToken: "data.refresh"}, `{"data":{"old":{"access":"a"},"refresh":"r"}}`},
-		{"access token alone", &tokenclient.Token{AccessToken: "a"}, true, tokenclient.JSONFields{}, `{"access_token":"a"}`},
-		{"refresh token alone", &tokenclient.Token{RefreshToken: "r"}, true, tokenclient.JSONFields{}, `{"refresh_token":"r"}`},
-		{"characters", &tokenclient.Token{RefreshToken: `"\<&`}, false, tokenclient.JSONFields{}, `{"refresh_token":"\"\\\u003c\u0026"}`},
+		{"plain", pair, tokenclient.RequestFields{}, `{"refresh_token":"r"}`},
+		{"with access token", pair, tokenclient.RequestFields{AccessToken: "access_token"}, `{"access_token":"a","refresh_token":"r"}`},
+		{"names", pair, tokenclient.RequestFields{AccessToken: "token", RefreshToken: "refreshToken"}, `{"refreshToken":"r","token":"a"}`},
+		{"nested", pair, tokenclient.RequestFields{AccessToken: "data.old.access", RefreshToken: "data.refresh"}, `{"data":{"old":{"access":"a"},"refresh":"r"}}`},
+		{"access token alone", &tokenclient.Token{AccessToken: "a"}, tokenclient.RequestFields{AccessToken: "access_token"}, `{"access_token":"a"}`},
+		{"refresh token alone", &tokenclient.Token{RefreshToken: "r"}, tokenclient.RequestFields{AccessToken: "access_token"}, `{"refresh_token":"r"}`},
+		{"characters", &tokenclient.Token{RefreshToken: `"\<&`}, tokenclient.RequestFields{}, `{"refresh_token":"\"\\\u003c\u0026"}`},
 	} {
 		r, body := jsonBody(t, answer(200, "application/json", `{"data":{"accessToken":"new","refreshToken":"next"}}`))
-		r.SendAccessToken, r.Request = c.sendAccess, c.request
+		r.Request = c.request
 		r.Response = tokenclient.JSONFields{AccessToken: "data.accessToken", RefreshToken: "data.refreshToken"}
 		tok, err := r.Refresh(t.Context(), c.old)
 		if err != nil || tok.AccessToken != "new" || tok.RefreshToken != "next" || *body != c.want {
@@ -67,16 +66,16 @@ func TestJSONRefreshSentNothing(t *testing.T) {
 		says     string
 	}{
 		"no refresh token": {tokenclient.JSONRefresher{}, &tokenclient.Token{AccessToken: plantedAccess}, true, "no refresh token"},
-		"no token":         {tokenclient.JSONRefresher{SendAccessToken: true}, &tokenclient.Token{}, true, "no refresh token"},
-		"nil":              {tokenclient.JSONRefresher{SendAccessToken: true}, nil, true, "no refresh token"},
-		"same name":        {tokenclient.JSONRefresher{SendAccessToken: true, Request: tokenclient.JSONFields{AccessToken: "x", RefreshToken: "x"}}, plantedToken, false, `clash at "x"`},
-		"object and value": {tokenclient.JSONRefresher{SendAccessToken: true, Request: tokenclient.JSONFields{AccessToken: "x.y", RefreshToken: "x"}}, plantedToken, false, `clash at "x.y"`},
-		"value and object": {tokenclient.JSONRefresher{SendAccessToken: true, Request: tokenclient.JSONFields{AccessToken: "x", RefreshToken: "x.y"}}, plantedToken, false, `clash at "x"`},
-		"no URL":           {tokenclient.JSONRefresher{}, plantedToken, false, "JSONRefresher.URL is empty"},
+		"no token":         {tokenclient.JSONRefresher{Request: tokenclient.RequestFields{AccessToken: "access_token"}}, &tokenclient.Token{}, true, "no refresh token"},
+		"nil":              {tokenclient.JSONRefresher{Request: tokenclient.RequestFields{AccessToken: "access_token"}}, nil, true, "no refresh token"},
+		"same name":        {tokenclient.JSONRefresher{Request: tokenclient.RequestFields{AccessToken: "x", RefreshToken: "x"}}, plantedToken, false, `clash at "x"`},
+		"object and value": {tokenclient.JSONRefresher{Request: tokenclient.RequestFields{AccessToken: "x.y", RefreshToken: "x"}}, plantedToken, false, `clash at "x"`},
+		"value and object": {tokenclient.JSONRefresher{Request: tokenclient.RequestFields{AccessToken: "x", RefreshToken: "x.y"}}, plantedToken, false, `clash at "x"`},
+		"no URL":           {tokenclient.JSONRefresher{}, plantedToken, false, "JSONRefresher.TokenURL is empty"},
 	} {
 		srv, calls := tokenEndpoint(t, answer(200, "application/json", `{"access_token":"new"}`))
 		if name != "no URL" {
-			c.r.URL = srv.URL
+			c.r.TokenURL = srv.URL
 		}
 		_, err := c.r.Refresh(t.Context(), c.old)
 		tokenError(t, err)
@@ -111,8 +110,8 @@ func TestJSONTerminal(t *testing.T) {
 		for _, verdict := range []bool{true, false} {
 			var calls []call
 			srv, _ := tokenEndpoint(t, answer(c.status, "application/json", c.body))
-			r := &tokenclient.JSONRefresher{URL: srv.URL, HTTPClient: srv.Client(), Terminal: func(status int, body []byte) bool {
-				calls = append(calls, call{status, string(body)})
+			r := &tokenclient.JSONRefresher{TokenURL: srv.URL, HTTPClient: srv.Client(), Terminal: func(a tokenclient.Answer) bool {
+				calls = append(calls, call{a.StatusCode, string(a.Body)})
 				return verdict
 			}}
 			_, err := r.Refresh(t.Context(), plantedToken)
@@ -137,7 +136,7 @@ func TestJSONRefresherAttacher(t *testing.T) {
 	}{
 		"both":                {sessiontest.Pair("A", "R", 0), nil, `{"refresh_token":"R"}`, "A"},
 		"access token alone":  {sessiontest.Pair("A", "", 0), nil, `{}`, "A"},
-		"twice":               {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.SendAccessToken = true }, `{"access_token":"A"}`, "A"},
+		"twice":               {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.Request.AccessToken = "access_token" }, `{"access_token":"A"}`, "A"},
 		"refresh token alone": {sessiontest.Pair("", "R", 0), nil, `{"refresh_token":"R"}`, ""},
 		"timestamp":           {sessiontest.Pair("A", "", 0), func(r *tokenclient.JSONRefresher) { r.Attacher = stamped{r.Attacher} }, `{}`, "A"},
 	} {

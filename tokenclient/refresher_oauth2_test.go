@@ -181,7 +181,7 @@ func TestRefreshersPrintNoSecret(t *testing.T) {
 		TokenURL: "https://auth.example.com/token?key=" + plantedSecret,
 		Params:   url.Values{"client_assertion": {plantedSecret}},
 	}
-	json1 := &tokenclient.JSONRefresher{URL: "https://app:" + plantedSecret + "@api.example.com/refresh?key=" + plantedSecret}
+	json1 := &tokenclient.JSONRefresher{TokenURL: "https://app:" + plantedSecret + "@api.example.com/refresh?key=" + plantedSecret}
 	for _, auth := range []tokenclient.ClientAuth{
 		tokenclient.PublicClient("app"), tokenclient.ClientSecretBasic("app", plantedSecret),
 		tokenclient.ClientSecretPost("app", plantedSecret), headerAuth{"X-Key": plantedSecret}, nil,

@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -38,8 +39,8 @@ func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayabl
 		return s.current(ctx) // h, unless it was refreshed meanwhile
 	}
 	next, err := s.refreshed(ctx, h, CauseRejected)
-	if err != nil && ctx.Err() == nil && s.holds().generation == h.generation {
-		return h, nil
+	if err != nil && ctx.Err() == nil {
+		return s.current(ctx) // h, unless there was a login or logout
 	}
 	return next, err
 }
@@ -114,11 +115,34 @@ func (s *Session) lookTogether() (err error) {
 	defer s.finish()
 	fence := s.fence()
 	r, failed := s.load(s.lifetime())
+	if r.State == Absent && errors.Is(failed, ErrNoToken) {
+		r, failed = s.startEmpty(fence, r, failed)
+	}
 	s.change(func(st *state, now time.Time) (fx effects) {
 		fx, err = st.looked(fence, r, failed, now)
 		return fx
 	})
 	return err
+}
+
+// startEmpty is the login of a session that needs none, when its store has nothing: from an
+// empty token on, all is as with any other.
+func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, error) {
+	if !canRefresh(s.refresher, new(Token)) {
+		return absent, err
+	}
+	ctx := s.lifetime()
+	if err := s.loginLock.take(ctx, s); err != nil {
+		return Record{}, err
+	}
+	defer s.loginLock.leave()
+	may := false
+	s.ask(func(st *state, _ time.Time) { may = st.mayStartEmpty(fence) })
+	if !may {
+		return absent, err
+	}
+	r, _, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
+	return r, err
 }
 
 // lookForNewer waits for a look at the store, at most one per lookInterval, of a session that

@@ -46,7 +46,7 @@ func (s *Session) startEarly(h *held, cause Cause) bool {
 
 func (s *Session) mayRefreshEarly(h *held) (may bool) {
 	s.ask(func(st *state, now time.Time) {
-		may = st.mayRefreshEarly(h, exchangeable(s.refresher, h.record.Token), now)
+		may = st.mayRefreshEarly(h, canRefresh(s.refresher, h.record.Token), now)
 	})
 	return may
 }
@@ -64,20 +64,6 @@ func (s *Session) worthPresenting(h *held) (worth bool) {
 		return fx
 	})
 	return worth
-}
-
-// exchangeable reports whether r can do anything with t, as far as is known.
-func exchangeable(r Refresher, t *Token) bool {
-	if t.RefreshToken != "" {
-		return true
-	}
-	switch r := r.(type) {
-	case *OAuth2Refresher:
-		return false
-	case *JSONRefresher:
-		return r.SendAccessToken || r.Attacher != nil
-	}
-	return true
 }
 
 // keepFreshStep is the longest that KeepFresh sleeps without a look at the clock.
@@ -145,7 +131,7 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 // due returns when h is to be refreshed.
 func (s *Session) due(h *held) time.Time {
 	due := h.soft()
-	if !exchangeable(s.refresher, h.record.Token) {
+	if !canRefresh(s.refresher, h.record.Token) {
 		due = h.hard() // nothing to exchange: at the hard time the session learns that it is over
 	}
 	if beat := h.record.Token.Issued.Add(s.heartbeat); s.heartbeat > 0 && (due.IsZero() || beat.Before(due)) {

@@ -15,7 +15,8 @@ import (
 // Expiry that is zero is read from the access token if that is a JWT.
 //
 // A token without an AccessToken is a start too, if it has a RefreshToken: the first request
-// fetches the rest. That needs a Config.Refresher.
+// fetches the rest. That needs a Config.Refresher. If that can do without any token, as
+// client credentials can, an empty one undoes a logout.
 //
 // If the token cannot be stored the error says so, and the session keeps what it
 // had. If Logout ran at the same time the error is ErrLoggedOut.
@@ -49,10 +50,10 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 func (s *Session) checkLogin(t *Token) error {
 	switch {
 	case t.AccessToken != "":
-	case t.RefreshToken == "":
-		return errors.New("token has neither an access token nor a refresh token")
-	case s.refresher == nil:
+	case t.RefreshToken != "" && s.refresher == nil:
 		return fmt.Errorf("token has no access token, and cannot get one: %w", errNoRefresher)
+	case !canRefresh(s.refresher, t):
+		return errors.New("token has neither an access token nor a refresh token")
 	}
 	return t.check()
 }

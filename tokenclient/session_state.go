@@ -33,6 +33,7 @@ type trouble struct {
 	left         leaving
 	looks        looks
 	backoff      limit.Backoff // of refreshes that somebody needs
+	refusals     int           // of them in a row that the token endpoint refused, but not for good
 	earlyBackoff limit.Backoff // of looks before an early refresh, which nobody needs yet
 }
 
@@ -117,6 +118,7 @@ type event struct {
 	err    error
 	origin string    // that refused the token; "": unknown
 	until  time.Time // when it may be asked for another one
+	times  int       // refusals in a row
 }
 
 type eventKind uint8
@@ -128,6 +130,7 @@ const (
 	tokenRenewed
 	refreshOvertaken
 	refreshFailed
+	refreshStillRefused
 	rejectedTooOften
 	tokenNotSaved
 	sessionEnded

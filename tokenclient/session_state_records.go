@@ -102,6 +102,12 @@ func (st *state) mayLook(now time.Time) (may bool, err error) {
 	return true, nil
 }
 
+// mayStartEmpty reports whether a session that looked at fence, and found that its store has
+// nothing, may start there without a login. A logout is undone by a login only.
+func (st *state) mayStartEmpty(fence uint64) bool {
+	return !st.closed && st.fence == fence && !st.held.usable() && !errors.Is(st.troubleNow().left.reason, ErrLoggedOut)
+}
+
 // looked goes on after that look, which began at fence. A nil error means that held changed.
 func (st *state) looked(fence uint64, r Record, err error, now time.Time) (effects, error) {
 	var fx effects

@@ -162,16 +162,29 @@ func (st *state) overtaken(fx *effects, f flight, err error, now time.Time) erro
 
 // failed holds the next refresh back.
 func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Time) error {
+	trouble := st.makeTrouble()
 	var te *TokenError
 	var retryAfter time.Duration
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
+		if te.refused() {
+			trouble.refusals++
+		}
+		if te.refused() && trouble.refusals >= manyRefusals {
+			err = te.stillRefused(trouble.refusals)
+		}
 	}
-	st.makeTrouble().backoff.Failed(err, r.Announced, retryAfter, now)
+	trouble.backoff.Failed(err, r.Announced, retryAfter, now)
 	st.refused = nil
 	fx.tell(refreshFailed, st.info(f, now), err)
+	if trouble.refusals == manyRefusals && errors.Is(err, ErrStillRefused) {
+		fx.events = append(fx.events, event{kind: refreshStillRefused, info: st.info(f, now), err: err, times: manyRefusals})
+	}
 	return err
 }
+
+// manyRefusals in a row are no accident, and somebody has to be told.
+const manyRefusals = 3
 
 // A rejection is what follows a server's refusal of a token.
 type rejection struct {

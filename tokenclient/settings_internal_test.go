@@ -12,7 +12,7 @@ import (
 // TestConfigsAlike: sessions share settings only if nothing that a Config can say
 // differs. A field that is added later must be compared, too.
 func TestConfigsAlike(t *testing.T) {
-	one, other := &JSONRefresher{URL: "https://a"}, &JSONRefresher{URL: "https://a"}
+	one, other := &JSONRefresher{TokenURL: "https://a"}, &JSONRefresher{TokenURL: "https://a"}
 	hooks, logger := new(Hooks), slog.New(slog.DiscardHandler)
 	same := Config{
 		Refresher: one, Attacher: HeaderAttacher("X-Auth-Token"), Origins: []string{"https://a"}, Hooks: hooks, Logger: logger,

@@ -31,6 +31,8 @@ type Store interface {
 	// stored now and what was there before, whose refresh token a logout
 	// revokes. If a later login or logout overtook this one, now is that.
 	//
+	// t may be empty: a session that needs no login begins with such a token.
+	//
 	// A corrupt record is replaced by a login only, and kept aside where the
 	// store can; a record of a newer format never is.
 	Replace(ctx context.Context, key string, t *Token) (now, was Record, err error)

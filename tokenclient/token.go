@@ -27,9 +27,9 @@ import (
 // [Refresher] or an [Attacher], must not be changed; [Token.Clone] makes a copy
 // that may be.
 type Token struct {
-	// AccessToken is the credential that resource servers accept. It is empty only
-	// after a login with a refresh token alone (see [Session.SetToken]), until the first
-	// request.
+	// AccessToken is the credential that resource servers accept. It is empty only before the
+	// first request: after a login with a refresh token alone (see [Session.SetToken]), or in
+	// a session that needs no login (see [Refresher]).
 	AccessToken string
 
 	// RefreshToken buys the next pair. Empty: there is none.
@@ -110,7 +110,7 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 // with a format of their own.
 func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.String()) }
 
-// JSONFields names the members of a JSON token request or response. An empty
+// JSONFields names the members of a token response. An empty
 // name is the one of RFC 6749, section 5.1, as given at each field. A dot goes
 // into an object: "data.accessToken" is the member accessToken of the object
 // data. There is no way to name a member that has a dot in its own name.
@@ -122,11 +122,11 @@ type JSONFields struct {
 	// RefreshToken: "refresh_token" if empty.
 	RefreshToken string
 
-	// TokenType: "token_type" if empty. It is not used in requests.
+	// TokenType: "token_type" if empty.
 	TokenType string
 
 	// ExpiresIn holds the lifetime of the access token in seconds: "expires_in"
-	// if empty. It is not used in requests.
+	// if empty.
 	ExpiresIn string
 
 	// RefreshExpiresIn holds the lifetime of the refresh token in seconds. The
@@ -134,16 +134,6 @@ type JSONFields struct {
 	// "refresh_token_expires_in", which are the two in use. It is not used in
 	// requests.
 	RefreshExpiresIn string
-}
-
-// checkRequest reports what is wrong with f, in field, as the names of what is sent.
-func (f *JSONFields) checkRequest(field string, both bool) error {
-	refresh := member{"RefreshToken", cmp.Or(f.RefreshToken, "refresh_token")}
-	access := member{"AccessToken", cmp.Or(f.AccessToken, "access_token")}
-	if !both { // one is sent, and cannot clash
-		return cmp.Or(checkMembers(field, refresh), checkMembers(field, access))
-	}
-	return checkMembers(field, access, refresh)
 }
 
 // checkResponse reports what is wrong with f, in field, as the names of what is read: what

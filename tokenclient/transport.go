@@ -341,17 +341,6 @@ func newRules(c *Config) (origin.Rules, error) {
 	return rules, nil
 }
 
-// endpointsOf returns what r posts to, as far as that is known.
-func endpointsOf(r Refresher) []string {
-	switch r := r.(type) {
-	case *OAuth2Refresher:
-		return []string{r.TokenURL, r.RevocationURL}
-	case *JSONRefresher:
-		return []string{r.URL}
-	}
-	return nil
-}
-
 type withoutTokenKey struct{}
 
 // WithoutToken returns a context whose requests a [Transport] sends as they are,

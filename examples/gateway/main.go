@@ -31,7 +31,7 @@ import (
 // newPool returns the sessions of all users of the API.
 func newPool(api string, tokens tokenclient.Store, room int) (*tokenclient.Pool, error) {
 	everybody := tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
 		Origins:   []string{api},
 	}
 	return tokenclient.NewPool(tokenclient.PoolConfig{

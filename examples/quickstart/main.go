@@ -25,7 +25,7 @@ import (
 // itself, and sends them to the API and to nobody else.
 func connect(api string) (*tokenclient.Session, error) {
 	return tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
 		Origins:   []string{api},
 	})
 }

@@ -129,7 +129,7 @@ func busyThenIdle(ctx context.Context, stdout io.Writer, server *tokentest.Serve
 // token itself and answers a new one.
 func keptAlive(ctx context.Context, stdout io.Writer, server *tokentest.Server) (err error) {
 	c := config(server)
-	c.Refresher = &tokenclient.JSONRefresher{URL: server.URL + "/heartbeat", Attacher: c.Attacher}
+	c.Refresher = &tokenclient.JSONRefresher{TokenURL: server.URL + "/heartbeat", Attacher: c.Attacher}
 	c.Heartbeat = pace
 	session, err := tokenclient.New(c)
 	if err != nil {

@@ -49,7 +49,7 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 	defer server.Close()
 
 	session, err := tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: server.URL + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: server.URL + "/token/refresh"},
 		Origins:   []string{server.URL},
 	})
 	if err != nil {

@@ -50,7 +50,7 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 	// How much of the stream was gone when the token had to be refreshed.
 	var body *stream
 	gone := int64(-1)
-	refresher := &tokenclient.JSONRefresher{URL: server.URL + "/token/refresh"}
+	refresher := &tokenclient.JSONRefresher{TokenURL: server.URL + "/token/refresh"}
 	session, err := tokenclient.New(tokenclient.Config{
 		Refresher: tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 			gone = body.given.Load()

@@ -20,6 +20,12 @@ type Answer struct {
 // OK reports whether the answer is a success.
 func (a *Answer) OK() bool { return a.Status < 300 }
 
+// Code returns the error code, wherever the server put it; "" if there is none.
+func (a *Answer) Code() string {
+	code, _ := a.problem()
+	return code
+}
+
 // problem returns the error code and description as the server sent them (RFC
 // 6749, section 5.2). JSON endpoints of other kinds put an object in the place of
 // the code, or call things otherwise.

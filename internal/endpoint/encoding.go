@@ -19,13 +19,18 @@ func Form(list []Param) (contentType string, body []byte, err error) {
 }
 
 // JSON is the [Encoding] as one JSON object. A dot in a name goes into an object:
-// "data.token" is the member token of the object data. It fails if two names claim the
-// same place.
+// "data.token" is the member token of the object data. Of several params with one name it
+// makes an array. It fails if two names claim the same place.
 func JSON(list []Param) (contentType string, body []byte, err error) {
 	object := make(map[string]any)
-	for _, p := range list {
-		if !put(object, p.Name, p.Value) {
-			return "", nil, fmt.Errorf("the names of the members to send clash at %q", p.Name)
+	byName := values(list)
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		var v any = byName[name]
+		if len(byName[name]) == 1 {
+			v = byName.Get(name)
+		}
+		if !put(object, name, v) {
+			return "", nil, fmt.Errorf("the names of the members to send clash at %q", name)
 		}
 	}
 	body, err = json.Marshal(object)
@@ -33,7 +38,7 @@ func JSON(list []Param) (contentType string, body []byte, err error) {
 }
 
 // put adds a member with a dotted name and reports whether its place was free.
-func put(m map[string]any, name, value string) bool {
+func put(m map[string]any, name string, value any) bool {
 	first, rest, nested := strings.Cut(name, ".")
 	if !nested {
 		_, taken := m[first]

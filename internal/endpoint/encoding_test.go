@@ -30,9 +30,9 @@ func TestEncodings(t *testing.T) {
 		{"JSON", endpoint.JSON, params("b", "1", "a", `"\<ü`), "application/json", `{"a":"\"\\\u003cü","b":"1"}`, ""},
 		{"JSON, nested", endpoint.JSON, params("data.old.access", "a", "data.refresh", "r", "x", ""), "application/json", `{"data":{"old":{"access":"a"},"refresh":"r"},"x":""}`, ""},
 		{"JSON, nothing", endpoint.JSON, nil, "application/json", `{}`, ""},
-		{"JSON, same name", endpoint.JSON, params("x", "1", "x", "2"), "", "", `the names of the members to send clash at "x"`},
+		{"JSON, same name", endpoint.JSON, params("x", "2", "y", "0", "x", "1"), "application/json", `{"x":["2","1"],"y":"0"}`, ""},
 		{"JSON, value and object", endpoint.JSON, params("x", "1", "x.y", "2"), "", "", `the names of the members to send clash at "x.y"`},
-		{"JSON, object and value", endpoint.JSON, params("x.y", "1", "x", "2"), "", "", `the names of the members to send clash at "x"`},
+		{"JSON, object and value", endpoint.JSON, params("x.y", "1", "x", "2"), "", "", `the names of the members to send clash at "x.y"`},
 	} {
 		kind, body, err := c.encoding(c.list)
 		if c.err != "" {

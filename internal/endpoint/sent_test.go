@@ -91,8 +91,8 @@ func TestNotPresentedForItsParts(t *testing.T) {
 		}, "client authentication: the call failed; why is left out, because it may hold a secret"},
 		"encoding": {func(c *endpoint.Call) {
 			c.Encoding = endpoint.JSON
-			c.Params = append(c.Params, c.Params[0])
-		}, `the names of the members to send clash at "grant_type"`},
+			c.Params = append(c.Params, endpoint.Param{Name: "grant_type.x", Value: "y"})
+		}, `the names of the members to send clash at "grant_type.x"`},
 		"attaching": {func(c *endpoint.Call) {
 			c.Attach = func(*http.Request) error { return errors.New("no header") }
 		}, "no header"},

@@ -118,7 +118,7 @@ func (a *agent) start(settings string) error {
 func (a *agent) user(account string, shared tokenclient.Store, plain *http.Client) (user, error) {
 	s := a.settings
 	c := tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: s.URL + "/token/refresh", HTTPClient: plain},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: s.URL + "/token/refresh", HTTPClient: plain},
 		Store:     shared, Key: account,
 		Origins:        []string{s.URL},
 		RefreshTimeout: s.RefreshTimeout,

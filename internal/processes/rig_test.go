@@ -165,7 +165,7 @@ func TestRigGateClientLeaves(t *testing.T) {
 			held := w.Gate.HoldNext(processes.BeforeServer)
 			ctx, leave := context.WithCancel(t.Context())
 			left := make(chan error)
-			refresher := &tokenclient.JSONRefresher{URL: w.Gate.URL + "/token/refresh", HTTPClient: new(http.Client)}
+			refresher := &tokenclient.JSONRefresher{TokenURL: w.Gate.URL + "/token/refresh", HTTPClient: new(http.Client)}
 			go func() {
 				_, err := refresher.Refresh(ctx, token)
 				left <- err

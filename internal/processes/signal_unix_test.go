@@ -58,7 +58,7 @@ func snippet(api, dir string) (err error) {
 		return err
 	}
 	c := tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
 		Origins:   []string{api},
 	}
 	var client *http.Client

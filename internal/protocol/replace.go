@@ -72,10 +72,7 @@ func (e *Engine) newEra(ctx context.Context, key string, t *tokenclient.Token) (
 	if t == nil {
 		return r, nil
 	}
-	if err := notEmpty(t); err != nil {
-		return nil, err
-	}
-	r.State, r.Number = tokenclient.Active, 1
+	r.State, r.Number = tokenclient.Active, 1 // t may be empty: a grant may need no token
 	d, err := e.Sealer.NewDataKey(ctx, key)
 	if err != nil {
 		return nil, e.fail(ctx, "seal", key, err)
@@ -83,8 +80,8 @@ func (e *Engine) newEra(ctx context.Context, key string, t *tokenclient.Token) (
 	return r, d.Seal(r, t)
 }
 
-// notEmpty guards the record against a token that is none: it would be written
-// over a good one.
+// notEmpty guards the record against what a refresh brought and is no token: it would be
+// written over a good one.
 func notEmpty(t *tokenclient.Token) error {
 	if t.AccessToken == "" && t.RefreshToken == "" {
 		return errors.New("store: a token with neither access nor refresh token")

@@ -38,7 +38,7 @@ func run() (err error) {
 		return err
 	}
 	session, err := tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: "https://api.example.com/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: "https://api.example.com/token/refresh"},
 		Store:     files,
 		Key:       "alice",
 		Origins:   []string{"https://api.example.com"},

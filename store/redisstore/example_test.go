@@ -38,7 +38,7 @@ func callAPI(ctx context.Context, client redis.UniversalClient, api string) (err
 		return err
 	}
 	session, err := tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{URL: api + "/token/refresh"},
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
 		Store:     tokens, Key: "orders service",
 		Origins: []string{api},
 	})

@@ -90,7 +90,7 @@ func TestPoolTooManyOfOne(t *testing.T) {
 					host = "https://two.example.com/"
 				}
 				return tokenclient.Config{
-					Refresher: &tokenclient.JSONRefresher{URL: host + key, HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(tokens)}},
+					Refresher: &tokenclient.JSONRefresher{TokenURL: host + key, HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(tokens)}},
 					Origins:   []string{sessiontest.FakeAPI},
 				}, nil
 			},

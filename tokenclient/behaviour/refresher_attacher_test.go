@@ -19,7 +19,7 @@ func TestJSONRefresherAttacherErrors(t *testing.T) {
 	watch := newSecretWatch(t)
 	old := &tokenclient.Token{AccessToken: secretAccess}
 	new := func(base sessiontest.RoundTrip, a tokenclient.Attacher) *tokenclient.JSONRefresher {
-		return &tokenclient.JSONRefresher{URL: sessiontest.FakeAPI + "/heartbeat", Attacher: a, HTTPClient: &http.Client{Transport: base}}
+		return &tokenclient.JSONRefresher{TokenURL: sessiontest.FakeAPI + "/heartbeat", Attacher: a, HTTPClient: &http.Client{Transport: base}}
 	}
 	header := tokenclient.HeaderAttacher("X-Auth-Token")
 	never := func(*http.Request) (*http.Response, error) { t.Error("sent"); return nil, io.EOF }

@@ -26,7 +26,7 @@ func testSecretsInValues(t *testing.T) {
 	r := newSecretRig(t, nil)
 	defer r.session.Close(t.Context())
 	oauth := r.config.Refresher.(*tokenclient.OAuth2Refresher)
-	jsonRefresher := &tokenclient.JSONRefresher{URL: "https://auth.example.com/refresh?key=" + secretParam}
+	jsonRefresher := &tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/refresh?key=" + secretParam}
 	memory := new(store.Memory)
 	withStore := r.config
 	withStore.Store, withStore.Key = memory, "alice"

@@ -137,6 +137,11 @@ func TestLogLines(t *testing.T) {
 		refresh()
 		refresher.plan(func() error { panic("planted") })
 		refresh()
+		unclear := func() error { return &tokenclient.TokenError{StatusCode: 400} }
+		refresher.plan(unclear, unclear, unclear)
+		for range 3 {
+			refresh()
+		}
 		shared.set(1)
 		refresh()
 		time.Sleep(time.Minute) // it is saved
@@ -178,7 +183,7 @@ func TestLogLines(t *testing.T) {
 		}
 		for key, want := range map[string]string{
 			"key": "string", "generation": "uint64", "cause": "string", "duration": "time.Duration",
-			"waiters": "int64", "expiry": "time.Time", "until": "time.Time", "err": "error",
+			"waiters": "int64", "refusals": "int64", "expiry": "time.Time", "until": "time.Time", "err": "error",
 		} {
 			if got := log.kinds[key]; got != want {
 				t.Errorf("values of %q are of type %s, want %s", key, got, want)

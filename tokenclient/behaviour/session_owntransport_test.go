@@ -232,7 +232,7 @@ func TestOwnTransportBehindEndlessRejection(t *testing.T) {
 			base := &http.Transport{MaxConnsPerHost: 1}
 			defer base.CloseIdleConnections()
 			s, err := tokenclient.New(tokenclient.Config{
-				Refresher: &tokenclient.JSONRefresher{URL: api.URL + "/token", HTTPClient: &http.Client{Transport: base}},
+				Refresher: &tokenclient.JSONRefresher{TokenURL: api.URL + "/token", HTTPClient: &http.Client{Transport: base}},
 				Origins:   []string{api.URL},
 			})
 			if err != nil {

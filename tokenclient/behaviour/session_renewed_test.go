@@ -52,7 +52,7 @@ func TestSliding(t *testing.T) {
 // heartbeat is a Refresher that sends the access token alone.
 func heartbeat(srv *tokentest.Server) *tokenclient.JSONRefresher {
 	return &tokenclient.JSONRefresher{
-		URL: srv.URL + "/heartbeat", HTTPClient: srv.Client(), Attacher: tokenclient.HeaderAttacher(slidingHeader),
+		TokenURL: srv.URL + "/heartbeat", HTTPClient: srv.Client(), Attacher: tokenclient.HeaderAttacher(slidingHeader),
 	}
 }
 

@@ -22,7 +22,7 @@ func TestOutsideIsTold(t *testing.T) {
 		var log bytes.Buffer
 		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
 			c.Origins = []string{"https://api.example.com", "http://127.0.0.1:8080"}
-			c.Refresher = &tokenclient.JSONRefresher{URL: "https://auth.example.com/token"}
+			c.Refresher = &tokenclient.JSONRefresher{TokenURL: "https://auth.example.com/token"}
 			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			c.Hooks = tokenclient.JoinHooks(&tokenclient.Hooks{NotInOrigins: func(origin, near, differs string) {
 				mu.Lock()

@@ -67,6 +67,7 @@ func New(mp metric.MeterProvider, tp trace.TracerProvider) (*tokenclient.Hooks, 
 		RefreshFailed: func(i tokenclient.RefreshInfo, err error) {
 			r.refreshEnded(i, "failed", err)
 		},
+		StillRefused: func(tokenclient.RefreshInfo, error) { r.stillRefused.Add(background, 1) },
 		RefreshOvertaken: func(i tokenclient.RefreshInfo, _ error) {
 			r.refreshEnded(i, "overtaken", nil)
 		},
@@ -85,7 +86,7 @@ func New(mp metric.MeterProvider, tp trace.TracerProvider) (*tokenclient.Hooks, 
 type recorder struct {
 	tracer trace.Tracer
 
-	requests, adoptions, rejections, replays, foreign, storms, saveFailures, sessionsEnded metric.Int64Counter
+	requests, adoptions, rejections, replays, foreign, storms, stillRefused, saveFailures, sessionsEnded metric.Int64Counter
 
 	active   metric.Int64UpDownCounter
 	duration metric.Float64Histogram
@@ -105,6 +106,7 @@ func (r *recorder) makeInstruments(m metric.Meter) error {
 	r.replays = counter("tokenclient.replays", "{request}", "Requests that were sent again with a newer token.")
 	r.foreign = counter("tokenclient.foreign_origins", "{origin}", "Origins that are not allowed, and to which sessions sent requests without the token.")
 	r.storms = counter("tokenclient.storms", "{storm}", "Times that the storm guard began to hold refreshes back.")
+	r.stillRefused = counter("tokenclient.still_refused", "{session}", "Times that the token endpoint refused the third refresh of a session in a row, not for good.")
 	r.saveFailures = counter("tokenclient.save_failures", "{attempt}", "Attempts to store a new token that failed.")
 	r.sessionsEnded = counter("tokenclient.sessions_ended", "{session}", "Sessions that had a token and have none any more.")
 	var err error

@@ -159,7 +159,8 @@ func live(t *testing.T) (e exported) {
 		}
 
 		var te *tokenclient.TokenError
-		for _, f := range []tokentest.Fault{{Status: 503, Header: http.Header{"Retry-After": {"1"}}}, {Status: 400, Body: `{"error":"invalid_client"}`}} {
+		wrongClient := tokentest.Fault{Status: 400, Body: `{"error":"invalid_client"}`}
+		for _, f := range []tokentest.Fault{{Status: 503, Header: http.Header{"Retry-After": {"1"}}}, wrongClient, wrongClient, wrongClient} {
 			srv.FailRefresh(1, f)
 			if _, err := session.Refresh(t.Context()); !errors.As(err, &te) || te.StatusCode != f.Status {
 				t.Errorf("Refresh: %v, want status %d", err, f.Status)
@@ -359,17 +360,18 @@ func TestFigures(t *testing.T) {
 	for name, want := range map[string]int{
 		"tokenclient_requests_total":   e.seen.Requests,
 		"tokenclient_rejections_total": e.seen.Unauthorized,
-		// One was overtaken, and the server failed two and refused one.
-		refreshes + " refreshed":                   e.seen.Refreshes - 4,
+		// One was overtaken, and the server failed four and refused one.
+		refreshes + " refreshed":                   e.seen.Refreshes - 6,
 		refreshes + " overtaken":                   2, // one by a logout, that presented nothing
 		refreshes + " adopted":                     1,
-		refreshes + " failed":                      5,
+		refreshes + " failed":                      7,
 		refreshes + " soft":                        1,
 		refreshes + " hard":                        1,
 		refreshes + " timer":                       1,
 		"tokenclient_active_refreshes":             0,
 		"tokenclient_foreign_origins_total":        1,
 		"tokenclient_storms_total":                 1,
+		"tokenclient_still_refused_total":          1,
 		"tokenclient_save_failures_total":          1,
 		"tokenclient_sessions_ended_total":         3,
 		"tokenclient_sessions_ended_total refused": 1,
@@ -413,8 +415,8 @@ func TestSpans(t *testing.T) {
 			failed++
 		}
 	}
-	if failed != 5 || events != 1 {
-		t.Errorf("%d failed refreshes, want 5; %d events on the span of a request, want 1", failed, events)
+	if failed != 7 || events != 1 {
+		t.Errorf("%d failed refreshes, want 7; %d events on the span of a request, want 1", failed, events)
 	}
 }
 

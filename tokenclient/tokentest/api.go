@@ -30,7 +30,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		}
 		v.fault.serve(w)
 	case v.refused != "":
-		v.refuse(w)
+		s.refuse(w, v)
 	default:
 		if v.renewed != "" {
 			w.Header().Set(v.header, v.renewed)
@@ -93,8 +93,12 @@ func (s *Server) judgeAPI(r *http.Request) apiVerdict {
 }
 
 // refuse answers a request whose token is not accepted.
-func (v apiVerdict) refuse(w http.ResponseWriter) {
+func (s *Server) refuse(w http.ResponseWriter, v apiVerdict) {
 	a := refusal(http.StatusUnauthorized, "invalid_token", v.refused)
+	if rejected := s.dialect().Rejected; rejected != nil {
+		rejected(*a.refused).write(w)
+		return
+	}
 	a.challenge = fmt.Sprintf("Bearer error=%q, error_description=%q", "invalid_token", v.refused)
 	if v.anonymous { // no error code then: RFC 6750, section 3.1
 		a.challenge = `Bearer realm="tokentest"`
@@ -108,7 +112,7 @@ func (s *Server) accessTokenLocked(r *http.Request) string {
 		return r.Header.Get(s.options.Header)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	if !strings.EqualFold(scheme, cmp.Or(s.options.Dialect.Scheme, "Bearer")) {
 		return ""
 	}
 	return strings.TrimSpace(token)

@@ -157,6 +157,13 @@
 // keeps API answers back once they are decided, which is how a 401 comes late.
 // [Server.Counters] tells afterwards what really happened.
 //
+// # Servers that speak otherwise
+//
+// Options.Dialect has a server read and word what the standards say in another way: a form or
+// nested objects in the place of flat JSON, error codes of its own, a refusal with status
+// 200. Package dialect has those of well-known servers. With Options.Lag the API learns of
+// new tokens late.
+//
 // # Networks
 //
 // With Options.InMemory the server has a network of its own that works inside a

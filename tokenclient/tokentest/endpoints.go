@@ -12,11 +12,17 @@ type answer struct {
 	status    int
 	challenge string // WWW-Authenticate; empty: none
 	body      map[string]any
+
+	granted *Granted // what it says, for a Dialect; one of the two, or nil
+	refused *Refused
 }
 
 // refusal is an error answer (RFC 6749, section 5.2).
 func refusal(status int, code, description string) answer {
-	return answer{status: status, body: map[string]any{"error": code, "error_description": description}}
+	return answer{
+		status: status, body: map[string]any{"error": code, "error_description": description},
+		refused: &Refused{status, code, description},
+	}
 }
 
 func (a answer) write(w http.ResponseWriter) {
@@ -47,10 +53,10 @@ func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) {
 	s.countLogin()
 	s.delay(r)
 	if err != nil || in.Username == "" {
-		refusal(http.StatusBadRequest, "invalid_request", "username or password missing").write(w)
+		s.say(w, refusal(http.StatusBadRequest, "invalid_request", "username or password missing"))
 		return
 	}
-	s.login(in.Username, in.Password).write(w)
+	s.say(w, s.login(in.Username, in.Password))
 }
 
 // serveJSONRefresh is POST /token/refresh. Members other than the refresh token,
@@ -71,16 +77,18 @@ func (s *Server) serveJSONRefresh(w http.ResponseWriter, r *http.Request) {
 // serveOAuthToken is POST /oauth/token.
 func (s *Server) serveOAuthToken(w http.ResponseWriter, r *http.Request) {
 	form, bad := s.readForm(w, r)
-	if form.Get("grant_type") != "refresh_token" {
+	d := s.dialect()
+	token, ok := d.refreshToken(r, form)
+	if !ok {
 		s.delay(r)
 		if bad == nil {
 			bad = new(s.redeem(clientID(r, form), form))
 		}
-		bad.write(w)
+		s.say(w, *bad)
 		return
 	}
 	s.refresh(w, r, func() answer {
-		switch token := form.Get("refresh_token"); {
+		switch {
 		case bad != nil:
 			return *bad
 		case token == "":
@@ -101,9 +109,9 @@ func (s *Server) serveOAuthRevoke(w http.ResponseWriter, r *http.Request) {
 	token := form.Get("token")
 	switch {
 	case bad != nil:
-		bad.write(w)
+		s.say(w, *bad)
 	case token == "":
-		refusal(http.StatusBadRequest, "invalid_request", "token missing").write(w)
+		s.say(w, refusal(http.StatusBadRequest, "invalid_request", "token missing"))
 	default:
 		s.revoke(token)
 		answer{status: http.StatusOK}.write(w) // unknown tokens too: RFC 7009, section 2.2
@@ -138,7 +146,7 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request, count *int, commi
 		fault.serve(w)
 		return
 	}
-	a.write(w)
+	s.say(w, a)
 }
 
 // delay waits for Options.Latency. It does not return if the client leaves, or
@@ -166,6 +174,11 @@ func (s *Server) readForm(w http.ResponseWriter, r *http.Request) (url.Values, *
 	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 	if err := r.ParseForm(); err != nil {
 		return r.PostForm, new(refusal(http.StatusBadRequest, "invalid_request", "malformed form"))
+	}
+	if s.dialect().RefreshToken != nil {
+		if err := readJSON(r); err != nil {
+			return r.PostForm, new(refusal(http.StatusBadRequest, "invalid_request", "malformed JSON"))
+		}
 	}
 	form := r.PostForm
 	for name, values := range form {

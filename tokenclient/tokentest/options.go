@@ -62,6 +62,14 @@ type Options struct {
 	// ReuseGrace is not another use. Zero: no limit.
 	MaxUses int
 
+	// Lag is how long it takes until the API knows of a new access token, as where one
+	// data center learns of what another one issued. Before, it refuses the token as one that is unknown.
+	Lag time.Duration
+
+	// Dialect is how the server reads and words what the standards say otherwise. The zero
+	// one is theirs.
+	Dialect Dialect
+
 	// Header is the request header that holds the bare access token, such as
 	// "X-Auth-Token". Empty: the scheme Bearer in Authorization (RFC 6750,
 	// section 2.1).

@@ -23,6 +23,7 @@ type grant struct {
 	family  *family
 	refresh bool      // else it is an access token
 	expiry  time.Time // by the server's clock
+	known   time.Time // when the API learns of it
 	spent   time.Time // when a refresh token was first exchanged; zero: not yet
 	revoked bool
 }
@@ -59,7 +60,7 @@ func (s *Server) mintLocked(f *family, refresh bool) string {
 	issued := o.now()
 	expiry := issued.Add(lifetime)
 	id := rand.Text()
-	s.grants[id] = &grant{family: f, refresh: refresh, expiry: expiry}
+	s.grants[id] = &grant{family: f, refresh: refresh, expiry: expiry, known: time.Now().Add(o.Lag)}
 	if o.Opaque {
 		return id
 	}
@@ -97,7 +98,7 @@ func (s *Server) findLocked(text string) *grant {
 func (s *Server) judgeLocked(text string) (f *family, refused string) {
 	g := s.findLocked(text)
 	switch {
-	case g == nil || g.refresh:
+	case g == nil || g.refresh || time.Now().Before(g.known):
 		return nil, "not an access token of this server"
 	case g.revoked || g.family.revoked:
 		return nil, "the access token was revoked"
@@ -164,7 +165,19 @@ func (s *Server) pairLocked(f *family, refresh bool) answer {
 			body["refresh_expires_in"] = int64(o.refreshLifetime() / time.Second)
 		}
 	}
-	return answer{status: http.StatusOK, body: body}
+	return answer{status: http.StatusOK, body: body, granted: s.grantedLocked(f, body)}
+}
+
+// grantedLocked is what body says, for a Dialect.
+func (s *Server) grantedLocked(f *family, body map[string]any) *Granted {
+	o := &s.options
+	g := &Granted{User: f.user, Issued: o.now()}
+	g.AccessToken, _ = body["access_token"].(string)
+	g.RefreshToken, _ = body["refresh_token"].(string)
+	if !o.NoExpiresIn {
+		g.Lifetime, g.RefreshLifetime = o.accessLifetime(), o.refreshLifetime()
+	}
+	return g
 }
 
 // prolong answers a new access token for one that is accepted.

@@ -24,7 +24,7 @@ func (s *Server) OAuth2Refresher() *tokenclient.OAuth2Refresher {
 // JSONRefresher returns a refresher for /token/refresh, wired to
 // [Server.Client].
 func (s *Server) JSONRefresher() *tokenclient.JSONRefresher {
-	return &tokenclient.JSONRefresher{URL: s.URL + "/token/refresh", HTTPClient: s.Client()}
+	return &tokenclient.JSONRefresher{TokenURL: s.URL + "/token/refresh", HTTPClient: s.Client()}
 }
 
 // PasswordLogin returns a login at /login, wired to [Server.Client].

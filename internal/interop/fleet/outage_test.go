@@ -16,7 +16,7 @@ import (
 func (w *world) session(t testing.TB) *tokenclient.Session {
 	t.Helper()
 	refresher := w.Server.JSONRefresher()
-	refresher.URL = w.Gate.URL + "/token/refresh"
+	refresher.TokenURL = w.Gate.URL + "/token/refresh"
 	s, err := tokenclient.New(tokenclient.Config{
 		Refresher: refresher, Store: w.Store, Key: account, Origins: []string{w.Gate.URL},
 		RefreshTimeout: w.Base.RefreshTimeout,
