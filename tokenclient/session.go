@@ -154,8 +154,9 @@ func (s *Session) Wrap(c *http.Client) *http.Client {
 
 // Token returns a copy of a token that is good to be sent now, after loading or
 // refreshing it if necessary; for a token that a server has just refused it waits until
-// that is refreshed. Without a Config.Refresher that is the token as it is,
-// expired or not, after a look at the store if it has expired. Errors are those of a
+// that is refreshed. If only the server renews it (without a Config.Refresher, or with
+// one that could present nothing but an expired token, see Config.Renewed) that is the
+// token as it is, expired or not, after a look at the store if it has expired. Errors are those of a
 // request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable, ErrStoreCorrupt,
 // ErrClosed, ErrReentrant, or ctx's.
 func (s *Session) Token(ctx context.Context) (*Token, error) { return s.copyOf(s.accepted(ctx)) }

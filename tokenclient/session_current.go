@@ -48,7 +48,7 @@ func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayabl
 // inTime is current for a token h that expires soon or has expired.
 func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, error) {
 	switch overdue := h.overdue(now); {
-	case s.refresher == nil && overdue:
+	case overdue && s.serverRenews(h):
 		// Whether the token still works is for the server to say; but another process
 		// may have been sent a newer one.
 		s.lookForNewer(ctx)
