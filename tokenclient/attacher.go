@@ -141,7 +141,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", origin.Of(u))
 		}
 	}
-	h, err := c.s.accepted(ctx)
+	h, err := c.s.unrefused(ctx)
 	if err != nil {
 		return nil, err
 	}

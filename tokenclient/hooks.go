@@ -75,8 +75,8 @@ type Hooks struct {
 	// method and the origin it went to.
 	Rejected func(method, origin string)
 
-	// Replayed is called when a request was sent a second time, with its method
-	// and the origin it went to.
+	// Replayed is called when a request was sent again, with its method and the origin
+	// it went to.
 	Replayed func(method, origin string)
 
 	// NotInOrigins is called when a request went out without the token because its

@@ -29,6 +29,7 @@ type Session struct {
 
 	held       atomic.Pointer[held] // state.held; written with mu held
 	refused    atomic.Uint64        // state.refusedGeneration; written with mu held
+	accepted   accepted             // where what is held was accepted first
 	waiting    atomic.Int32         // callers that cannot go on without a refresh
 	early      atomic.Bool          // an early refresh is under way
 	refreshing atomic.Bool          // what was refused is being refreshed, and perhaps nobody waits
@@ -62,7 +63,11 @@ func newSession(set *settings, store Store, key string) *Session {
 func (s *Session) change(f func(st *state, now time.Time) effects) {
 	now := time.Now()
 	s.mu.Lock()
+	lag := s.state.lag
 	fx := f(&s.state, now)
+	if lag != nil && lag != s.state.lag {
+		close(lag.replaced)
+	}
 	if h, old := s.state.held, s.held.Load(); h != old {
 		if h.usable() && h.generation != old.generation {
 			s.prepare(h, now)
@@ -156,10 +161,10 @@ func (s *Session) Wrap(c *http.Client) *http.Client {
 // refreshing it if necessary; for a token that a server has just refused it waits until
 // that is refreshed. If only the server renews it (without a Config.Refresher, or with
 // one that could present nothing but an expired token, see Config.Renewed) that is the
-// token as it is, expired or not, after a look at the store if it has expired. Errors are those of a
-// request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable, ErrStoreCorrupt,
-// ErrClosed, ErrReentrant, or ctx's.
-func (s *Session) Token(ctx context.Context) (*Token, error) { return s.copyOf(s.accepted(ctx)) }
+// token as it is, expired or not, after a look at the store if it has expired. Errors are
+// those of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
+// ErrStoreCorrupt, ErrClosed, ErrReentrant, or ctx's.
+func (s *Session) Token(ctx context.Context) (*Token, error) { return s.copyOf(s.unrefused(ctx)) }
 
 // Peek returns a copy of the token as it is, expired or not, after loading it if
 // necessary, and never refreshes it. Its AccessToken is empty if the login brought a refresh

@@ -115,7 +115,7 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	if s.holds().generation == h.generation {
 		next, err = s.refreshed(ctx, h, CauseRejected)
 	} else {
-		next, err = s.accepted(ctx) // and it will not be sent a third time
+		next, err = s.unrefused(ctx) // and it will not be sent a third time
 	}
 	if err == nil && next.logouts != h.logouts {
 		return nil, ErrLoggedOut

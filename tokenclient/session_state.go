@@ -23,6 +23,7 @@ type state struct {
 
 	trouble *trouble // nil: none, as in most sessions
 	refused *refused // nil: what is held is not known to be refused
+	lag     *lag     // nil: what is held was not refused while it was young
 	storm   limit.Storm
 	renewal renewal
 }
@@ -72,6 +73,11 @@ type held struct {
 	// takes the memory.
 	value [1]string
 
+	// late is how much later than its Issued the token came, if came, which says that this
+	// session got it from the server.
+	late time.Duration
+	came bool
+
 	// windows say when before its Expiry the token is refreshed: in the background from the
 	// soft one on, before anything is sent from the hard one on.
 	windows limit.Windows
@@ -97,6 +103,20 @@ func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }
 
 // overdue reports whether nothing should be sent with h any more.
 func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.hard()) }
+
+// comes notes that h came from the server just now.
+func (h *held) comes(now time.Time) {
+	h.came, h.late = true, max(now.Sub(h.record.Token.Issued), 0)
+}
+
+// young reports whether servers may not know of h yet, and h is worth waiting for. What a
+// login brought is exchanged at once if it is refused, since it can be: it may have been
+// made long before it was handed over.
+func (h *held) young(now time.Time) bool {
+	r := h.record
+	login := !h.came && r.Number <= 1
+	return (!login || r.Token.RefreshToken == "") && limit.Young(r.Token.Issued.Add(h.late), now)
+}
 
 // leaving remembers what an ended session held, so that it does not come back.
 type leaving struct {
@@ -155,7 +175,7 @@ func (st *state) info(f flight, now time.Time) RefreshInfo {
 // adopt makes r, which holds a token, the next generation.
 func (st *state) adopt(r Record) {
 	st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, record: r}
-	st.trouble, st.refused = nil, nil
+	st.trouble, st.refused, st.lag = nil, nil, nil
 	st.renewal.forget()
 }
 
@@ -175,7 +195,7 @@ func (st *state) end(fx *effects, reason error, now time.Time) {
 	if old.usable() {
 		left.record = old.record
 	}
-	st.held, st.refused = h, nil
+	st.held, st.refused, st.lag = h, nil, nil
 	st.trouble = &trouble{left: left, looks: looks{at: now.Add(lookInterval), err: reason}}
 	st.renewal.forget()
 	fx.release = true
@@ -244,7 +264,7 @@ func (st *state) close() (fx effects) {
 	if !st.closed {
 		st.closed = true
 		st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts}
-		st.refused = nil
+		st.refused, st.lag = nil, nil
 		fx.release = true
 	}
 	return fx

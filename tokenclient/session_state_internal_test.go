@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 var drawStates = flag.Bool("draw", false, "write the diagram of a session's states into docs/architecture.md")
@@ -36,6 +38,9 @@ func (h *history) clone() *history {
 	c := *h
 	if t := h.state.trouble; t != nil {
 		c.state.trouble = new(*t)
+	}
+	if l := h.state.lag; l != nil {
+		c.state.lag = &lag{l.Clone(), l.replaced}
 	}
 	return &c
 }
@@ -164,6 +169,15 @@ var stateEvents = []struct {
 			h.state.rejected(h.state.held, place{"https://api.example.com", "/things"}, true, h.now)
 		}
 	}},
+	{"an answer refused the token, which is young", func(h *history) {
+		now := h.state.held
+		if a, _, _ := h.state.askLag(now, "https://api.example.com", true, false, h.now); a == limit.LagWait {
+			h.state.askLag(now, "https://api.example.com", true, false, h.now.Add(time.Second))
+		}
+	}},
+	{"the young token was tried", func(h *history) {
+		h.state.triedLag(h.state.held, "https://api.example.com", limit.LagAccepted)
+	}},
 	{"an answer brought a token", func(h *history) {
 		if h.state.held.usable() {
 			t := h.issue()
@@ -265,6 +279,9 @@ func TestStateInvariants(t *testing.T) {
 		if is.renewal.unstored != nil && !is.closed && is.renewal.unstored != is.held {
 			complain("what is to be stored is not what is held")
 		}
+		if l := is.lag; l != nil && (!is.held.usable() || l == was.lag && is.held.generation != was.held.generation) {
+			complain("requests wait for servers to learn of a token that is not held")
+		}
 		if g := is.refusedGeneration(); g != 0 && (g != is.held.generation || !is.held.usable()) {
 			complain("what is known to be refused is not what is held")
 		}
@@ -316,6 +333,40 @@ func TestStateWaits(t *testing.T) {
 	}
 	if n := len(h.state.refused.at); n != maxRefused {
 		t.Errorf("%d places are remembered", n)
+	}
+}
+
+// TestStateYoung: which tokens a server is thought not to know.
+func TestStateYoung(t *testing.T) {
+	const here = "https://api.example.com"
+	second := func(h *history, number uint64, issued time.Duration) {
+		token := h.issue()
+		token.Issued = h.now.Add(issued)
+		h.stored = Record{State: Active, Token: token, Era: [16]byte{1}, Number: number}
+		h.state.adopt(h.stored)
+	}
+	for _, tc := range []struct {
+		name     string
+		begin    func(h *history)
+		accepted bool
+		want     limit.LagAnswer
+	}{
+		{"nothing held", func(*history) {}, false, limit.LagOver},
+		{"a login", func(h *history) { second(h, 1, 0) }, false, limit.LagOver},
+		{"a login that cannot be exchanged", func(h *history) { second(h, 1, 0); h.stored.Token.RefreshToken = "" }, false, limit.LagWait},
+		{"refreshed by another process", func(h *history) { second(h, 2, 0) }, false, limit.LagWait},
+		{"accepted here", func(h *history) { second(h, 2, 0) }, true, limit.LagOver},
+		{"refreshed a minute ago", func(h *history) { second(h, 2, -time.Minute) }, false, limit.LagOver},
+		{"refreshed in a minute, by another clock", func(h *history) { second(h, 2, time.Minute) }, false, limit.LagOver},
+		{"came late", func(h *history) { second(h, 2, -time.Minute); h.state.held.comes(h.now) }, false, limit.LagWait},
+		{"came in an answer to a request with a login's", func(h *history) { second(h, 1, 0); h.state.held.comes(h.now) }, false, limit.LagWait},
+		{"closed", func(h *history) { second(h, 2, 0); h.state.close() }, false, limit.LagOver},
+	} {
+		h := newHistory()
+		tc.begin(h)
+		if a, _, _ := h.state.askLag(h.state.held, here, true, tc.accepted, h.now); a != tc.want {
+			t.Errorf("%s: answer %d, want %d", tc.name, a, tc.want)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // errFenced is the result of a flight that a login or logout has overtaken, and of others
@@ -147,6 +149,7 @@ func (st *state) refreshed(fx *effects, f flight, r Record, own bool, now time.T
 	}
 	st.adopt(r)
 	if own {
+		st.held.comes(now)
 		fx.tell(tokenRefreshed, st.info(f, now), nil)
 	} else {
 		fx.tell(tokenAdopted, st.info(f, now), nil)
@@ -259,6 +262,37 @@ func (st *state) rejected(h *held, at place, canRefresh bool, now time.Time) (v 
 		fx.events = []event{{kind: rejectedTooOften, info: st.info(flight{}, now), origin: at.origin, until: v.next}}
 	}
 	return v, fx
+}
+
+// lag is what a session knows of servers that may not know of what is held. Another one
+// takes its place when those who wait are to look again.
+type lag struct {
+	limit.Lag
+	replaced chan struct{} // closed then
+}
+
+// askLag says what a request does that server refused h for, which is young. accepted says
+// whether a request that was not sent again was accepted there.
+func (st *state) askLag(h *held, server string, canTry, accepted bool, now time.Time) (a limit.LagAnswer, until time.Time, replaced <-chan struct{}) {
+	known := st.lag != nil && st.lag.Knows(server)
+	if st.closed || st.held.generation != h.generation || !h.usable() || !h.young(now) || accepted && !known {
+		return limit.LagOver, until, nil
+	}
+	if st.lag == nil {
+		st.lag = &lag{replaced: make(chan struct{})}
+	}
+	a, until = st.lag.Ask(server, canTry, now)
+	return a, until, st.lag.replaced
+}
+
+// triedLag notes what came of a try that askLag asked for.
+func (st *state) triedLag(h *held, server string, r limit.LagResult) {
+	if st.lag == nil || st.held.generation != h.generation {
+		return
+	}
+	next := &lag{st.lag.Clone(), make(chan struct{})}
+	next.Tried(server, r)
+	st.lag = next
 }
 
 // untilRefresh is how long a refresh of h has to wait after those that failed.

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
@@ -40,6 +42,17 @@ import (
 //   - otherwise an error and not the 401, which programs take for a logout:
 //     ErrLoginRequired if only a login helps, a [*TokenError], ErrStoreUnavailable
 //     or ErrStoreCorrupt if trying later may, and the context's error if it ended.
+//
+// A server may not know yet a token that was made a moment ago. So before a token is refreshed
+// that is not 5 seconds old, the request waits and is sent again with it: 0.1, 0.3, 0.7 and
+// 1.5 seconds after the first refusal. Of all requests that the origin refused, one does so
+// for the others, and none waits for longer than 2 seconds, nor for more than half of the
+// time that is left to its context. The age counts from when the token came, or from its
+// Issued if another process got it. Nothing waits for a token that the origin has accepted,
+// nor, as it can be exchanged at once, for that of a login, if it has a refresh token; nor
+// without a Refresher, nor a request that NoReplay is about. One whose body is not among
+// those that [http.NewRequest] knows can be sent twice at most: it waits only if another
+// request tries the token.
 //
 // A RoundTripper should not interpret responses, nor return an error once it has
 // one. This one does both, knowingly, because only here is the request still at
@@ -135,6 +148,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.send(req, s, h, body)
 	if err != nil || !s.rejectedBy(resp) {
 		body.HandOver()
+		if err == nil {
+			s.answered(h, req.URL, resp)
+		}
 		s.renewedBy(resp, h, sent)
 		return resp, err
 	}
@@ -166,45 +182,112 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 		body.HandOver()
 		return resp, nil
 	}
+	body, resp, final, err := t.tryYoung(req, s, h, body, resp)
+	if final {
+		return resp, err
+	}
 	v := s.rejected(h, req.URL)
 	if !v.again {
 		body.HandOver()
 		return resp, nil
 	}
-	var again replay.Body
-	ok := t.NoReplay == nil || !t.NoReplay(req)
-	if ok {
-		again, ok = body.TakeBack(req.Context())
-	}
+	again, ok := t.takeBack(req, body)
 	if !ok {
 		body.HandOver()
 		s.refreshInBackground()
 		return resp, nil
 	}
-	// Before the refresh: it may need this connection.
-	if again.Busy() {
-		go discard(resp.Body) // it ends with the Read, and that with the second sending
-	} else {
-		discard(resp.Body)
-	}
-	h, err := s.insteadOf(req.Context(), h)
+	drop(resp, again) // before the refresh: it may need this connection
+	h, err = s.insteadOf(req.Context(), h)
 	if err != nil {
 		again.Close()
 		return nil, s.whose(err)
 	}
+	resp, refused, err := t.sendAgain(req, s, h, again)
+	if refused && again.Repeats() && challengeAllowsRefresh(resp) {
+		_, resp, _, err = t.tryYoung(req, s, h, again, resp)
+	}
+	if err == nil {
+		s.replayed(h, v, s.rejectedBy(resp))
+	}
+	return resp, err
+}
+
+// tryYoung goes on with a request whose token, h of s, the server refused with resp, for as
+// long as the server may not know h yet. It sends the request again with h, or waits for
+// another request that does. final says that the request is over, with the answer and error
+// that are returned; else body and resp are those of its last sending.
+func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, body replay.Body, resp *http.Response) (replay.Body, *http.Response, bool, error) {
+	if s.refresher == nil || !h.young(time.Now()) || t.NoReplay != nil && t.NoReplay(req) {
+		return body, resp, false, nil
+	}
+	server := origin.Of(req.URL).String()
+	resp.Body = aside.Put(resp.Body) // the others may need this connection
+	for {
+		a, err := s.awaitLag(req.Context(), h, server, body.Repeats())
+		if err != nil {
+			body.HandOver()
+			_ = resp.Body.Close()
+			return body, nil, true, err
+		}
+		if a == limit.LagOver {
+			return body, resp, false, nil
+		}
+		again, ok := body.TakeBack(req.Context())
+		if !ok {
+			s.triedLag(h, server, limit.LagFailed)
+			return body, resp, false, nil
+		}
+		drop(resp, again)
+		var refused bool
+		resp, refused, err = t.sendAgain(req, s, h, again)
+		if a == limit.LagTry {
+			s.triedLag(h, server, lagResult(refused, err))
+		}
+		if !refused || !again.Repeats() || !challengeAllowsRefresh(resp) {
+			return again, resp, true, err
+		}
+		if body = again; a == limit.LagKnown { // it takes the token elsewhere
+			return body, resp, false, nil
+		}
+		resp.Body = aside.Put(resp.Body)
+	}
+}
+
+// lagResult is what a try says.
+func lagResult(refused bool, err error) limit.LagResult {
+	switch {
+	case err != nil:
+		return limit.LagFailed
+	case refused:
+		return limit.LagRefused
+	}
+	return limit.LagAccepted
+}
+
+// takeBack returns the body of another sending of req, if there may be one.
+func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.Body, ok bool) {
+	if t.NoReplay != nil && t.NoReplay(req) {
+		return again, false
+	}
+	return body.TakeBack(req.Context())
+}
+
+// sendAgain sends req once more, and reports whether the server refuses h, too.
+func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) (resp *http.Response, refused bool, err error) {
 	s.tellReplayed(req)
 	sent := s.sendTime()
 	resp, err = t.send(req, s, h, again)
-	if err == nil {
-		refused := s.rejectedBy(resp)
-		s.replayed(h, v, refused)
-		if refused {
-			s.tellRejected(req, h)
-		} else {
-			s.renewedBy(resp, h, sent)
-		}
+	switch {
+	case err != nil:
+	case s.rejectedBy(resp):
+		s.tellRejected(req, h)
+		return resp, true, nil
+	default:
+		s.answered(h, req.URL, resp)
+		s.renewedBy(resp, h, sent)
 	}
-	return resp, err
+	return resp, false, err
 }
 
 // send sends a copy of req with the token of h, which is s's, and body.
@@ -297,6 +380,15 @@ const (
 	discardBytes = 64 << 10
 	discardTime  = 250 * time.Millisecond
 )
+
+// drop is for an answer that nobody wants, before the body of its request is sent again.
+func drop(resp *http.Response, again replay.Body) {
+	if again.Busy() {
+		go discard(resp.Body) // it ends with the Read, and that with the second sending
+	} else {
+		discard(resp.Body)
+	}
+}
 
 // discard reads what is left of a refused answer, so that its connection can be
 // used again, unless that is much or takes long.

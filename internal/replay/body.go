@@ -104,6 +104,10 @@ func (b Body) TakeBack(ctx context.Context) (again Body, ok bool) {
 	return Body{b.req, b.source, body}, true
 }
 
+// Repeats reports whether TakeBack can be called on what TakeBack returned, and again, and
+// mostly returns true. Of a body that needs care there are two sendings at most.
+func (b Body) Repeats() bool { return b.source == nil }
+
 // Busy reports whether a Read of the first sending is still at work after TakeBack. Over
 // HTTP/2 the Close of the refused answer waits for it, and it may wait for what the
 // second sending brings about.

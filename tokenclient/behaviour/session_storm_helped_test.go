@@ -152,28 +152,29 @@ func TestStormHelpedBesideRefusals(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		bad  string // the URL of what refuses everything
-		a    strictAPI
+		uses int
 		most int // refreshes beside those that the other endpoint asks for
 	}{
 		{name: "alone", bad: sessiontest.FakeAPI + "/bad", most: 6},
-		{name: "one call, another path", bad: sessiontest.FakeAPI + "/bad", a: strictAPI{uses: 1}, most: 6},
-		{name: "one call, another origin", bad: "http://localhost:2/bad", a: strictAPI{uses: 1}, most: 6},
-		{name: "two calls, another path", bad: sessiontest.FakeAPI + "/bad", a: strictAPI{uses: 2}, most: 6},
+		{name: "one call, another path", bad: sessiontest.FakeAPI + "/bad", uses: 1, most: 6},
+		{name: "one call, another origin", bad: "http://localhost:2/bad", uses: 1, most: 6},
+		{name: "two calls, another path", bad: sessiontest.FakeAPI + "/bad", uses: 2, most: 6},
 	} {
 		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
 			const n = 200
-			r := tc.a.rig(t, func(c *tokenclient.Config) { c.Origins = append(c.Origins, "http://localhost:2") })
+			a := &strictAPI{uses: tc.uses}
+			r := a.rig(t, func(c *tokenclient.Config) { c.Origins = append(c.Origins, "http://localhost:2") })
 			helped := 0
 			for range n {
-				before := tc.a.counted()
+				before := a.counted()
 				if ask(t.Context(), r.Client, sessiontest.FakeAPI+"/good") == 200 {
-					helped += tc.a.counted() - before
+					helped += a.counted() - before
 				}
 				if status := ask(t.Context(), r.Client, tc.bad); status != 401 {
 					t.Fatalf("status %d of what refuses everything", status)
 				}
 			}
-			if vain := tc.a.counted() - helped; vain > tc.most || vain < 1 {
+			if vain := a.counted() - helped; vain > tc.most || vain < 1 {
 				t.Errorf("%d refreshes in vain, beside %d that helped; want at most %d", vain, helped, tc.most)
 			}
 		})
