@@ -23,6 +23,13 @@ type storedToken struct {
 	RefreshExpiry time.Time                  `json:"refresh_expiry,omitzero"`
 	Issued        time.Time                  `json:"issued,omitzero"`
 	Extra         map[string]json.RawMessage `json:"extra,omitempty"`
+	Audiences     map[string]storedAudience  `json:"audiences,omitempty"`
+}
+
+// storedAudience is the form of a tokenclient.AudienceToken.
+type storedAudience struct {
+	Number uint64      `json:"number"`
+	Token  storedToken `json:"token"`
 }
 
 // encodeToken returns t as JSON from which decodeToken makes the same token again:
@@ -32,6 +39,18 @@ func encodeToken(t *tokenclient.Token) ([]byte, error) {
 	if t == nil {
 		return nil, errors.New("store: seal a token that is nil")
 	}
+	s, err := toStored(t)
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(s)
+	if err == nil && !json.Valid(b) { // nested deeper than package json reads
+		err = errors.New("store: cannot store a token whose Extra is nested too deeply")
+	}
+	return b, err
+}
+
+func toStored(t *tokenclient.Token) (*storedToken, error) {
 	for _, f := range []struct{ name, value string }{
 		{"AccessToken", t.AccessToken}, {"RefreshToken", t.RefreshToken},
 		{"TokenType", t.TokenType}, {"Scope", t.Scope},
@@ -65,11 +84,20 @@ func encodeToken(t *tokenclient.Token) ([]byte, error) {
 		}
 		s.Extra[name] = raw
 	}
-	b, err := json.Marshal(&s)
-	if err == nil && !json.Valid(b) { // nested deeper than package json reads
-		err = errors.New("store: cannot store a token whose Extra is nested too deeply")
+	for name, a := range t.Audiences {
+		if a.Token == nil || !utf8.ValidString(name) {
+			return nil, fmt.Errorf("store: cannot store a token whose Audiences has %+q without a token, or not as UTF-8", name)
+		}
+		own, err := toStored(a.Token)
+		if err != nil {
+			return nil, err
+		}
+		if s.Audiences == nil {
+			s.Audiences = make(map[string]storedAudience, len(t.Audiences))
+		}
+		s.Audiences[name] = storedAudience{a.Number, *own}
 	}
-	return b, err
+	return &s, nil
 }
 
 var errNotUTF8 = errors.New("not valid UTF-8")
@@ -111,6 +139,10 @@ func decodeToken(b []byte) (*tokenclient.Token, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, protocol.Corruptf("the token is not in a form that this program reads")
 	}
+	return s.token()
+}
+
+func (s *storedToken) token() (*tokenclient.Token, error) {
 	t := &tokenclient.Token{
 		AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, TokenType: s.TokenType, Scope: s.Scope,
 		Expiry: s.Expiry.UTC(), RefreshExpiry: s.RefreshExpiry.UTC(), Issued: s.Issued.UTC(),
@@ -126,6 +158,16 @@ func decodeToken(b []byte) (*tokenclient.Token, error) {
 			t.Extra = make(map[string]any, len(s.Extra))
 		}
 		t.Extra[name] = v
+	}
+	for name, a := range s.Audiences {
+		own, err := a.Token.token()
+		if err != nil {
+			return nil, err
+		}
+		if t.Audiences == nil {
+			t.Audiences = make(map[string]tokenclient.AudienceToken, len(s.Audiences))
+		}
+		t.Audiences[name] = tokenclient.AudienceToken{Token: own, Number: a.Number}
 	}
 	return t, nil
 }

@@ -2,14 +2,17 @@ package tokenclient
 
 import (
 	"context"
-	"errors"
+	"crypto/subtle"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
@@ -17,9 +20,12 @@ import (
 // add what it likes, such as a time stamp or a signature.
 //
 // An Attacher is safe for concurrent use. It may have a method Validate, as a [Refresher] may.
+// One that embeds [Bearer] or a [HeaderAttacher] may have an Attach and a HeaderName of its
+// own, which go before theirs.
 type Attacher interface {
 	// HeaderName is the header that Attach sets. A request on which the caller
-	// set it already, in whatever spelling, is sent untouched. "": Attach sets none.
+	// set it already, in whatever spelling, is sent untouched, unless it is the session's
+	// own token that was set (see Config.ReplaceHeader). "": Attach sets none.
 	HeaderName() string
 
 	// Attach changes req, a copy that belongs to it: the URL, the headers and the form
@@ -33,7 +39,9 @@ type Attacher interface {
 }
 
 // Bearer is the default [Attacher]: the Authorization header of RFC 6750, section
-// 2.1. The scheme is the token's type, if that is something else than Bearer.
+// 2.1. The scheme is the token's type if that is DPoP or MAC, in any case, and Bearer
+// for all others: servers write many things there that are no schemes, such as
+// jwt-bearer, N_A, or a URN. For another scheme make an Attacher of your own.
 type Bearer struct{}
 
 // HeaderName returns "Authorization".
@@ -43,15 +51,7 @@ func (Bearer) HeaderName() string { return "Authorization" }
 func (b Bearer) Attach(req *http.Request, t *Token) error { return setHeader(req, b, t) }
 
 func (Bearer) headerValue(t *Token) (string, error) {
-	// Servers that answer "bearer" in lower case are many, and so are servers
-	// that accept only "Bearer".
-	if t.TokenType == "" || strings.EqualFold(t.TokenType, "Bearer") {
-		return "Bearer " + t.AccessToken, nil
-	}
-	if !isHeaderName(t.TokenType) {
-		return "", errors.New("tokenclient: token type is not a valid authentication scheme")
-	}
-	return t.TokenType + " " + t.AccessToken, nil
+	return endpoint.Scheme(t.TokenType) + " " + t.AccessToken, nil
 }
 
 // A HeaderAttacher is an [Attacher] that puts the bare access token into the
@@ -75,12 +75,67 @@ type valueAttacher interface {
 	headerValue(t *Token) (string, error)
 }
 
+// asValueAttacher returns a as one, nil if a is none. It goes by a's own type, not by its
+// methods: headerValue is promoted to whatever embeds a Bearer, whose Attach may do
+// something else.
+func asValueAttacher(a Attacher) valueAttacher {
+	switch a := a.(type) {
+	case Bearer:
+		return a
+	case *Bearer:
+		return a
+	case HeaderAttacher:
+		return a
+	case *HeaderAttacher:
+		return a
+	}
+	return nil
+}
+
 func setHeader(req *http.Request, a valueAttacher, t *Token) error {
 	v, err := a.headerValue(t)
 	if err == nil {
 		req.Header.Set(a.HeaderName(), v)
 	}
 	return err
+}
+
+// isOurs reports whether all values that a caller set for the header that carries the token
+// are access tokens of s, each by itself or behind a scheme: such as a client sets who was
+// given one, and cannot be kept from it.
+func (s *Session) isOurs(values []string) bool {
+	for _, v := range values {
+		scheme, token, found := strings.Cut(strings.TrimSpace(v), " ")
+		if !found || !isHeaderName(scheme) {
+			scheme, token = "", v
+		}
+		if token = strings.TrimSpace(token); !s.wasOurs(token) && (scheme == "" || !s.wasOurs(v)) {
+			return false
+		}
+	}
+	return len(values) > 0
+}
+
+// wasOurs reports whether access is a token of the login that s has, for whatever audience.
+func (s *Session) wasOurs(access string) bool {
+	if p, ok := s.store.(*partStore); ok {
+		s = p.whole
+	}
+	return s.hasHeld(access) || slices.ContainsFunc(s.parts, func(part *Session) bool { return part.hasHeld(access) })
+}
+
+// hasHeld reports whether s holds access, or did so since the last logout, as far as it
+// remembers.
+func (s *Session) hasHeld(access string) (has bool) {
+	h := s.holds()
+	switch {
+	case access == "":
+		return false
+	case h.usable() && subtle.ConstantTimeCompare([]byte(h.record.Token.AccessToken), []byte(access)) == 1:
+		return true
+	}
+	s.ask(func(*state, time.Time) { has = s.former.Has(access) })
+	return has
 }
 
 // isHeaderName reports whether s is a token of RFC 9110, section 5.6.2.

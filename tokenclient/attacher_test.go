@@ -28,6 +28,10 @@ func TestAttacherBearer(t *testing.T) {
 		"BEARER": "Bearer access-0",
 		"MAC":    "MAC access-0",
 		"DPoP":   "DPoP access-0",
+		"dpop":   "DPoP access-0",
+		// What servers write that is no scheme.
+		"jwt-bearer": "Bearer access-0", "N_A": "Bearer access-0", "user": "Bearer access-0", "bot": "Bearer access-0",
+		"BearerToken": "Bearer access-0", "JWT": "Bearer access-0", "access_token": "Bearer access-0",
 	} {
 		s := sessiontest.LoggedIn(t, nil)
 		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: sessiontest.Access(0), TokenType: tokenType}); err != nil {
@@ -254,5 +258,77 @@ func TestAttacherHeaderCount(t *testing.T) {
 	req.Header = nil
 	if _, err := transport.RoundTrip(req); err != nil || req.Header != nil {
 		t.Errorf("no header map: error %v, afterwards %v", err, req.Header)
+	}
+}
+
+// What embeds an Attacher of the package's, and says more than that.
+type (
+	overBearer        struct{ tokenclient.Bearer }
+	overBearerPointer struct{ *tokenclient.Bearer }
+	overHeader        struct{ tokenclient.HeaderAttacher }
+	overOver          struct{ overBearer }
+	overName          struct{ tokenclient.Bearer }
+	overNothing       struct{ tokenclient.Bearer }
+	overInterface     struct{ tokenclient.Attacher }
+)
+
+func attachOwn(req *http.Request, name string, t *tokenclient.Token) error {
+	req.Header.Set(name, "own "+t.AccessToken)
+	return nil
+}
+
+func (overBearer) Attach(req *http.Request, t *tokenclient.Token) error {
+	return attachOwn(req, "Authorization", t)
+}
+func (overBearerPointer) Attach(req *http.Request, t *tokenclient.Token) error {
+	return attachOwn(req, "Authorization", t)
+}
+func (overHeader) Attach(req *http.Request, t *tokenclient.Token) error {
+	return attachOwn(req, "X-Auth-Token", t)
+}
+func (overName) HeaderName() string { return "X-Name" }
+func (overName) Attach(req *http.Request, t *tokenclient.Token) error {
+	return attachOwn(req, "X-Name", t)
+}
+func (overInterface) Attach(req *http.Request, t *tokenclient.Token) error {
+	return attachOwn(req, "Authorization", t)
+}
+
+// TestAttacherEmbedded: an Attacher that embeds one of the package's is asked itself. Its
+// Attach was never called before, because an unexported method was promoted with the rest.
+func TestAttacherEmbedded(t *testing.T) {
+	for _, tc := range []struct {
+		attacher     tokenclient.Attacher
+		header, want string
+	}{
+		{overBearer{}, "Authorization", "own "},
+		{&overBearer{}, "Authorization", "own "},
+		{overBearerPointer{new(tokenclient.Bearer)}, "Authorization", "own "},
+		{overHeader{"X-Auth-Token"}, "X-Auth-Token", "own "},
+		{&overHeader{"X-Auth-Token"}, "X-Auth-Token", "own "},
+		{overOver{}, "Authorization", "own "},
+		{overName{}, "X-Name", "own "},
+		{overInterface{tokenclient.Bearer{}}, "Authorization", "own "},
+		{overNothing{}, "Authorization", "Bearer "},
+		{new(tokenclient.Bearer), "Authorization", "Bearer "},
+		{new(tokenclient.HeaderAttacher("X-Auth-Token")), "X-Auth-Token", ""},
+	} {
+		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) { c.Attacher = tc.attacher })
+		base := sessiontest.NewBase(401, 200)
+		resp, err := s.Transport(base).RoundTrip(sessiontest.NewRequest(t, t.Context(), sessiontest.URL, "GetBody", nil).Request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		for i, sent := range base.Sent {
+			h := sent.Request.Header
+			if got := h.Get(tc.header); got != tc.want+sessiontest.Access(i) || tc.header != "Authorization" && h["Authorization"] != nil {
+				t.Errorf("%T, sending %d: %v, want %s: %s", tc.attacher, i+1, h, tc.header, tc.want+sessiontest.Access(i))
+			}
+		}
+		metadata, err := s.PerRPCCredentials().GetRequestMetadata(t.Context(), "https://api.example.com/service")
+		if got := metadata[strings.ToLower(tc.header)]; err != nil || got != tc.want+sessiontest.Access(1) {
+			t.Errorf("%T over gRPC: %v, error %v", tc.attacher, metadata, err)
+		}
 	}
 }

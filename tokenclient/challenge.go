@@ -3,6 +3,9 @@ package tokenclient
 import (
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/peek"
 )
 
 // Bounds of what is read of a WWW-Authenticate header. A server that sends more
@@ -54,6 +57,26 @@ func Challenges(resp *http.Response) []Challenge {
 		p.parse()
 	}
 	return p.list
+}
+
+// PeekBody returns the first bytes of resp's body, most at most, and leaves the answer
+// whole: resp.Body is replaced by one that begins with them. It is for Config.Rejected and
+// Config.Renewed, if a server says in the body what others say by the status. Nothing is
+// read of answers for which it is not called, so look at the status and the Content-Type
+// first.
+//
+// It returns what there is when the body ends or fails, when wait is over (0: a second),
+// or when the request's context ends: a stream that says nothing for an hour holds nobody
+// up for longer. An error of the body comes to who reads it later, in its place. most is
+// at most 1 MiB. A body encoded with gzip is decoded for that; of one with another
+// Content-Encoding, of none, and of a connection that was switched to another protocol
+// (101) it returns nothing. It may be called again, for more. It must not be called while
+// somebody else uses resp.
+func PeekBody(resp *http.Response, most int, wait time.Duration) []byte {
+	if wait <= 0 {
+		wait = time.Second
+	}
+	return peek.At(resp, most, wait)
 }
 
 // challengeAllowsRefresh reports whether a new token of the same session might

@@ -56,6 +56,12 @@ type Config struct {
 	// address, for example. See "Where tokens may go" in the package documentation.
 	Hosts []string
 
+	// Audiences are parts of what the login is good for that have access tokens of their
+	// own. A request to an origin of one gets that one's token. Nil: the login has one
+	// access token for all of Origins. [Session.KeepFresh] and Heartbeat are about that of the
+	// login alone.
+	Audiences []Audience
+
 	// AnyOrigin lets the token go wherever the program sends a request, and
 	// Origins must be empty then. Even so it does not follow a redirect to
 	// another origin.
@@ -66,6 +72,19 @@ type Config struct {
 	// own for it. Without it a request over plain http to this machine is an error
 	// if Transport.Base is an [http.Transport] whose Proxy is elsewhere.
 	InsecureHTTP bool
+
+	// ReplaceHeader has the token go out also on a request on which the caller set its
+	// header already, whatever to: ours wins.
+	//
+	// Without it such a request is sent as it is, and Hooks.HeaderKept told, unless what
+	// was set is a token of this session: the access token that it holds, or one of the 16
+	// that it held before, since the last logout and in this process; by itself or behind
+	// a scheme. Many clients insist on setting the header (the Transport of
+	// golang.org/x/oauth2 does, and SDKs that ask for a token) and go on with a token that
+	// has expired. They get the one that is good now, with a refresh and a replay like
+	// everybody. So a gateway must delete the header of those whose requests it sends on:
+	// who has an old token of the session would get the use of the new one.
+	ReplaceHeader bool
 
 	// RefreshBefore is how long before expiry a token is refreshed in the
 	// background, at most half its lifetime. 0: a fifth of the lifetime, at most
@@ -86,14 +105,19 @@ type Config struct {
 	// the token that is held was asked for. 0: by expiry only.
 	Heartbeat time.Duration
 
-	// Rejected reports whether the server refused the token. It must not read
-	// the body. Nil: the status is 401.
+	// Rejected reports whether the server refused the token: a 401 and, with some servers,
+	// a redirect to a login page, or a 200 that says so in its body, at which it may look
+	// by [PeekBody]. It must not read the body otherwise. It is asked by many goroutines at
+	// the same time. The answer that it refuses is dropped if the request is sent again: up
+	// to 64 KiB of it are read, for a quarter of a second at most, and it is closed. Nil: the
+	// status is 401.
 	Rejected func(*http.Response) bool
 
 	// Renewed returns the token that an answer brings, for servers that renew the
 	// token by themselves, and whether there is one; see [RenewedHeader]. It is
 	// asked about each answer to a request that carried the token and was not
-	// rejected, by many goroutines at the same time, and must not read the body.
+	// rejected, by many goroutines at the same time, and must not read the body but by
+	// [PeekBody].
 	// Every server in Origins can so replace the token. Nil: none does.
 	//
 	// The session takes the token over if it still has the one that the request
@@ -190,6 +214,7 @@ func (c *Config) checkParts() error {
 		}
 	}
 	return cmp.Or(
+		c.checkAudiences(),
 		checkDuration("Config.RefreshTimeout", c.RefreshTimeout),
 		checkDuration("Config.RefreshBefore", c.RefreshBefore),
 		checkDuration("Config.Heartbeat", c.Heartbeat),
@@ -213,6 +238,20 @@ type settings struct {
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         *observers                          // never nil
 	host          host                                // never nil
+	audiences     []audienceSettings
+}
+
+// setAttacher is for who makes s.
+func (s *settings) setAttacher(a Attacher) {
+	s.attacher, s.header = a, http.CanonicalHeaderKey(a.HeaderName())
+}
+
+// setHost is for who makes s.
+func (s *settings) setHost(h host) {
+	s.host = h
+	for _, a := range s.audiences {
+		a.host = partHost{h}
+	}
 }
 
 // observers are whom a session tells what happens.
@@ -249,13 +288,17 @@ func newSettings(c *Config) (*settings, error) {
 	if s.attacher == nil {
 		s.attacher = Bearer{}
 	}
-	s.header = http.CanonicalHeaderKey(s.attacher.HeaderName())
+	s.setAttacher(s.attacher)
 	if c.Hooks != nil || c.Logger != nil {
 		s.hooks = &observers{log: c.Logger}
 		if c.Hooks != nil {
 			s.hooks.Hooks = *c.Hooks
 		}
 	}
+	if s.audiences, err = newAudiences(c, s); err != nil {
+		return nil, err
+	}
+	s.setHost(s.host)
 	return s, nil
 }
 
@@ -264,10 +307,15 @@ func newSettings(c *Config) (*settings, error) {
 func (c *Config) alike(d *Config) bool {
 	return identical(c.Refresher, d.Refresher) && identical(c.Attacher, d.Attacher) &&
 		slices.Equal(c.Origins, d.Origins) && slices.Equal(c.Hosts, d.Hosts) &&
-		c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP &&
+		c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP && c.ReplaceHeader == d.ReplaceHeader &&
 		c.RefreshBefore == d.RefreshBefore && c.RefreshTimeout == d.RefreshTimeout && c.Heartbeat == d.Heartbeat &&
 		c.Rejected == nil && d.Rejected == nil && c.Renewed == nil && d.Renewed == nil &&
-		c.Hooks == d.Hooks && c.Logger == d.Logger
+		c.Hooks == d.Hooks && c.Logger == d.Logger && slices.EqualFunc(c.Audiences, d.Audiences, Audience.alike)
+}
+
+func (a Audience) alike(b Audience) bool {
+	return a.Name == b.Name && slices.Equal(a.Origins, b.Origins) &&
+		identical(a.Refresher, b.Refresher) && identical(a.Attacher, b.Attacher)
 }
 
 // identical is a == b for all that can be compared. A RefresherFunc cannot.

@@ -52,6 +52,17 @@ func withAuth(name, who, remedy string, auth tokenclient.ClientAuth) mistake {
 // saying is m, whose error must name who as well.
 func (m mistake) saying(who string) mistake { m.field += who; return m }
 
+// inAudience is a mistake in the second of two audiences.
+func inAudience(name, field, remedy string, change func(*tokenclient.Audience)) mistake {
+	return mistake{"Audience, " + name, func(c *tokenclient.Config) {
+		c.Audiences = []tokenclient.Audience{
+			{Name: "mail", Refresher: c.Refresher, Origins: []string{"https://mail.example.com"}},
+			{Name: "files", Refresher: c.Refresher, Origins: []string{"https://files.example.com"}},
+		}
+		change(&c.Audiences[1])
+	}, "Config.Audiences" + field, remedy}
+}
+
 // withRenewed and the like set one field.
 func withRenewed(name string) func(*tokenclient.Config) {
 	return func(c *tokenclient.Config) { c.Renewed = tokenclient.RenewedHeader(name) }
@@ -140,6 +151,17 @@ func mistakes() []mistake {
 			r.HTTPClient = &http.Client{Jar: (*cookiejar.Jar)(nil)}
 		}),
 
+		inAudience("no name", "[1].Name is empty", "stored under that", func(a *tokenclient.Audience) { a.Name = "" }),
+		inAudience("same name", `[1].Name is "mail"`, "give each its own", func(a *tokenclient.Audience) { a.Name = "mail" }),
+		inAudience("no Refresher", "[1].Refresher is nil", "copy of Config.Refresher", func(a *tokenclient.Audience) { a.Refresher = nil }),
+		inAudience("Refresher says so", "[1].Refresher: JSONRefresher.TokenURL is empty", "write it like", func(a *tokenclient.Audience) { a.Refresher = new(tokenclient.JSONRefresher) }),
+		inAudience("no origin", "[1].Origins is empty", "list where", func(a *tokenclient.Audience) { a.Origins = nil }),
+		inAudience("same origin", "[1].Origins has https://mail.example.com", "two tokens", func(a *tokenclient.Audience) { a.Origins = []string{"https://mail.example.com"} }),
+		inAudience("nil Attacher", "[1].Attacher holds a nil pointer", "assign one", func(a *tokenclient.Audience) { a.Attacher = (*pointerAttacher)(nil) }),
+		{"Audience, Renewed", func(c *tokenclient.Config) {
+			c.Renewed = tokenclient.RenewedHeader("X-Auth-Token")
+			c.Audiences = []tokenclient.Audience{{Name: "mail", Refresher: c.Refresher, Origins: []string{"https://mail.example.com"}}}
+		}, "Config.Audiences needs a Refresher", "no Renewed"},
 		inJSON("nil Attacher", "Attacher holds a nil pointer", "assign one", func(r *tokenclient.JSONRefresher) { r.Attacher = (*pointerAttacher)(nil) }),
 		inJSON("no header", "Attacher: HeaderAttacher(\"\")", "X-Auth-Token", func(r *tokenclient.JSONRefresher) { r.Attacher = tokenclient.HeaderAttacher("") }),
 		inJSON("Host", "Attacher: HeaderAttacher(\"Host\")", "X-Auth-Token", func(r *tokenclient.JSONRefresher) { r.Attacher = tokenclient.HeaderAttacher("Host") }),
@@ -153,6 +175,12 @@ func mistakes() []mistake {
 			r.Response = tokenclient.JSONFields{AccessToken: "token", RefreshToken: "token"}
 		}),
 		inJSON("clash with what is not set", `Response.ExpiresIn and RefreshExpiresIn clash at "expires_in"`, "a member of its own", func(r *tokenclient.JSONRefresher) { r.Response.RefreshExpiresIn = "expires_in" }),
+		inJSON("clash of times", `Response.AbsoluteExpiry and RefreshAbsoluteExpiry clash at "till"`, "a member of its own", func(r *tokenclient.JSONRefresher) {
+			r.Response.AbsoluteExpiry, r.Response.RefreshAbsoluteExpiry = "till", "till"
+		}),
+		inJSON("clash of a time and a lifetime", `Response.ExpiresIn and AbsoluteExpiry clash at "expires_in"`, "a member of its own", func(r *tokenclient.JSONRefresher) {
+			r.Response.AbsoluteExpiry = "expires_in"
+		}),
 		inJSON("clash of an object", `Response.AccessToken and TokenType clash at "data"`, "a member of its own", func(r *tokenclient.JSONRefresher) {
 			r.Response = tokenclient.JSONFields{AccessToken: "data", TokenType: "data.type"}
 		}),

@@ -41,6 +41,12 @@
 // what is sent ([RequestFields]) and read ([JSONFields]), and which [Answer] is final. With
 // a Grant that needs no refresh token a Session needs no login.
 //
+// # Several audiences
+//
+// Where a server issues an access token for one API at a time, Config.Audiences names the
+// others: one login, one refresh token, and a token for each [Audience], which requests to its
+// origins get.
+//
 // # Many users
 //
 // A [Pool] has the sessions of many users over one Store, and one client for the
@@ -62,7 +68,8 @@
 //
 // Only to the origins in the Config, over https or within this machine, and not
 // to where a redirect leads. A request on which the caller set the header already, in
-// whatever spelling, is left alone.
+// whatever spelling, is left alone, unless it was set to a token of the session (see
+// Config.ReplaceHeader).
 //
 // Behind one address there may be many hosts, of which only one is to see the token.
 // So the server must be told the host of the request's URL, or one of Config.Hosts: by
@@ -94,6 +101,7 @@
 //	DEBUG  token rejected                                    generation, method, origin
 //	DEBUG  request sent again                                method, origin
 //	WARN   sent without a token: not in Config.Origins       origin, near, differs
+//	WARN   sent without a token: the caller set the header   origin, header
 //	WARN   refreshed tokens refused too often                generation, origin, until, expiry
 //	DEBUG  token renewed by the server                       generation, expiry
 //	DEBUG  token in an answer ignored                        err

@@ -1,13 +1,17 @@
 package tokenclient_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -139,4 +143,30 @@ func ExampleSession_RefreshRejected() {
 		log.Fatal(err)
 	}
 	// Output: another token: true
+}
+
+// An API that says in the body what others say by a 401. Of other answers nothing is read.
+func ExamplePeekBody() {
+	config := tokenclient.Config{
+		Refresher: &tokenclient.JSONRefresher{TokenURL: "https://api.example.com/token/refresh"},
+		Origins:   []string{"https://api.example.com"},
+		Rejected: func(resp *http.Response) bool {
+			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/json" {
+				return resp.StatusCode == http.StatusUnauthorized
+			}
+			start := tokenclient.PeekBody(resp, 1<<10, time.Second)
+			return bytes.Contains(start, []byte(`"error":"token_expired"`))
+		},
+	}
+	resp := &http.Response{
+		StatusCode: http.StatusOK,
+		Header:     http.Header{"Content-Type": {"application/json"}},
+		Body:       io.NopCloser(strings.NewReader(`{"ok":false,"error":"token_expired"}`)),
+	}
+	fmt.Println(config.Rejected(resp))
+	whole, err := io.ReadAll(resp.Body)
+	fmt.Println(string(whole), err)
+	// Output:
+	// true
+	// {"ok":false,"error":"token_expired"} <nil>
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -87,6 +86,13 @@ type Hooks struct {
 	// Requests with WithoutToken and those to the Refresher's URL are none of these, nor
 	// are those whose redirect chain has been elsewhere.
 	NotInOrigins func(origin, near, differs string)
+
+	// HeaderKept is called when a request to an allowed origin went out as it was because
+	// the caller had set the header that carries the token, and that was none of the
+	// session's own tokens: once for each such origin, and for the first 32 of a session.
+	// What the server makes of it, a 401 included, goes to the caller. header is the name;
+	// see Config.ReplaceHeader. Requests with WithoutToken are none of these.
+	HeaderKept func(origin, header string)
 
 	// StormGuarded is called when the server refuses refreshed tokens so often
 	// that it is not asked for another one, and not before until. Refused
@@ -170,6 +176,7 @@ func JoinHooks(hooks ...*Hooks) *Hooks {
 		j.Rejected = join2(j.Rejected, h.Rejected)
 		j.Replayed = join2(j.Replayed, h.Replayed)
 		j.NotInOrigins = join3(j.NotInOrigins, h.NotInOrigins)
+		j.HeaderKept = join2(j.HeaderKept, h.HeaderKept)
 		j.StormGuarded = join2(j.StormGuarded, h.StormGuarded)
 		j.SaveFailed = join2(j.SaveFailed, h.SaveFailed)
 		j.SessionEnded = join1(j.SessionEnded, h.SessionEnded)
@@ -281,30 +288,46 @@ func (s *Session) tellReplayed(req *http.Request) {
 	}
 }
 
-// maxOutside is how many origins a session remembers that it has told of.
-const maxOutside = 32
+// maxTold is how many origins a session remembers that it has told of, for each reason.
+const maxTold = 32
 
-// outside are the origins that requests went to without a token.
-type outside struct {
-	mu   sync.Mutex // guards told
-	told []origin.Origin
+// told are the origins that requests went to without a token, by the reason.
+type told struct {
+	mu   sync.Mutex // guards list
+	list []bare
 }
 
-// add reports whether o is to be told of.
-func (x *outside) add(o origin.Origin) bool {
+// bare is an origin that requests went to without a token.
+type bare struct {
+	origin origin.Origin
+	header bool // because the caller had set the header; else because of the origin
+}
+
+// toTell reports whether o is to be told of, for that reason.
+func (s *Session) toTell(o origin.Origin, header bool) bool {
+	if s.told.Load() == nil {
+		s.told.CompareAndSwap(nil, new(told))
+	}
+	x := s.told.Load()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.told) == maxOutside || slices.ContainsFunc(x.told, o.Equal) {
-		return false
+	n := 0
+	for _, b := range x.list {
+		if b.header != header {
+			continue
+		}
+		if n++; n == maxTold || b.origin.Equal(o) {
+			return false
+		}
 	}
-	x.told = append(x.told, o.Clone())
+	x.list = append(x.list, bare{o.Clone(), header})
 	return true
 }
 
 // tellOutside tells that a request to u goes out without a token, if that is because of its
 // origin.
 func (s *Session) tellOutside(u *url.URL) {
-	if s.hooks.log == nil && s.hooks.NotInOrigins == nil || !s.rules.Outside(u) || !s.outside.add(origin.Of(u)) {
+	if s.hooks.log == nil && s.hooks.NotInOrigins == nil || !s.rules.Outside(u) || !s.toTell(origin.Of(u), false) {
 		return
 	}
 	o := origin.Of(u)
@@ -313,6 +336,16 @@ func (s *Session) tellOutside(u *url.URL) {
 	if hook := s.hooks.NotInOrigins; hook != nil {
 		s.queue.Post(func() { hook(o.String(), near, differs) })
 	}
+}
+
+// tellHeaderKept tells that a request to u goes out with the header that the caller set.
+func (s *Session) tellHeaderKept(u *url.URL) {
+	if s.hooks.log == nil && s.hooks.HeaderKept == nil || !s.toTell(origin.Of(u), true) {
+		return
+	}
+	to := origin.Of(u).String()
+	s.note(slog.LevelWarn, "sent without a token: the caller set the header", "origin", to, "header", s.header)
+	post2(s, s.hooks.HeaderKept, to, s.header)
 }
 
 func post1[A any](s *Session, hook func(A), a A) {

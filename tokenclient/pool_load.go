@@ -131,9 +131,13 @@ func (p *Pool) settingsOf(c *Config) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	set.host = p
+	set.setHost(p)
 	last := &alikeSettings{*c, set}
 	last.config.Key, last.config.Origins = "", slices.Clone(c.Origins) // the latter is the program's
+	last.config.Audiences = slices.Clone(c.Audiences)
+	for i, a := range last.config.Audiences {
+		last.config.Audiences[i].Origins = slices.Clone(a.Origins)
+	}
 	p.settings.Store(last)
 	return set, nil
 }

@@ -121,7 +121,7 @@ type presentFunc = func(ctx context.Context, current Record) (*Token, error)
 func (s *Session) busy() (busy bool) {
 	s.ask(func(st *state, now time.Time) { busy = st.remembers(now) })
 	return busy || s.work.current() != nil || s.waiting.Load() > 0 || s.early.Load() ||
-		s.loginLock.taken() || s.unsaved.any()
+		s.loginLock.taken() || s.unsaved.any() || slices.ContainsFunc(s.parts, (*Session).busy)
 }
 
 // dueStep is the shortest time between two looks at who is due.

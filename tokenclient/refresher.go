@@ -25,6 +25,8 @@ import (
 //   - One that is [ErrLoginRequired]: the refresh token is dead; only a login helps.
 //   - One that is [ErrNotPresented], or a [*TokenError] with a StatusCode of 4xx
 //     other than 408: the refresh token was not spent; try again later.
+//   - A [*TokenError] with a StatusCode of 2xx: the refresh token was most likely spent,
+//     and the answer is of no use. It is tried again later, but not at once.
 //   - Any other: the refresh token may have been spent, and the answer was lost.
 //
 // What an error says of old's tokens, as they are or encoded, and of the queries of
@@ -100,7 +102,8 @@ type Grant interface {
 	// soon after ctx ends.
 	//
 	// An error means that nothing is sent. What is sent is treated as secret, but for
-	// grant_type, scope, audience and resource: it is kept out of errors.
+	// grant_type, scope, audience, resource and the types of tokens (RFC 8693): it is kept
+	// out of errors.
 	Params(ctx context.Context, old *Token) (url.Values, error)
 }
 
@@ -114,7 +117,7 @@ func requestToken(ctx context.Context, c *endpoint.Call, f *JSONFields, terminal
 	}
 	var cause error
 	if a.OK() {
-		t, err := ParseToken(a.Body, a.Sent, f)
+		t, err := parseToken(a.Body, a.Clock(), f)
 		if err == nil {
 			return t, nil
 		}

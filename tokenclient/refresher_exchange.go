@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/proof"
 )
 
 // exchange is the client of a token endpoint behind all refreshers and logins: their parts,
@@ -189,8 +190,8 @@ func (x *exchange) describe() string {
 		return fmt.Sprintf("%s{%s}", x.kind, where)
 	}
 	auth := fmt.Sprintf("%T", x.parts.ClientAuth) // of a foreign one, nothing but the type is safe
-	if own, ok := x.parts.ClientAuth.(*clientAuth); ok {
-		auth = own.text
+	if own, ok := x.parts.ClientAuth.(*proof.Method); ok {
+		auth = own.String()
 	}
 	return fmt.Sprintf("%s{%s, %s}", x.kind, where, auth)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/events"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/former"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/singleflight"
 )
@@ -35,8 +36,9 @@ type Session struct {
 	refreshing atomic.Bool          // what was refused is being refreshed, and perhaps nobody waits
 	storing    atomic.Bool          // renewed tokens are being stored
 
-	mu    sync.Mutex // guards state; not held during I/O, a callback, or while waiting
-	state state
+	mu     sync.Mutex // guards state and former; not held during I/O, a callback, or while waiting
+	state  state
+	former *former.Chain // access tokens that were held since the last logout; nil: none
 
 	flights   singleflight.Group // "refresh": a refresh, or the save of a renewed token; "look", "newer": a look at the store
 	queue     events.Queue
@@ -44,16 +46,22 @@ type Session struct {
 	loginLock loginLock // the login or logout that writes to the store
 	work      work
 	unsaved   unsaved
-	outside   outside
+	told      atomic.Pointer[told] // nil: nothing was told
+	parts     parts
 }
 
 // newSession makes a session with nothing in it. store nil: the token lives in memory
 // only.
 func newSession(set *settings, store Store, key string) *Session {
 	if store == nil {
-		store = new(ownStore)
+		own := new(ownStore)
+		if len(set.audiences) > 0 {
+			own.turn = make(chan struct{}, 1)
+		}
+		store = own
 	}
 	s := &Session{settings: set, store: store, key: key}
+	s.parts = newParts(s)
 	s.state.held = new(held)
 	s.held.Store(s.state.held)
 	return s
@@ -68,10 +76,12 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 	if lag != nil && lag != s.state.lag {
 		close(lag.replaced)
 	}
-	if h, old := s.state.held, s.held.Load(); h != old {
+	h, old := s.state.held, s.held.Load()
+	if h != old {
 		if h.usable() && h.generation != old.generation {
 			s.prepare(h, now)
 		}
+		s.remember(old, h)
 		s.held.Store(h)
 	}
 	if refused := s.state.refusedGeneration(); refused != s.refused.Load() {
@@ -83,6 +93,9 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 	s.mu.Unlock()
 	if fx.release {
 		s.released.send()
+	}
+	if h != old {
+		s.movedTo(h, old)
 	}
 }
 
@@ -105,12 +118,23 @@ func (s *Session) prepare(h *held, now time.Time) {
 	h.value[0], h.record = s.headerValue(h.record)
 }
 
+// remember keeps in mind that old's token was the session's, now that h is held. Whoever
+// logs in after a logout may be somebody else.
+func (s *Session) remember(old, h *held) {
+	switch {
+	case h.logouts != old.logouts:
+		s.former = nil
+	case old.usable() && old.record.Token.AccessToken != "" && h.generation != old.generation:
+		s.former = s.former.With(old.record.Token.AccessToken)
+	}
+}
+
 // headerValue returns the value of the header that carries r's token, if all requests
 // get the same, and r with a token that shares the text with it: nobody else has a
 // use for the token that it replaces.
 func (s *Session) headerValue(r Record) (string, Record) {
-	a, ok := s.attacher.(valueAttacher)
-	if !ok {
+	a := asValueAttacher(s.attacher)
+	if a == nil {
 		return "", r
 	}
 	value, err := a.headerValue(r.Token)

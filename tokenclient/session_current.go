@@ -201,7 +201,7 @@ func (s *Session) lookTogether() (err error) {
 // startEmpty is the login of a session that needs none, when its store has nothing: from an
 // empty token on, all is as with any other.
 func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, error) {
-	if !canRefresh(s.refresher, new(Token)) {
+	if _, part := s.store.(*partStore); part || !canRefresh(s.refresher, new(Token)) {
 		return absent, err
 	}
 	ctx := s.lifetime()

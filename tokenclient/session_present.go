@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/awake"
@@ -29,7 +31,7 @@ func (s *Session) present(ctx context.Context, f flight, current Record) (*Token
 		if err != nil {
 			return nil, err
 		}
-		return s.complete(t, old, sent)
+		return s.complete(t.usable(), old, sent)
 	}
 	if !call.Wait(ctx, calleeGrace) {
 		s.awaitLate(result, f, current)
@@ -110,12 +112,16 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 			t.RefreshExpiry = old.RefreshExpiry
 		}
 	}
+	if t.Audiences == nil {
+		t.Audiences = old.Audiences
+	}
 	if t.TokenType == "" {
 		t.TokenType = old.TokenType
 	}
 	if t.Scope == "" { // section 5.1: as before
 		t.Scope = old.Scope
 	}
+	t.keepExtra(old)
 	if !t.Issued.After(old.Issued) {
 		t.Issued = sent // also if the same token came back
 	}
@@ -129,6 +135,40 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 	}
 	t.stripMonotonic()
 	return t, nil
+}
+
+// usable returns t without what cannot be used of it but the access token. The old token
+// was spent for it, so that nothing but the lack of that may cost it.
+func (t *Token) usable() *Token {
+	if t = t.Clone(); t == nil {
+		return nil
+	}
+	if !printable(t.RefreshToken) {
+		t.RefreshToken = ""
+	}
+	if !isHeaderName(t.TokenType) {
+		t.TokenType = ""
+	}
+	return t
+}
+
+// maxExtra is how many members Extra may grow to. A server that makes up a name for each
+// answer would make records grow without end.
+const maxExtra = 64
+
+// keepExtra takes over what old's Extra has and t's has not, but for what is of one answer
+// only: a login may bring what no refresh does, such as an id_token.
+func (t *Token) keepExtra(old *Token) {
+	for _, name := range slices.Sorted(maps.Keys(old.Extra)) {
+		if _, has := t.Extra[name]; has || slices.Contains(t.once, name) || len(t.Extra) >= maxExtra {
+			continue
+		}
+		if t.Extra == nil {
+			t.Extra = make(map[string]any, len(old.Extra))
+		}
+		t.Extra[name] = old.Extra[name]
+	}
+	t.once = nil // the token is as any other from here on
 }
 
 // check reports why t cannot be held, without showing it.

@@ -270,12 +270,14 @@ func (s *Session) exchangeInTurn(lifetime context.Context, seen Record, again bo
 // answerLost reports whether err calls for one more try at once: the refresh
 // token may have arrived, and no answer told what became of it. After a timeout
 // the first request may still be on its way, and must not land behind a second.
+// A success that cannot be read is no lost answer: the server is done with the
+// token, and has most likely spent it.
 func answerLost(err error) bool {
 	var te *TokenError
 	if !errors.As(err, &te) || !te.Temporary() || te.Timeout() || te.RetryAfter > 0 {
 		return false
 	}
-	if te.StatusCode >= 400 && te.StatusCode < 500 {
+	if te.StatusCode >= 200 && te.StatusCode < 500 {
 		return false
 	}
 	var unsaved *NotSavedError

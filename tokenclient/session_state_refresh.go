@@ -170,6 +170,9 @@ func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Tim
 	var retryAfter time.Duration
 	if errors.As(err, &te) {
 		retryAfter = te.RetryAfter
+		if te.StatusCode >= 200 && te.StatusCode < 300 { // the wait is drawn, and must not be none
+			retryAfter = max(retryAfter, limit.BackoffFirst)
+		}
 		if te.refused() {
 			trouble.refusals++
 		}

@@ -40,6 +40,9 @@ func errHangs(name string) error {
 
 // storeless reports whether the token lives in memory only.
 func (s *Session) storeless() bool {
+	if p, ok := s.store.(*partStore); ok {
+		return p.whole.storeless()
+	}
 	_, own := s.store.(*ownStore)
 	return own
 }

@@ -220,12 +220,19 @@ func (s *Session) Close(ctx context.Context) error {
 	s.change(func(st *state, _ time.Time) effects { return st.close() })
 	w := s.work.close()
 	s.host.changed(s)
-	err := s.await(ctx, w)
-	return errors.Join(append(s.saveAll(context.WithoutCancel(ctx)), err)...)
+	var errs []error
+	for _, part := range s.parts {
+		errs = append(errs, part.Close(ctx))
+	}
+	errs = append(errs, s.await(ctx, w))
+	return errors.Join(append(s.saveAll(context.WithoutCancel(ctx)), errs...)...)
 }
 
 // abandon ends a session that nobody has seen.
 func (s *Session) abandon() {
+	for _, part := range s.parts {
+		part.abandon()
+	}
 	s.change(func(st *state, _ time.Time) effects { return st.close() })
 	if w := s.work.close(); w != nil {
 		w.end()

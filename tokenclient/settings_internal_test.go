@@ -23,8 +23,10 @@ func TestConfigsAlike(t *testing.T) {
 		"Attacher":       func(c *Config) { c.Attacher = HeaderAttacher("X-Other") },
 		"Origins":        func(c *Config) { c.Origins = []string{"https://b"} },
 		"Hosts":          func(c *Config) { c.Hosts = []string{"a"} },
+		"Audiences":      func(c *Config) { c.Audiences = []Audience{{Name: "mail"}} },
 		"AnyOrigin":      func(c *Config) { c.AnyOrigin = true },
 		"InsecureHTTP":   func(c *Config) { c.InsecureHTTP = false },
+		"ReplaceHeader":  func(c *Config) { c.ReplaceHeader = true },
 		"RefreshBefore":  func(c *Config) { c.RefreshBefore = 0 },
 		"RefreshTimeout": func(c *Config) { c.RefreshTimeout = 0 },
 		"Heartbeat":      func(c *Config) { c.Heartbeat = 0 },
@@ -52,6 +54,19 @@ func TestConfigsAlike(t *testing.T) {
 		change(&c)
 		if same.alike(&c) || c.alike(&same) {
 			t.Errorf("settings are shared although %s differs", name)
+		}
+	}
+	mail := Audience{Name: "mail", Refresher: one, Origins: []string{"https://m"}, Attacher: Bearer{}}
+	for _, change := range []func(*Audience){
+		func(a *Audience) { a.Name = "other" },
+		func(a *Audience) { a.Refresher = other },
+		func(a *Audience) { a.Origins = []string{"https://o"} },
+		func(a *Audience) { a.Attacher = nil },
+	} {
+		next := mail
+		change(&next)
+		if !mail.alike(mail) || mail.alike(next) {
+			t.Errorf("audiences %v and %v: alike is wrong", mail, next)
 		}
 	}
 	f := RefresherFunc(func(context.Context, *Token) (*Token, error) { return nil, nil })

@@ -162,6 +162,8 @@ type ownStore struct {
 	era    [16]byte
 	number uint64
 	state  State
+
+	turn chan struct{} // holds one element while a session with audiences presents; nil: there are none
 }
 
 func (s *ownStore) recordLocked() Record {
@@ -207,6 +209,14 @@ func (s *ownStore) Replace(_ context.Context, _ string, t *Token) (now, was Reco
 
 func (s *ownStore) Refresh(ctx context.Context, _ string, seen Record, timeout time.Duration,
 	fn func(context.Context, Record) (*Token, error)) (Record, error) {
+	if s.turn != nil {
+		select {
+		case s.turn <- struct{}{}:
+			defer func() { <-s.turn }()
+		case <-ctx.Done():
+			return Record{}, ctx.Err()
+		}
+	}
 	current, err := s.load()
 	if err != nil || current.Era != seen.Era || current.Number > seen.Number {
 		return current, err

@@ -35,7 +35,8 @@ type Token struct {
 	// RefreshToken buys the next pair. Empty: there is none.
 	RefreshToken string
 
-	// TokenType says how the access token is presented. Empty means Bearer.
+	// TokenType says how the access token is presented, if it is a scheme that
+	// [Bearer] knows. Empty, and all others, mean Bearer.
 	TokenType string
 
 	// Scope is what was granted, as a list separated by spaces. Empty: the
@@ -55,20 +56,29 @@ type Token struct {
 	// Issued, and two tokens with the same text are told apart by it.
 	Issued time.Time
 
-	// Extra holds the members of the server's last answer that have no field
-	// here, such as "id_token". Numbers are of type [json.Number].
+	// Extra holds the members of the server's answers that have no field here,
+	// such as "id_token". Numbers are of type [json.Number]. What a login or an
+	// earlier refresh brought stays until a refresh brings a member of the same
+	// name, null included, but for those in [JSONFields].Once. No more stay than
+	// make 64 with those of the newest answer.
 	Extra map[string]any
+
+	// Audiences are the access tokens of Config.Audiences, by Audience.Name. Nil: there are
+	// none yet.
+	Audiences map[string]AudienceToken
+
+	once []string // names in Extra that are of one answer only
 }
 
-// Clone returns a copy of t whose Extra may be changed without changing t's.
-// Values inside Extra that are maps or slices themselves are shared. Clone of
+// Clone returns a copy of t whose Extra and Audiences may be changed without changing t's.
+// Values inside of them are shared. Clone of
 // nil is nil.
 func (t *Token) Clone() *Token {
 	if t == nil {
 		return nil
 	}
 	c := *t
-	c.Extra = maps.Clone(t.Extra)
+	c.Extra, c.Audiences = maps.Clone(t.Extra), maps.Clone(t.Audiences)
 	return &c
 }
 
@@ -110,11 +120,11 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 // with a format of their own.
 func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.String()) }
 
-// JSONFields names the members of a token response. An empty
-// name is the one of RFC 6749, section 5.1, as given at each field. A dot goes
-// into an object: "data.accessToken" is the member accessToken of the object
-// data. There is no way to name a member that has a dot in its own name.
-// No two names may be of the same member, or of one inside of another.
+// JSONFields names the members of a token response. An empty name is the one of
+// RFC 6749, section 5.1, as given at each field; [ParseToken] says what else is found in an answer without being named. A dot goes into an object:
+// "data.accessToken" is the member accessToken of the object data. There is no way
+// to name a member of JSON that has a dot in its own name. No two names may be of
+// the same member, or of one inside of another.
 type JSONFields struct {
 	// AccessToken: "access_token" if empty.
 	AccessToken string
@@ -130,83 +140,136 @@ type JSONFields struct {
 	ExpiresIn string
 
 	// RefreshExpiresIn holds the lifetime of the refresh token in seconds. The
-	// RFC has none; if empty it is "refresh_expires_in" or, failing that,
-	// "refresh_token_expires_in", which are the two in use. It is not used in
-	// requests.
+	// RFC has none; if empty it is "refresh_expires_in",
+	// "refresh_token_expires_in" or "x_refresh_token_expires_in".
 	RefreshExpiresIn string
+
+	// AbsoluteExpiry holds the time at which the access token ends: a number since 1970,
+	// or a date. It is asked if there is no lifetime. The RFC has none; if empty it is
+	// found by the names that are in use (see [ParseToken]).
+	AbsoluteExpiry string
+
+	// RefreshAbsoluteExpiry is AbsoluteExpiry for the refresh token.
+	RefreshAbsoluteExpiry string
+
+	// Once lists members that are of one answer only, by the name that they have in
+	// [Token.Extra]: a refresh drops them, if its own answer does not have them. Other
+	// members stay, as no refresh may bring what a login did. Nil: all stay.
+	Once []string
 }
 
 // checkResponse reports what is wrong with f, in field, as the names of what is read: what
 // one has taken, another does not find.
 func (f *JSONFields) checkResponse(field string) error {
-	return checkMembers(field,
-		member{"AccessToken", cmp.Or(f.AccessToken, "access_token")},
-		member{"RefreshToken", cmp.Or(f.RefreshToken, "refresh_token")},
-		member{"TokenType", cmp.Or(f.TokenType, "token_type")},
-		member{"ExpiresIn", cmp.Or(f.ExpiresIn, "expires_in")},
-		member{"RefreshExpiresIn", cmp.Or(f.RefreshExpiresIn, "refresh_expires_in")})
+	members := []member{
+		{"AccessToken", cmp.Or(f.AccessToken, "access_token")},
+		{"RefreshToken", cmp.Or(f.RefreshToken, "refresh_token")},
+		{"TokenType", cmp.Or(f.TokenType, "token_type")},
+		{"ExpiresIn", cmp.Or(f.ExpiresIn, "expires_in")},
+		{"RefreshExpiresIn", cmp.Or(f.RefreshExpiresIn, "refresh_expires_in")},
+	}
+	if f.AbsoluteExpiry != "" {
+		members = append(members, member{"AbsoluteExpiry", f.AbsoluteExpiry})
+	}
+	if f.RefreshAbsoluteExpiry != "" {
+		members = append(members, member{"RefreshAbsoluteExpiry", f.RefreshAbsoluteExpiry})
+	}
+	return checkMembers(field, members...)
 }
 
 // ParseToken reads the answer of a token endpoint, for logins and Refreshers of
-// your own; those of this package use it too. body is a JSON object of at most
-// 1 MiB. sent is when the request was sent, from which lifetimes are counted,
-// since the server's clock may differ; zero means now. f names the members; nil
-// means the names of RFC 6749.
+// your own; those of this package use it too. sent is when the request was sent,
+// from which lifetimes are counted, since the server's clock may differ; zero
+// means now. f names the members; nil means the names of RFC 6749.
 //
-// The access token must be there. Tokens must be printable ASCII (RFC 6749,
-// appendix A.12 and A.17) and neither begin nor end with a space. An answer
-// without a refresh token gives a Token without one: a [Session] keeps the old
-// one then (RFC 6749, section 6), and so should other callers.
+// The old token was spent for the new one, so nothing but the lack of an access
+// token is an error. Everything else that cannot be used is as good as absent.
 //
-// The lifetime of the access token may be a number or a string, and a fraction is
-// cut off. If it is absent, zero, negative or not a number, the claims exp and
-// iat of the access token decide if that is a JWT: exp minus iat is the lifetime,
-// or exp is the expiry if there is no iat; seconds and milliseconds are told
-// apart by size. If they do not say either, Expiry is zero. No lifetime is longer
-// than 100 years. The lifetime of the refresh token is read in the same way, but
-// never from a JWT.
+// # What an answer is
+//
+// body is read by what it is, whatever its Content-Type was: a JSON object (RFC
+// 6749, section 5.1) or a form; alone in a list, or in a JSON string; in UTF-8 or
+// UTF-16, with a byte order mark or without; in gzip that was not undone; with
+// something before or after it, such as a comment, a callback, a guard against
+// inclusion, or a warning of the server's language. Of several objects the first
+// one with an access token counts. A page for people is never searched. JSON that
+// breaks off, is broken, or is longer than 1 MiB is read as far as possible, and
+// counts if the access token is there and no refresh token can have been lost.
+//
+// # Where the tokens are
+//
+// The access token is the member that f names. If there is none, it is access_token
+// in another spelling (accessToken, Access-Token, ACCESS_TOKEN); or that in the one
+// object that has it, at most three deep. If f names nothing, the members access,
+// token, auth_token and jwt follow, in the answer or in an object that wraps it
+// (data, result, body, response, payload, content, tokens, token, auth, session),
+// alone or as an object with a member token. Nothing is guessed if two of them
+// differ, nor from an answer with an error in it. All else is taken from beside the
+// access token, in any spelling, or from the objects around it, but not from those
+// with an access token of their own.
+//
+// An access token is printable ASCII (RFC 6749, appendix A.12); white space around
+// it is dropped, and a number is its text. An answer without a refresh token that
+// can be used gives a Token without one: a [Session] keeps the old one then (RFC
+// 6749, section 6), and so should other callers.
+//
+// # When the tokens end
+//
+// The lifetime may be a number, a string, or a duration like "1h" or "7d". If there
+// is none that makes sense, there may be a time: AbsoluteExpiry in f, expires_at,
+// expires_on, expires, expiration, valid_until and the like, as a number or as RFC
+// 3339, RFC 9110 or databases write dates. One rule reads all numbers, whatever their name is:
+//
+//   - If the access token is a JWT whose exp minus iat says how long it lives, the
+//     first of these that is within 10 % of that: seconds, milliseconds, a time since
+//     1970 in seconds, one in milliseconds.
+//   - Else a time since 1970 if that lies in the future, by at most ten years in
+//     seconds.
+//   - Else milliseconds if that makes whole minutes, while as seconds it would be a
+//     week or more and neither whole days (up to 400) nor whole years: 3600000 is
+//     an hour.
+//   - Else seconds; a fraction is cut off.
+//
+// No token lives longer than exp minus iat says, or than 100 years. If nothing makes
+// sense, exp decides alone, and without it Expiry is zero. Times count from the Date
+// of the answer where the caller has it, as the Refreshers of this package do, and
+// from sent where not. The end of the refresh token is read in the same way
+// (refresh_expires_in, refresh_token_expires_in, refresh_token_expires_at and the like),
+// but never from a JWT.
+//
+// # What is left
 //
 // TokenType is kept as the server wrote it, but one that cannot stand in a header
-// is ignored. A scope that is an array is joined by spaces. Members that became a
-// field of the Token are not in Extra; all others are, and Extra is nil if there
-// are none. Of an object that a dotted name goes into, Extra keeps what was not
-// read.
+// is ignored; see [Bearer] for what is made of it. A scope that is an array is joined
+// by spaces. Members that became a field of the Token are not in Extra; all others
+// are, and Extra is nil if there are none. Of an object that a token was taken from,
+// Extra keeps what was not read. The members of a form are strings.
 //
 // Errors say what is wrong with the answer and never show any of it.
 func ParseToken(body []byte, sent time.Time, f *JSONFields) (*Token, error) {
-	m, err := endpoint.Decode(body)
-	if err != nil {
-		return nil, err
-	}
+	return parseToken(body, endpoint.Clock{Sent: sent}, f)
+}
+
+// parseToken is ParseToken of an answer that may have told the time.
+func parseToken(body []byte, c endpoint.Clock, f *JSONFields) (*Token, error) {
 	if f == nil {
 		f = new(JSONFields)
 	}
-	if sent.IsZero() {
-		sent = time.Now()
+	if c.Sent.IsZero() {
+		c.Sent = time.Now()
 	}
-	t := &Token{Issued: sent.Round(0)}
-	if t.AccessToken, err = m.TakeToken(cmp.Or(f.AccessToken, "access_token")); err != nil {
+	c.Sent = c.Sent.Round(0)
+	t, err := endpoint.Read(body, endpoint.Names{
+		AccessToken: f.AccessToken, RefreshToken: f.RefreshToken, TokenType: f.TokenType,
+		ExpiresIn: f.ExpiresIn, RefreshExpiresIn: f.RefreshExpiresIn,
+		ExpiresAt: f.AbsoluteExpiry, RefreshExpiresAt: f.RefreshAbsoluteExpiry,
+	}, c)
+	if err != nil {
 		return nil, err
 	}
-	if t.AccessToken == "" {
-		return nil, fmt.Errorf("answer has no %s", cmp.Or(f.AccessToken, "access_token"))
-	}
-	if t.RefreshToken, err = m.TakeToken(cmp.Or(f.RefreshToken, "refresh_token")); err != nil {
-		return nil, err
-	}
-	t.TokenType = m.TakeType(cmp.Or(f.TokenType, "token_type"))
-	t.Expiry = endpoint.Expiry(t.Issued, m.TakeLifetime(cmp.Or(f.ExpiresIn, "expires_in")))
-	if t.Expiry.IsZero() {
-		t.Expiry, _ = endpoint.JWTExpiry(t.AccessToken, t.Issued)
-	}
-	refreshIn := m.TakeLifetime(cmp.Or(f.RefreshExpiresIn, "refresh_expires_in"))
-	if f.RefreshExpiresIn == "" && refreshIn == 0 {
-		refreshIn = m.TakeLifetime("refresh_token_expires_in")
-	}
-	t.RefreshExpiry = endpoint.Expiry(t.Issued, refreshIn)
-	t.Scope = m.TakeScope()
-	if len(m) > 0 {
-		t.Extra = m
-	}
-	return t, nil
+	return &Token{
+		AccessToken: t.Access, RefreshToken: t.Refresh, TokenType: t.Type, Scope: t.Scope,
+		Expiry: t.Expiry, RefreshExpiry: t.RefreshExpiry, Issued: c.Sent, Extra: t.Extra,
+		once: f.Once,
+	}, nil
 }

@@ -22,8 +22,8 @@ import (
 // usual way to one; make one by hand to set its fields.
 //
 // Requests to origins that are not allowed, requests on which the caller has set
-// the token's header already, and those with [WithoutToken] go to Base as they
-// are.
+// the token's header already to something else than a token of the Session, and those
+// with [WithoutToken] go to Base as they are.
 //
 // A request waits for a refresh only if its token has expired or was refused, and
 // only as long as its context lasts. A token that was refused is remembered until its
@@ -61,8 +61,8 @@ import (
 //
 // A body is sent again only if it is the same to the byte: as its GetBody gives it, which
 // is called when the first sending reads no more (there are bodies that GetBody rewinds),
-// or as it was kept (see MaxReplayBody). A stream whose first sending waits for more goes
-// on in the second one.
+// from where it stood if it can seek, or as it was kept (see MaxReplayBody and SpoolDir). A
+// stream whose first sending waits for more goes on in the second one.
 //
 // Cookies that come with the refused answer are lost.
 //
@@ -76,11 +76,33 @@ type Transport struct {
 	// [Pool.Transport] made the Transport, in which case this stays nil.
 	Session *Session
 
-	// MaxReplayBody is how many bytes of a request body are kept while it is
-	// sent, in case it must be sent again, if the request has no GetBody. 0: 1
+	// MaxReplayBody is how many bytes of a request body are kept in memory while
+	// it is sent, in case it must be sent again, if the request has no GetBody. 0: 1
 	// MiB. Negative: none. What a server did not take before it refused the
 	// token need not be kept; with ExpectContinue that is often all of it.
+	//
+	// A body that can seek is sent again from where it stood, however long it is: an
+	// [os.File], an [io.SectionReader], and any body with a method Seek, also within an
+	// [io.NopCloser], or with ReadAt if the request has a ContentLength. Its Close comes
+	// when that is decided. If it is not the same any more (a file that was written to)
+	// the caller gets the 401, or an error if that shows only while it is sent again: no
+	// server gets the whole of another body. Nothing is kept of a file or section; of
+	// other bodies MaxReplayBody bytes are, before Seek is called.
 	MaxReplayBody int64
+
+	// SpoolDir is a directory for bodies that have no GetBody, cannot seek, and are
+	// longer than MaxReplayBody: what is read of one is kept in a temporary file there,
+	// up to MaxSpoolBody bytes. The file is readable by this user alone, and removed
+	// when the body is not needed any more, whatever becomes of the request; where an
+	// open file can be removed (not on Windows) that is done at once, and nothing is
+	// left if the process dies. If it cannot be written, the request goes on, and a
+	// 401 comes back untouched. "": such a body is not sent again, unless the server had
+	// not taken more than MaxReplayBody bytes of it.
+	SpoolDir string
+
+	// MaxSpoolBody bounds one such file. 0: 256 MiB. How many there are at a time
+	// depends on how many requests the program makes. Negative: none is made.
+	MaxSpoolBody int64
 
 	// ExpectContinue adds "Expect: 100-continue" to requests whose body could not
 	// be sent again otherwise: it has no GetBody, and is longer than what is kept
@@ -97,6 +119,16 @@ type Transport struct {
 	// the refused request is lost.
 	ExpectContinue bool
 
+	// ExpectContinueAbove adds "Expect: 100-continue" to all requests with a body of
+	// more bytes than this, or of unknown length, whether or not it could be sent again
+	// otherwise; the rest is as with ExpectContinue, which may be set beside it. A server
+	// that refuses a token early, and closes the connection while the body is still on
+	// its way, often makes the refusal itself unreadable: the caller gets the error of a
+	// connection that was reset, and nothing is refreshed. It cannot, if the body waits
+	// for its answer. The price is one round trip for each such request. 0: none asks
+	// for its length. Negative: each with a body asks.
+	ExpectContinueAbove int64
+
 	// NoReplay reports whether a request must not be sent twice. For such a
 	// request the token is refreshed and the 401 returned. Nil: every request
 	// may be; a server that refuses the token has done nothing.
@@ -107,18 +139,27 @@ type Transport struct {
 
 var _ http.RoundTripper = (*Transport)(nil)
 
-const defaultMaxReplayBody = 1 << 20
+const (
+	defaultMaxReplayBody = 1 << 20
+	defaultMaxSpoolBody  = 1 << 28
+)
 
 // replayOptions say how bodies of t may be sent again. A base transport that does not wait
 // for "100 Continue" is not asked to: it would send the body at once, and the refusal is
 // then lost to a connection reset more often than without asking.
 func (t *Transport) replayOptions() replay.Options {
-	o := replay.Options{Limit: t.MaxReplayBody}
+	o := replay.Options{
+		Limit: t.MaxReplayBody, SpoolDir: t.SpoolDir, MaxSpool: t.MaxSpoolBody,
+		ExpectUnkept: t.ExpectContinue, ExpectAbove: t.ExpectContinueAbove,
+	}
 	if o.Limit == 0 {
 		o.Limit = defaultMaxReplayBody
 	}
-	if base, ok := t.base().(*http.Transport); ok && t.ExpectContinue {
-		o.ExpectContinue = base.ExpectContinueTimeout
+	if o.MaxSpool == 0 {
+		o.MaxSpool = defaultMaxSpoolBody
+	}
+	if base, ok := t.base().(*http.Transport); ok && (t.ExpectContinue || t.ExpectContinueAbove != 0) {
+		o.ExpectTimeout = base.ExpectContinueTimeout
 	}
 	return o
 }
@@ -126,15 +167,18 @@ func (t *Transport) replayOptions() replay.Options {
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	s, err := t.session(req.Context())
-	attach := s != nil
+	attach, own := s != nil, false
 	if attach {
-		attach, err = t.mayAttach(s, req)
+		s = s.partFor(req.URL)
+		attach, own, err = t.mayAttach(s, req)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, notSent(req, err)
-	}
-	if !attach {
+	case !attach:
 		return t.base().RoundTrip(req)
+	case own:
+		return t.inPlaceOf(req, s)
 	}
 	refused := s.refused.Load()
 	h, err := s.current(req.Context())
@@ -160,6 +204,17 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // replayable reports whether req can be sent again, whatever a server does that refuses it.
 func (t *Transport) replayable(req *http.Request) bool {
 	return replay.Certain(req, t.replayOptions()) && (t.NoReplay == nil || !t.NoReplay(req))
+}
+
+// inPlaceOf sends req with s's token in the place of the header that the caller has set.
+func (t *Transport) inPlaceOf(req *http.Request, s *Session) (*http.Response, error) {
+	r := req.WithContext(req.Context())
+	r.Header = origin.Without(req.Header, s.header)
+	resp, err := t.RoundTrip(r)
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
 }
 
 // session returns the session whose token a request gets, nil if it needs none.
@@ -402,30 +457,32 @@ func discard(body io.ReadCloser) {
 	_ = body.Close()
 }
 
-// mayAttach reports whether req gets the token of s. It is an error for a token to be
-// wanted where somebody else could read it.
-func (t *Transport) mayAttach(s *Session, req *http.Request) (bool, error) {
+// mayAttach reports whether req gets the token of s, and whether its caller has set the
+// header of it. It is an error for a token to be wanted where somebody else could read it.
+func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, err error) {
 	if withoutToken(req.Context()) {
-		return false, nil
+		return false, false, nil
 	}
-	attach, err := s.rules.Judge(req, s.header)
+	attach, own, err = s.rules.Judge(req, s.header, s.isOurs)
 	switch {
 	case attach:
 		err = s.rules.JudgeProxy(req, t.base())
+	case own:
+		s.tellHeaderKept(req.URL)
 	case err == nil:
 		s.tellOutside(req.URL)
 	}
 	if err != nil {
-		return false, fmt.Errorf("tokenclient: %w", err)
+		return false, false, fmt.Errorf("tokenclient: %w", err)
 	}
-	return attach, nil
+	return attach, own, nil
 }
 
 // newRules makes what c says about where the token may go.
 func newRules(c *Config) (origin.Rules, error) {
 	rules, err := origin.New(origin.Settings{
 		Origins: c.Origins, Hosts: c.Hosts, AnyOrigin: c.AnyOrigin, InsecureHTTP: c.InsecureHTTP,
-		Endpoints: endpointsOf(c.Refresher),
+		Endpoints: endpointsOf(c.Refresher), ReplaceHeader: c.ReplaceHeader,
 	})
 	if err != nil {
 		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)

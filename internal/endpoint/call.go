@@ -36,6 +36,8 @@ type Call struct {
 
 	// Secrets must not be shown, beside those in Params and what Authenticate adds.
 	Secrets []string
+
+	provenByToken bool // Authenticate has added a token or an assertion
 }
 
 // A Param is a part of what is sent.
@@ -132,7 +134,8 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 		return nil, a.redirected()
 	}
 	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
+	a.Body = unpack(a.Body)
+	if err != nil && !(a.OK() && isWhole(a.Body)) {
 		// No status: an answer that was cut is as good as none, and says
 		// nothing certain about what the server did.
 		return nil, c.failure(0, fmt.Errorf("the answer broke off: %w", c.safe(err)))
@@ -150,6 +153,8 @@ func (c *Call) prepare(ctx context.Context) (body []byte, header http.Header, f 
 	if c.Authenticate != nil {
 		form := values(c.Params)
 		err = c.Authenticate(ctx, c.URL, form, header)
+		scheme, _, _ := strings.Cut(header.Get("Authorization"), " ")
+		c.provenByToken = scheme != "" && !strings.EqualFold(scheme, "Basic") || form.Has("client_assertion")
 		c.Params = params(form, c.Params)
 	}
 	c.Secrets = append(c.Secrets, secretsOf(c.Params, header)...)
@@ -162,6 +167,9 @@ func (c *Call) prepare(ctx context.Context) (body []byte, header http.Header, f 
 	}
 	header.Set("Content-Type", contentType)
 	header.Set("Accept", "application/json")
+	// net/http asks for it anyway, and then fails over answers that say that they are gzip
+	// and are not. If it is asked for here, what comes is undone here, by what it is.
+	header.Set("Accept-Encoding", "gzip")
 	return body, header, nil
 }
 

@@ -15,10 +15,19 @@
 //   - Attach puts something on the finished request, such as an access token.
 //
 // [Call.Do] sends it, once, and returns an [Answer] if there was a complete one. What an
-// Answer has can be read by name, however deep it lies: [Decode] gives its [Members]. What
-// an answer without a token means is a matter of opinion among servers, and so a function
-// of the answer: [RefusesGrant] and [RefusesToken] are the two that are known here, and
-// whoever makes a call may have another. [JWTExpiry] and [Expiry] say when a token ends.
+// answer without a token means is a matter of opinion among servers, and so a function of
+// the answer: [RefusesGrant] and [RefusesToken] are the two that are known here, and
+// whoever makes a call may have another. They decide by a table of codes, which are looked
+// for wherever servers put them.
+//
+// # What is read
+//
+// [Read] makes [Tokens] of an answer. It was paid for with a token that is spent, so that
+// nothing but the lack of an access token is an error. What a body is, is seen from the
+// body: JSON or a form, in gzip or after a byte order mark, and with something around it.
+// Where the tokens are, [Names] says, or names that are in use, but nothing is guessed if
+// two values are in question. A [Clock] reads lifetimes and times, all by one rule, and
+// [JWTExpiry] what a token says itself. [Scheme] is what a token type is worth.
 //
 // # What is promised
 //
@@ -30,8 +39,8 @@
 //   - A Failure shows no secret that the call sent: neither what was in the params or the
 //     header, nor Call.Secrets. Descriptions are searched, cut and cleaned; URLs are not
 //     quoted; errors that may hold a secret are replaced. See package redact.
-//   - No answer is read beyond 1 MiB, and no part of an answer is quoted but its code, its
-//     description and the host that it redirects to.
+//   - No answer is read beyond 1 MiB, unpacked or not, and no part of an answer is quoted
+//     but its code, its description and the host that it redirects to.
 //
 // # What this package does not know
 //

@@ -52,8 +52,8 @@ func (c *Call) failure(status int, cause error) *Failure {
 // nil if that is for the answer itself to say.
 func (a *Answer) Failure(cause error) *Failure {
 	f := a.call.failure(a.Status, cause)
-	code, description := a.problem()
-	f.Code, f.Description = a.call.show(rfcCode(code), maxCode), a.call.show(description, maxDescription)
+	p := a.problem()
+	f.Code, f.Description = a.call.show(rfcCode(a.Code()), maxCode), a.call.show(p.description(), maxDescription)
 	f.RetryAfter = retryAfter(a.Header)
 	if f.Cause == nil && isHTML(a.Body) {
 		f.Cause = errHTML

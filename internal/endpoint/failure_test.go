@@ -32,7 +32,7 @@ func TestFailureSaysWhatIsWrong(t *testing.T) {
 		{400, js, `{"message":"bad"}`, "", "bad", ""},
 		{400, form, `error=a&error_description=b+c`, "a", "b c", ""},
 		{400, form + "; charset=utf-8", `error=a&%`, "a", "", ""},
-		{400, js, `error=a&error_description=b+c`, "", "", ""},
+		{400, js, `error=a&error_description=b+c`, "a", "b c", ""},
 		{400, js, `{"error":"a\"b\\c\nd\u00e9","error_description":"line\r\nbreak\u001b[31m\u202e\u0000"}`, "abcd", "linebreak[31m", ""},
 		{400, js, `{"error":"` + strings.Repeat("a", 100) + `","error_description":"` + strings.Repeat("ü", 5000) + `"}`,
 			strings.Repeat("a", 64), strings.Repeat("ü", 100), ""},
@@ -131,6 +131,29 @@ func TestFailureKeepsWhatIsNoSecret(t *testing.T) {
 		endpoint.Param{Name: "audience", Value: "https://api.example.com/v2"})
 	if f := wantAnswer(t, c).Failure(nil); f.Description != "https://api.example.com/v2 read:everything-there-is my-application-id" {
 		t.Errorf("Description = %q", f.Description)
+	}
+}
+
+// TestFailureKeepsTheNamesOfTypes: they are the same for everybody, and the tokens are not.
+func TestFailureKeepsTheNamesOfTypes(t *testing.T) {
+	const kind = "urn:ietf:params:oauth:token-type:access_token"
+	for name, shown := range map[string]bool{
+		"subject_token_type": true, "actor_token_type": true, "requested_token_type": true, "client_assertion_type": true,
+		"subject_token": false, "actor_token": false, "assertion": false, "client_assertion": false, "another": false,
+	} {
+		srv, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(400)
+			_, _ = fmt.Fprintf(w, `{"error":"invalid_request","error_description":"no %s"}`, r.FormValue(name))
+		})
+		c := refresh(srv)
+		c.Params = append(c.Params, endpoint.Param{Name: name, Value: kind})
+		want := "[redacted]"
+		if shown {
+			want = "no " + kind
+		}
+		if f := wantAnswer(t, c).Failure(nil); f.Description != want {
+			t.Errorf("%s: Description = %q, want %q", name, f.Description, want)
+		}
 	}
 }
 

@@ -40,9 +40,7 @@ const (
 // differs from the server's does no harm; without iat it is exp, unless that is
 // not after issued. With issued zero it is exp as it stands.
 func JWTExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
-	claims := jwtClaims(accessToken)
-	iat = unixClaim(claims["iat"])
-	exp := unixClaim(claims["exp"])
+	exp, iat := jwtTimes(accessToken)
 	if exp.IsZero() || issued.IsZero() {
 		return exp, iat
 	}
@@ -51,6 +49,21 @@ func JWTExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
 		lifetime = exp.Sub(iat)
 	}
 	return Expiry(issued, lifetime), iat
+}
+
+// jwtTimes returns the claims exp and iat of accessToken, zero where it says nothing.
+func jwtTimes(accessToken string) (exp, iat time.Time) {
+	claims := jwtClaims(accessToken)
+	return unixClaim(claims["exp"]), unixClaim(claims["iat"])
+}
+
+// jwtLifetime is how long accessToken itself says that it lives, 0 if it does not.
+func jwtLifetime(accessToken string) time.Duration {
+	exp, iat := jwtTimes(accessToken)
+	if exp.IsZero() || iat.IsZero() {
+		return 0
+	}
+	return max(exp.Sub(iat), 0)
 }
 
 // Expiry returns when what was issued then ends; zero if lifetime makes no
@@ -66,30 +79,35 @@ func Expiry(issued time.Time, lifetime time.Duration) time.Time {
 	return t
 }
 
-// jwtClaims returns the claims of a signed JWT, nil if token is none.
-func jwtClaims(token string) map[string]json.RawMessage {
-	if len(token) > maxPeek || strings.Count(token, ".") != 2 {
-		return nil
+// jwtClaims returns the claims of a signed JWT; none if token is no JWT, or is longer
+// than what is looked into.
+func jwtClaims(token string) jwt.MapClaims {
+	claims := jwt.MapClaims{}
+	if len(token) > maxPeek {
+		return claims
 	}
-	// RFC 7515 forbids padding; some servers pad all the same.
-	payload, err := jwt.NewParser(jwt.WithPaddingAllowed()).DecodeSegment(strings.Split(token, ".")[1])
-	if err != nil {
-		return nil
-	}
-	var claims map[string]json.RawMessage
-	if json.Unmarshal(payload, &claims) != nil {
-		return nil
-	}
+	// The error is not looked at: claims holds what could be read, and what could not
+	// does not matter here. The parser wants to know the alg and to decode the signature,
+	// too, but not before it has the claims; there are servers with an alg of their own.
+	// RFC 7515 forbids padding, and some servers pad all the same.
+	parser := jwt.NewParser(jwt.WithJSONNumber(), jwt.WithPaddingAllowed())
+	_, _, _ = parser.ParseUnverified(token, claims)
 	return claims
 }
 
 // unixClaim reads a NumericDate (RFC 7519, section 2), or what servers send in
 // its place: a string, or milliseconds. It returns zero if that is not within the
 // years 1970 to 9999.
-func unixClaim(raw json.RawMessage) time.Time {
-	text := string(raw)
-	if strings.HasPrefix(text, `"`) && json.Unmarshal(raw, &text) != nil {
-		return time.Time{}
+//
+// MapClaims has methods that read dates, strictly: a string is an error, milliseconds are
+// a year beyond 50,000, and a number that no time can hold is any time at all.
+func unixClaim(claim any) time.Time {
+	var text string
+	switch v := claim.(type) {
+	case json.Number:
+		text = v.String()
+	case string:
+		text = v
 	}
 	f, ok := parseNumber(text)
 	if !ok {

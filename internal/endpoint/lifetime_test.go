@@ -52,6 +52,7 @@ func TestJWTExpiry(t *testing.T) {
 		{"exp null", `{"exp":null}`, 0, 0, 0},
 		{"exp too large", `{"exp":1e300}`, 0, 0, 0},
 		{"exp overflows", `{"exp":1e999}`, 0, 0, 0},
+		{"exp overflows, iat does not", fmt.Sprintf(`{"iat":%d,"exp":1e999}`, now), 0, 0, now},
 		{"exp true", `{"exp":true}`, 0, 0, 0},
 		{"exp object", `{"exp":{}}`, 0, 0, 0},
 		{"exp of another name", fmt.Sprintf(`{"EXP":%d}`, now+900), 0, 0, 0},
@@ -119,6 +120,28 @@ func TestJWTExpiryOfOtherTokens(t *testing.T) {
 		padded := "e30=." + base64.URLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
 		expiry, _ := endpoint.JWTExpiry(padded, time.Time{})
 		checkUnix(t, "padded", expiry, 1772367300)
+	}
+}
+
+// TestJWTExpiryWhateverElse: what the rest of a JWT is does not matter. The library that
+// parses it thinks otherwise.
+func TestJWTExpiryWhateverElse(t *testing.T) {
+	enc := base64.RawURLEncoding.EncodeToString
+	claims := enc([]byte(`{"iat":1772366400,"exp":1772367300,"aud":7,"nbf":"later","sub":{},"x":1e999}`))
+	header := enc([]byte(`{"alg":"RS256"}`))
+	for name, token := range map[string]string{
+		"alg of its own":              enc([]byte(`{"alg":"ES256K"}`)) + "." + claims + ".c2ln",
+		"alg none":                    enc([]byte(`{"alg":"none"}`)) + "." + claims + ".",
+		"alg is a number":             enc([]byte(`{"alg":7}`)) + "." + claims + ".c2ln",
+		"no alg":                      enc([]byte(`{}`)) + "." + claims + ".c2ln",
+		"signature in base64":         header + "." + claims + ".+/+/",
+		"signature that is no base64": header + "." + claims + ".%%%",
+		"signature cut off":           header + "." + claims + ".c",
+		"padding everywhere":          base64.URLEncoding.EncodeToString([]byte(`{"alg":"RS256" }`)) + "." + claims + ".c2lnbg==",
+	} {
+		expiry, iat := endpoint.JWTExpiry(token, issuedAt)
+		checkLifetime(t, name, expiry, issuedAt, 900)
+		checkUnix(t, name+", iat", iat, 1772366400)
 	}
 }
 

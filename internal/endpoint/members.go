@@ -1,150 +1,202 @@
 package endpoint
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
+	"slices"
 	"strings"
-	"time"
 )
 
-// maxAnswer is the longest answer of a token endpoint that is read.
-const maxAnswer = 1 << 20
-
-// What is wrong with an answer. The text of the answer is not shown: it may hold
-// tokens, and logs are read by many.
-var (
-	errTooLong = errors.New("answer is longer than 1 MiB")
-	errEmpty   = errors.New("answer is empty")
-	errHTML    = errors.New("answer is HTML, not JSON")
-)
-
-// Members are what an answer has, by name. Numbers are of type [json.Number]. A dot in
-// a name goes into an object: "data.token" is the member token of the object data. What
-// is taken is gone, and so is an object that is empty afterwards.
+// Members are what an answer has, by name. Numbers are of type [json.Number]. What is
+// taken is gone.
 type Members map[string]any
 
-// Decode reads a JSON object and nothing after it. Its errors say what is wrong and never
-// show any of it.
-func Decode(body []byte) (Members, error) {
-	if len(body) > maxAnswer {
-		return nil, errTooLong
-	}
-	body = trim(body)
-	switch {
-	case len(body) == 0:
-		return nil, errEmpty
-	case isHTML(body):
-		return nil, errHTML
-	case body[0] != '{':
-		return nil, errors.New("answer is not a JSON object")
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber() // large numbers stay exact
-	var m map[string]any
-	switch err := dec.Decode(&m); {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, errors.New("answer is cut off: its JSON has no end")
-	case err != nil: // its text quotes the answer
-		return nil, errors.New("answer is not valid JSON")
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("answer has something after its JSON object")
-	}
-	return m, nil
+// A path is an object and what it lies in: the object first, the whole answer last.
+type path []step
+
+// A step is an object, and the name that it has in the next one.
+type step struct {
+	Members
+	name string
 }
 
-// trim drops space and a byte order mark.
-func trim(body []byte) []byte {
-	return bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
+// fold is a name as it is compared: servers write accessToken and access-token, too.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '_', r == '-', r == '.', r == ' ':
+			return -1
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
 }
 
-// isHTML reports whether body is a page for people: then it is from a proxy or a
-// portal on the way, more likely than from a token endpoint.
-func isHTML(body []byte) bool { return bytes.HasPrefix(trim(body), []byte("<")) }
-
-// take removes a member and returns its value, nil if there is none.
-func (m Members) take(name string) any {
-	first, rest, nested := strings.Cut(name, ".")
-	if !nested {
-		v := m[first]
-		delete(m, first)
-		return v
+// named returns the names of m that are one of those, which are folded. The first ones of
+// those go first.
+func (m Members) named(folded ...string) []string {
+	var found []string
+	for name := range m {
+		if slices.Contains(folded, fold(name)) {
+			found = append(found, name)
+		}
 	}
-	inner, ok := m[first].(map[string]any)
+	slices.SortFunc(found, func(a, b string) int {
+		if d := slices.Index(folded, fold(a)) - slices.Index(folded, fold(b)); d != 0 {
+			return d
+		}
+		return strings.Compare(b, a) // "access_token" before "accessToken" and "AccessToken"
+	})
+	return found
+}
+
+// object returns v as an object, if it is one, holds nothing but one in a list, or is the
+// JSON text of one, as gateways make of it.
+func object(v any) (Members, bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		return v, true
+	case Members:
+		return v, true
+	case []any:
+		if len(v) == 1 {
+			return object(v[0])
+		}
+	case string:
+		if strings.HasPrefix(strings.TrimSpace(v), "{") {
+			if d := read([]byte(v)); len(d.objects) == 1 {
+				return d.objects[0], true
+			}
+		}
+	}
+	return nil, false
+}
+
+// lookup follows a dotted name into m: "data.token" is the member token of the object data.
+// It returns where the last part of the name is to be found.
+func (m Members) lookup(dotted string) (in path, name string, ok bool) {
+	in = path{{m, ""}}
+	for {
+		first, rest, nested := strings.Cut(dotted, ".")
+		if _, whole := in[0].Members[dotted]; whole || !nested { // forms have no objects
+			return in, dotted, whole
+		}
+		deeper, ok := in.into(first)
+		if !ok {
+			return in, dotted, false
+		}
+		in, dotted = deeper, rest
+	}
+}
+
+// into returns the path to the object that p's has by name. The object takes the place of
+// whatever it was found in, so that what is taken from it is gone.
+func (p path) into(name string) (path, bool) {
+	inner, ok := object(p[0].Members[name])
 	if !ok {
-		return nil
+		return nil, false
 	}
-	v := Members(inner).take(rest)
-	if len(inner) == 0 {
-		delete(m, first)
-	}
-	return v
+	p[0].Members[name] = map[string]any(inner)
+	return append(path{{inner, name}}, p...), true
 }
 
-// TakeToken takes an access or refresh token; null and absent give "".
-func (m Members) TakeToken(name string) (string, error) {
-	v := m.take(name)
-	if v == nil {
+// take removes a member, and objects that are empty without it.
+func (p path) take(name string) {
+	delete(p[0].Members, name)
+	for i := 0; i+1 < len(p) && len(p[i].Members) == 0; i++ {
+		delete(p[i+1].Members, p[i].name)
+	}
+}
+
+// children returns the names of m's members that may be objects, in an order that is
+// always the same.
+func (m Members) children() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(name string) bool {
+		_, ok := object(m[name])
+		return !ok
+	})
+}
+
+// Why an access token cannot be used.
+var (
+	errNotText    = errors.New("is not a string")
+	errUnsendable = errors.New("holds characters that no token may have (RFC 6749, appendix A)")
+	errComplaint  = errors.New("is an error message")
+)
+
+// tokenText returns v as a token: "" if there is none, an error if v is none that could be
+// sent. What is around a token that no header can carry is dropped, as a server does that
+// reads the header. A number is its text.
+func tokenText(v any) (string, error) {
+	var text string
+	switch v := v.(type) {
+	case nil, bool:
 		return "", nil
+	case string:
+		text = v
+	case json.Number:
+		if text = v.String(); text == "0" {
+			return "", nil
+		}
+	default:
+		return "", errNotText
 	}
-	s, ok := v.(string)
-	switch {
-	case !ok:
-		return "", fmt.Errorf("%s in the answer is not a string", name)
-	case strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e }):
-		return "", fmt.Errorf("%s in the answer holds characters that no token may have (RFC 6749, appendix A)", name)
-	case strings.TrimSpace(s) != s:
-		return "", fmt.Errorf("%s in the answer begins or ends with a space", name)
+	switch text = strings.Trim(text, " \t\r\n"); {
+	case text == "null", text == "undefined", text == "None": // printed by a server's language
+		return "", nil
+	case strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }):
+		return "", errUnsendable
+	case strings.HasPrefix(strings.ToLower(text), "error: "): // Casdoor
+		return "", errComplaint
 	}
-	return s, nil
+	return text, nil
 }
 
-// TakeType takes a token type. It goes into a header, so one that cannot is not used; an
-// error would throw away a pair that was paid for with the old one.
-func (m Members) TakeType(name string) string {
-	s, _ := m.take(name).(string)
+// refreshText is [tokenText] for a refresh token, which goes into a body: spaces are a part
+// of it. What is none is as good as absent.
+func refreshText(v any) string {
+	text, _ := tokenText(v)
+	if s, ok := v.(string); ok && text != "" && !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+		return s
+	}
+	return text
+}
+
+// typeText returns v as a token type. It goes into a header, so one that cannot is not
+// used; an error would throw away a pair that was paid for with the old one.
+func typeText(v any) string {
+	s, _ := v.(string)
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= 0x20 || r > 0x7e }) {
 		return ""
 	}
 	return s
 }
 
-// TakeLifetime takes a lifetime in seconds; 0 if it is absent or makes no sense.
-func (m Members) TakeLifetime(name string) time.Duration {
-	var text string
-	switch v := m.take(name).(type) {
-	case json.Number:
-		text = v.String()
+// scopeText returns v as a scope, a string or an array of strings, which are joined by
+// spaces. Anything else is none.
+func scopeText(v any) (scope string, ok bool) {
+	switch v := v.(type) {
 	case string:
-		text = v
-	}
-	f, ok := parseNumber(text)
-	if !ok || f < 1 {
-		return 0
-	}
-	return time.Duration(min(f, maxLifetime.Seconds())) * time.Second
-}
-
-// TakeScope takes the member scope, a string or an array of strings, which are joined by
-// spaces. Anything else stays.
-func (m Members) TakeScope() string {
-	switch v := m["scope"].(type) {
-	case string:
-		delete(m, "scope")
-		return v
+		return v, true
 	case []any:
 		list := make([]string, len(v))
 		for i, s := range v {
-			var ok bool
 			if list[i], ok = s.(string); !ok {
-				return ""
+				return "", false
 			}
 		}
-		delete(m, "scope")
-		return strings.Join(list, " ")
+		return strings.Join(list, " "), true
 	}
-	return ""
+	return "", false
+}
+
+// noToken is the error of an answer without an access token.
+func noToken(name string, why error) error {
+	if why == nil {
+		return fmt.Errorf("answer has no %s", name)
+	}
+	return fmt.Errorf("%s in the answer %w", name, why)
 }

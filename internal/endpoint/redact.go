@@ -20,8 +20,11 @@ const (
 )
 
 // publicParams are the params that everybody may see. It is useful if an error names the
-// scope that a server does not know.
-var publicParams = []string{"grant_type", "client_id", "scope", "audience", "resource", "token_type_hint", "client_assertion_type"}
+// scope, or the type of token, that a server does not know.
+var publicParams = []string{
+	"grant_type", "client_id", "scope", "audience", "resource", "token_type_hint", "client_assertion_type",
+	"subject_token_type", "actor_token_type", "requested_token_type",
+}
 
 // secretsOf returns what must not be shown of what is sent.
 func secretsOf(list []Param, header http.Header) []string {

@@ -30,7 +30,7 @@ func BenchmarkJudge(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if attach, err := rules.Judge(req, "Authorization"); !attach || err != nil {
+				if attach, _, err := rules.Judge(req, "Authorization", nil); !attach || err != nil {
 					b.Fatal(attach, err)
 				}
 			}

@@ -45,12 +45,12 @@ func FuzzEntry(f *testing.F) {
 		same.Path, same.RawQuery = "/some/path", "q=1"
 		req := get(t, "https://placeholder.example/")
 		req.URL, req.Host = &same, same.Host
-		if attach, err := r.Judge(req, header); err != nil || !attach {
+		if attach, _, err := r.Judge(req, header, nil); err != nil || !attach {
 			t.Errorf("%q was accepted, and its request: attach %v, error %v", entry, attach, err)
 		}
 		for _, other := range others(u) {
 			req.URL, req.Host = other, other.Host
-			if attach, err := r.Judge(req, header); attach {
+			if attach, _, err := r.Judge(req, header, nil); attach {
 				t.Errorf("%q lets the token go to %s; error %v", entry, other, err)
 			}
 		}

@@ -15,6 +15,8 @@ type Settings struct {
 	AnyOrigin    bool
 	InsecureHTTP bool
 	Endpoints    []string // where the session itself refreshes or revokes
+
+	ReplaceHeader bool
 }
 
 // Rules say where a token may go. They do not change, and can be shared. The zero value
@@ -27,11 +29,12 @@ type Rules struct {
 	origins      int32 // how many of allowed are origins
 	anyOrigin    bool
 	insecureHTTP bool
+	replace      bool
 }
 
 // New makes Rules. An error names the field that is wrong.
 func New(s Settings) (Rules, error) {
-	r := Rules{anyOrigin: s.AnyOrigin, insecureHTTP: s.InsecureHTTP, origins: int32(len(s.Origins))}
+	r := Rules{anyOrigin: s.AnyOrigin, insecureHTTP: s.InsecureHTTP, replace: s.ReplaceHeader, origins: int32(len(s.Origins))}
 	if n := len(s.Origins) + len(s.Hosts); n > 0 {
 		r.allowed = make([]entry, 0, n)
 	}
@@ -74,28 +77,31 @@ func (r *Rules) Allows(u *url.URL) bool {
 }
 
 // Judge reports whether req gets the token, which goes into the header of that
-// canonical name; "": into none that is known. An error means that req must not be sent.
-func (r *Rules) Judge(req *http.Request, header string) (attach bool, err error) {
+// canonical name; "": into none that is known. own says that the caller has set that
+// header: if attach is true it gives way, else it is why. ours is asked whether the values
+// that the caller set, in one spelling of the name, are the session's own; nil: they never
+// are. An error means that req must not be sent.
+func (r *Rules) Judge(req *http.Request, header string, ours func(values []string) bool) (attach, own bool, err error) {
 	u := req.URL
 	if u == nil || !r.inside(u) || r.isEndpoint(u) {
-		return false, nil
+		return false, false, nil
 	}
-	own, stray := scan(req.Header, header)
-	if own || !r.chainInside(req, header) {
-		return false, nil
+	set := r.scan(req.Header, header, ours)
+	if set.foreign || !r.chainInside(req, header, ours) {
+		return false, set.foreign, nil
 	}
 	if u.Scheme != "https" && !r.insecureHTTP { // in this order: the next may allocate
 		if o := Of(u); !o.Secure() {
-			return false, fmt.Errorf("no token is sent over plain http to %s; use https, or set Config.InsecureHTTP", o)
+			return false, false, fmt.Errorf("no token is sent over plain http to %s; use https, or set Config.InsecureHTTP", o)
 		}
 	}
 	if err := r.told(req); err != nil {
-		return false, err
+		return false, false, err
 	}
-	if stray {
-		return false, refusal(req, `Request.Header has a key "host", in whatever spelling but "Host", which would be sent beside the Host header; delete it`)
+	if set.stray {
+		return false, false, refusal(req, `Request.Header has a key "host", in whatever spelling but "Host", which would be sent beside the Host header; delete it`)
 	}
-	return true, nil
+	return true, set.own, nil
 }
 
 // JudgeProxy is asked about a request that gets the token and goes to base. It is an
@@ -154,8 +160,8 @@ const maxRedirects = 50
 
 // chainInside reports whether every request that was redirected to req might have
 // carried the token as well. A request whose caller chose the credentials keeps having
-// none of ours after net/http dropped them on the way.
-func (r *Rules) chainInside(req *http.Request, header string) bool {
+// none of ours after net/http dropped them on the way, unless they were ours.
+func (r *Rules) chainInside(req *http.Request, header string, ours func([]string) bool) bool {
 	hop := req
 	for range maxRedirects {
 		if hop.Response == nil {
@@ -165,7 +171,7 @@ func (r *Rules) chainInside(req *http.Request, header string) bool {
 		if hop == nil || hop.URL == nil || !r.inside(hop.URL) || r.told(hop) != nil {
 			return false
 		}
-		if own, stray := scan(hop.Header, header); own || stray {
+		if set := r.scan(hop.Header, header, ours); set.foreign || set.stray {
 			return false
 		}
 		if r.anyOrigin && !sameServer(hop, req) {

@@ -74,7 +74,7 @@ func TestJudgeOrigins(t *testing.T) {
 		{"https://kelvin.example", "https://\u212aelvin.example/", false},
 	} {
 		r := rules(t, origin.Settings{Origins: []string{"https://first.example", tc.entry}})
-		attach, err := r.Judge(get(t, tc.target), header)
+		attach, _, err := r.Judge(get(t, tc.target), header, nil)
 		if attach != tc.want || err != nil {
 			t.Errorf("entry %s, request %s: attach %v, error %v; want %v", tc.entry, tc.target, attach, err, tc.want)
 		}
@@ -82,10 +82,10 @@ func TestJudgeOrigins(t *testing.T) {
 			t.Errorf("entry %s: Allows(%s) is %v", tc.entry, tc.target, got)
 		}
 	}
-	if attach, err := new(origin.Rules).Judge(get(t, "https://api.example.com/"), header); attach || err != nil {
+	if attach, _, err := new(origin.Rules).Judge(get(t, "https://api.example.com/"), header, nil); attach || err != nil {
 		t.Errorf("the zero Rules: attach %v, error %v", attach, err)
 	}
-	if attach, err := new(origin.Rules).Judge(new(http.Request), header); attach || err != nil {
+	if attach, _, err := new(origin.Rules).Judge(new(http.Request), header, nil); attach || err != nil {
 		t.Errorf("no URL: attach %v, error %v", attach, err)
 	}
 }
@@ -110,7 +110,7 @@ func TestJudgePlainHTTP(t *testing.T) {
 	} {
 		for _, insecure := range []bool{false, true} {
 			r := rules(t, origin.Settings{AnyOrigin: true, InsecureHTTP: insecure})
-			attach, err := r.Judge(get(t, target), header)
+			attach, _, err := r.Judge(get(t, target), header, nil)
 			switch want := local || insecure; {
 			case want != attach || want != (err == nil) || r.Allows(parse(t, target)) != want:
 				t.Errorf("%s, InsecureHTTP %v: attach %v, error %v", target, insecure, attach, err)
@@ -134,7 +134,7 @@ func TestJudgeUnknownChain(t *testing.T) {
 	} {
 		req := get(t, u)
 		req.Response = first
-		attach, err := rules(t, origin.Settings{Origins: []string{u}}).Judge(req, header)
+		attach, _, err := rules(t, origin.Settings{Origins: []string{u}}).Judge(req, header, nil)
 		if attach || err != nil {
 			t.Errorf("%s: attach %v, error %v", name, attach, err)
 		}
@@ -158,7 +158,7 @@ func TestJudgeEndpoint(t *testing.T) {
 		"https://api.example.com/":              false,
 		"https://api.example.com":               false,
 	} {
-		if attach, err := r.Judge(get(t, target), header); err != nil || attach == bare {
+		if attach, _, err := r.Judge(get(t, target), header, nil); err != nil || attach == bare {
 			t.Errorf("%s: attach %v, error %v", target, attach, err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestJudgeAllocs(t *testing.T) {
 	} {
 		var attach bool
 		var err error
-		if n := testing.AllocsPerRun(100, func() { attach, err = r.Judge(tc.req, header) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { attach, _, err = r.Judge(tc.req, header, nil) }); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 		if attach != tc.want || err != nil {

@@ -85,19 +85,42 @@ func (r *Rules) listed(scheme, host string) bool {
 // for a request of that scheme.
 func sameHost(scheme, a, b string) bool { return at(scheme, a).Equal(at(scheme, b)) }
 
+// A headers says what a request's headers have in them.
+type headers struct {
+	own     bool // the one that the token goes into
+	foreign bool // and that is to stay as it is
+	stray   bool // a second Host
+}
+
 // scan looks for keys of h that say the same as others in another spelling, in which
-// net/http sends them too: own is true if the caller set the header of that name, and
-// stray if there is a second Host. net/http ignores the key "Host" only.
-func scan(h http.Header, name string) (own, stray bool) {
-	for key := range h {
-		if len(key) == len(name) && name != "" && equalFold(key, name) {
-			own = true
+// net/http sends them too. net/http ignores the key "Host" only.
+func (r *Rules) scan(h http.Header, name string, ours func([]string) bool) (set headers) {
+	for key, values := range h {
+		if isKey(key, name) {
+			set.own = true
+			set.foreign = set.foreign || !r.replace && (ours == nil || !ours(values))
 		}
-		if len(key) == len("Host") && key != "Host" && equalFold(key, "Host") {
-			stray = true
+		if key != "Host" && isKey(key, "Host") {
+			set.stray = true
 		}
 	}
-	return own, stray
+	return set
+}
+
+// isKey reports whether net/http sends key as the header of that name; "": as none.
+func isKey(key, name string) bool {
+	return len(key) == len(name) && name != "" && equalFold(key, name)
+}
+
+// Without returns a copy of h without the header of that name, in whatever spelling.
+func Without(h http.Header, name string) http.Header {
+	c := make(http.Header, len(h))
+	for key, values := range h {
+		if !isKey(key, name) {
+			c[key] = values
+		}
+	}
+	return c
 }
 
 // shown returns host as it may be in an error: it may be a stranger's, or have a

@@ -120,7 +120,7 @@ func TestTold(t *testing.T) {
 			if any {
 				s.Origins, s.AnyOrigin = nil, true
 			}
-			attach, err := rules(t, s).Judge(tc.request(t), header)
+			attach, _, err := rules(t, s).Judge(tc.request(t), header, nil)
 			switch {
 			case attach != (tc.why == ""), attach != (err == nil):
 				t.Errorf("%s, any origin %v: attach %v, error %v", tc.name, any, attach, err)
@@ -176,13 +176,13 @@ func TestToldIsWhatIsWritten(t *testing.T) {
 func TestToldBare(t *testing.T) {
 	for _, tc := range toldTests {
 		r := rules(t, origin.Settings{Origins: []string{"https://elsewhere.example"}})
-		if attach, err := r.Judge(tc.request(t), header); attach || err != nil {
+		if attach, _, err := r.Judge(tc.request(t), header, nil); attach || err != nil {
 			t.Errorf("%s, to an origin that is not allowed: attach %v, error %v", tc.name, attach, err)
 		}
 		r = rules(t, origin.Settings{AnyOrigin: true})
 		req := tc.request(t)
 		req.Header.Set(header, "Basic mine")
-		if attach, err := r.Judge(req, header); attach || err != nil {
+		if attach, _, err := r.Judge(req, header, nil); attach || err != nil {
 			t.Errorf("%s, with the caller's own credentials: attach %v, error %v", tc.name, attach, err)
 		}
 	}
@@ -203,12 +203,12 @@ func TestToldChain(t *testing.T) {
 				req.Host = hop.Host
 				last := *req
 				last.Host, last.Response = "", &http.Response{Request: hop}
-				if attach, _ := rules(t, s).Judge(&last, header); attach {
+				if attach, _, _ := rules(t, s).Judge(&last, header, nil); attach {
 					t.Errorf("%s: without a list the token followed a redirect from %s to %s", tc.name, hop.Host, last.URL)
 				}
 			}
 			req.Response = &http.Response{Request: hop}
-			if attach, err := rules(t, s).Judge(req, header); attach != want || err != nil {
+			if attach, _, err := rules(t, s).Judge(req, header, nil); attach != want || err != nil {
 				t.Errorf("%s, any origin %v: after a redirect attach %v, error %v; want %v", tc.name, any, attach, err, want)
 			}
 		}
@@ -238,21 +238,21 @@ func TestOwnHeader(t *testing.T) {
 	} {
 		req := get(t, "https://api.example/")
 		req.Header[tc.key] = []string{"x"}
-		if attach, err := r.Judge(req, tc.name); attach != tc.attach || err != nil {
+		if attach, _, err := r.Judge(req, tc.name, nil); attach != tc.attach || err != nil {
 			t.Errorf("key %q, header %q: attach %v, error %v", tc.key, tc.name, attach, err)
 		}
 		next := get(t, "https://api.example/")
 		next.Response = &http.Response{Request: req}
-		if attach, err := r.Judge(next, tc.name); attach != tc.attach || err != nil {
+		if attach, _, err := r.Judge(next, tc.name, nil); attach != tc.attach || err != nil {
 			t.Errorf("key %q, header %q: after a redirect attach %v, error %v", tc.key, tc.name, attach, err)
 		}
 	}
 	req := get(t, "https://api.example/")
 	req.Header["host"] = []string{"evil.example"} // as long as the header's name
-	if attach, err := r.Judge(req, "Auth"); attach || err == nil {
+	if attach, _, err := r.Judge(req, "Auth", nil); attach || err == nil {
 		t.Errorf("header Auth, key host: attach %v, error %v", attach, err)
 	}
-	if attach, err := r.Judge(&http.Request{URL: &url.URL{Scheme: "https", Host: "api.example"}}, header); !attach || err != nil {
+	if attach, _, err := r.Judge(&http.Request{URL: &url.URL{Scheme: "https", Host: "api.example"}}, header, nil); !attach || err != nil {
 		t.Errorf("no header map: attach %v, error %v", attach, err)
 	}
 }

@@ -59,7 +59,8 @@
 //     5xx leaves doubt, since a proxy sends it after the server behind it has rotated,
 //     too.
 //   - In doubt the announcement stays. If it was the time that ran out, the hold stays
-//     too, until the server cannot be at work on the request any more.
+//     too, until the server cannot be at work on the request any more. If the answer was
+//     a complete success that brought no token, the hold stays for a second.
 //
 // For a second presentation the caller calls Refresh again, which makes another claim
 // and another announcement. A count of announcements never ends a session; only the

@@ -2,6 +2,7 @@ package protocol_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -36,4 +37,36 @@ func TestForgedHold(t *testing.T) {
 		}
 		wantToken(t, rec, "refresh-a'", 2)
 	})
+}
+
+// TestUnreadAnswerPauses: after a complete success that brought no token, those who wait for
+// the hold do not present the token at once. After other failures they do.
+func TestUnreadAnswerPauses(t *testing.T) {
+	for status, want := range map[int]time.Duration{200: time.Second, 204: time.Second, 503: 0, 0: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &faultyMedium{}
+			a, b := newEngine(m, nil, &testSealer{}), newEngine(m, nil, &testSealer{})
+			seen := login(t, a, "k", "a")
+			failure := &tokenclient.TokenError{StatusCode: status, Err: errors.New("no token")}
+			if _, err := a.Refresh(t.Context(), "k", seen, time.Minute, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+				return nil, failure
+			}); !errors.Is(err, failure) {
+				t.Fatal(err)
+			}
+			failed := time.Now()
+			rec, err := b.Refresh(t.Context(), "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+				if d := time.Since(failed); d < want || d > want+time.Second {
+					t.Errorf("status %d: presented after %v, want about %v", status, d, want)
+				}
+				if cur.Announced != 2 {
+					t.Errorf("status %d: %d presentations are announced, want 2", status, cur.Announced)
+				}
+				return next(ctx, cur)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantToken(t, rec, "refresh-a'", 2)
+		})
+	}
 }

@@ -87,6 +87,10 @@ func (f *flight) finish(ctx context.Context, held entry, cur tokenclient.Record,
 	switch {
 	case notSpent(res.err):
 		announced = f.before
+	case unread(res.err):
+		// The server is done with the request, and has most likely spent the token. Who
+		// waits for the hold would present it a second time within a millisecond.
+		linger = unreadPause
 	case res.late || timedOut(res.err):
 		// The server may be at work on the request, and who presented the token
 		// meanwhile would end the session. Whoever gave up early says nothing about
@@ -111,6 +115,15 @@ func notSpent(err error) bool {
 	var t *tokenclient.TokenError
 	return errors.Is(err, tokenclient.ErrNotPresented) ||
 		errors.As(err, &t) && t.StatusCode >= 400 && t.StatusCode < 500 && t.StatusCode != 408
+}
+
+// unreadPause is how long a hold stays after an answer that could not be read.
+const unreadPause = time.Second
+
+// unread reports whether err is a complete success that brought no token.
+func unread(err error) bool {
+	var t *tokenclient.TokenError
+	return errors.As(err, &t) && t.StatusCode >= 200 && t.StatusCode < 300
 }
 
 // timedOut reports whether err says that there was no answer in time, be it the

@@ -167,7 +167,7 @@ func (s *saving) seal() error {
 	if err := s.data.Seal(s.next, s.t); err != nil {
 		// What cannot be stored must not cost the pair.
 		bare := s.t.Clone()
-		bare.Extra = nil
+		bare.Extra, bare.Audiences = nil, nil
 		if s.data.Seal(s.next, bare) != nil {
 			return err
 		}

@@ -17,12 +17,24 @@ type Body struct {
 
 // Options say how a body can be sent again.
 type Options struct {
-	// Limit is how many bytes are kept of a body that has no GetBody.
+	// Limit is how many bytes are kept in memory of a body that has no GetBody.
 	Limit int64
 
-	// ExpectContinue is how long the base transport waits for "100 Continue" before it
+	// SpoolDir is where those of a body that cannot seek are kept in a file when there
+	// are more, up to MaxSpool. "": nowhere.
+	SpoolDir string
+	MaxSpool int64
+
+	// ExpectTimeout is how long the base transport waits for "100 Continue" before it
 	// sends the body unasked. 0: the server is not asked.
-	ExpectContinue time.Duration
+	ExpectTimeout time.Duration
+
+	// ExpectUnkept has it asked about bodies without GetBody that may be longer than Limit.
+	ExpectUnkept bool
+
+	// ExpectAbove has it asked about all bodies that may be longer. 0: about none,
+	// negative: about each.
+	ExpectAbove int64
 }
 
 // New prepares the body of req for the first sending, which Attach begins.
@@ -30,10 +42,11 @@ func New(req *http.Request, o Options) Body {
 	if req.Body == nil || req.Body == http.NoBody {
 		return Body{}
 	}
-	if isStandard(req.GetBody) {
+	e := newExpectation(req, o)
+	if e == nil && isStandard(req.GetBody) {
 		return Body{req: req}
 	}
-	return Body{req: req, source: newSource(req, o)}
+	return Body{req: req, source: newSource(req, o, e)}
 }
 
 // Certain reports whether the body of req can be sent again however much of it was read.
@@ -61,7 +74,7 @@ func (b Body) Attach(r *http.Request) {
 	case b.source != nil:
 		r.Body = &b.source.first
 	}
-	if b.source != nil && b.source.getBody != nil {
+	if b.source != nil && b.req.GetBody != nil {
 		r.GetBody = r.Body.(*sending).repeat
 	}
 	if e := b.expectation(); e != nil {

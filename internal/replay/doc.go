@@ -11,7 +11,9 @@
 //     first: its next Read fails, its Close does nothing, and GetBody is not called
 //     while a Read is at work.
 //   - What is sent again is the same to the byte, or is not sent. Without a GetBody a
-//     copy is kept of what was read, up to a limit; beyond that there is no second
+//     body that can seek is read again from where it stood, and compared with what was
+//     read first. Of another a copy is kept, in memory up to a limit, and in a file up
+//     to another one if there may be a file; beyond that there is no second
 //     sending. A Read that is at work when the second sending takes over is handed on
 //     to it: nothing read is lost, nothing is read twice.
 //   - The caller's body is closed once, when nobody has a use for it any more. Until
@@ -21,7 +23,8 @@
 // it gives has a cursor of its own. It passes by untouched, which costs nothing.
 //
 // With an expectation ("Expect: 100-continue") a body is held back until the server
-// has asked for it, so that one of any length can be sent again without a copy.
+// has asked for it, so that one of any length can be sent again without a copy, and a
+// server that refuses early and hangs up is heard.
 //
 // The package knows nothing of tokens. A Body is safe for use by the goroutines of
 // the base transport beside the one that decides what becomes of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"time"
 )
@@ -44,19 +45,22 @@ type expectation struct {
 // itself takes 50 ms before it returns one without a body.
 const answerTime = 100 * time.Millisecond
 
-// newExpectation returns nil unless req is to ask for "100 Continue": if its body could
-// not be sent again otherwise, and if the base transport waits for it.
+// newExpectation returns nil unless req is to ask for "100 Continue": if that is wanted, and
+// if the base transport waits for it.
 func newExpectation(req *http.Request, o Options) *expectation {
-	if o.ExpectContinue <= 0 {
+	if o.ExpectTimeout <= 0 {
 		return nil
 	}
-	if _, set := req.Header["Expect"]; set {
+	longer := func(n int64) bool { return req.ContentLength <= 0 || req.ContentLength > n } // 0 is unknown, as there is a body
+	if !(o.ExpectUnkept && req.GetBody == nil && longer(o.Limit)) && !(o.ExpectAbove != 0 && longer(o.ExpectAbove)) {
 		return nil
 	}
-	if n := req.ContentLength; n > 0 && n <= o.Limit { // 0 is unknown, as there is a body
-		return nil
+	for name := range req.Header {
+		if strings.EqualFold(name, "Expect") {
+			return nil
+		}
 	}
-	return &expectation{ctx: req.Context(), timeout: o.ExpectContinue, since: time.Now()}
+	return &expectation{ctx: req.Context(), timeout: o.ExpectTimeout, since: time.Now()}
 }
 
 // trace returns the request's context with the hooks that tell e what the base

@@ -90,14 +90,22 @@ func pattern(n int) []byte {
 // has the whole body, whatever the first had read. One body serves both.
 func TestTakeBack(t *testing.T) {
 	data := pattern(100_000)
-	for _, mode := range []string{"kept", "GetBody"} {
+	dir := t.TempDir()
+	for _, mode := range []string{"kept", "GetBody", "spooled", "seeks"} {
 		for range 200 {
 			body := watch(t, data)
 			req := newRequest(t, body, nil)
-			if mode == "GetBody" {
+			o := replay.Options{Limit: limit}
+			switch mode {
+			case "GetBody":
 				req.GetBody = body.rewind
+			case "spooled":
+				o = replay.Options{Limit: 10_000, SpoolDir: dir, MaxSpool: limit}
+			case "seeks":
+				o.Limit = 10_000
+				req.Body = seeks{body}
 			}
-			b := replay.New(req, replay.Options{Limit: limit})
+			b := replay.New(req, o)
 			first := attach(req, b)
 			var reader sync.WaitGroup
 			begun := make(chan struct{})
@@ -134,6 +142,17 @@ func TestTakeBack(t *testing.T) {
 			body.wantClosed(t, 1)
 		}
 	}
+	wantEmpty(t, "afterwards", dir)
+}
+
+// seeks is a watched body that can seek.
+type seeks struct{ *watched }
+
+func (b seeks) Seek(offset int64, whence int) (int64, error) {
+	if b.busy.Load() {
+		b.t.Error("Seek is called while the body is being read")
+	}
+	return b.r.Seek(offset, whence)
 }
 
 // TestPendingRead: a Read that waits when the body is taken back is handed on. What it

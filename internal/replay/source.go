@@ -1,13 +1,11 @@
 package replay
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"reflect"
-	"strings"
 	"sync"
 	"time"
 )
@@ -15,10 +13,14 @@ import (
 // A source is what the sendings of a request read. One of them at a time may do so: the
 // reader, until another one takes its place.
 type source struct {
-	limit   int64
+	limit   int64                         // of kept
 	getBody func() (io.ReadCloser, error) // the caller's; nil: what is read is kept
+	rewind  *rewinder                     // nil: body cannot be read again from where it stood
 	expect  *expectation                  // nil: the server was not asked for "100 Continue"
 	first   sending                       // there is always one
+
+	spoolDir string // "": nothing is kept in a file
+	maxSpool int64
 
 	mu      sync.Mutex    // guards all below; not held while body is used
 	body    io.ReadCloser // the caller's, or the last that getBody gave; nil: it is closed
@@ -29,16 +31,10 @@ type source struct {
 	again   bool          // the second sending has begun
 	decided bool          // it is known which sending closes the body
 
-	kept []byte // what was read in the first sending
-	over bool   // more was read than is kept
-	err  error  // what body ended with: but for io.EOF in the first sending; in a Read that was handed on, with that too
-}
-
-// A sending is a request's body as one sending sees it.
-type sending struct {
-	source *source
-	again  bool // it belongs to the second sending
-	closed bool // guarded by source.mu
+	kept  []byte // what was read in the first sending, after what is in spool
+	spool *spool // nil: there is none
+	over  bool   // more was read than is kept
+	err   error  // what body ended with: but for io.EOF in the first sending; in a Read that was handed on, with that too
 }
 
 var (
@@ -50,57 +46,61 @@ var (
 // that the body can be had again, so it is no stream that waits for somebody.
 const takeBackTime = 5 * time.Second
 
-func newSource(req *http.Request, o Options) *source {
-	s := &source{limit: o.Limit, getBody: req.GetBody, body: req.Body}
+func newSource(req *http.Request, o Options, e *expectation) *source {
+	s := &source{limit: o.Limit, getBody: req.GetBody, body: req.Body, spoolDir: o.SpoolDir, maxSpool: o.MaxSpool, expect: e}
 	s.first.source = s
 	s.reader = &s.first
 	if req.GetBody == nil {
-		s.expect = newExpectation(req, o)
+		s.rewind = newRewinder(req.Body, req.ContentLength)
+	}
+	if s.rewind != nil && s.rewind.plain {
+		s.limit = 0
 	}
 	return s
 }
 
-// Read implements io.Reader.
-func (s *sending) Read(p []byte) (int, error) {
-	src := s.source
-	if !s.again {
-		// Before begin: a Read that waits here has taken nothing.
-		if err := src.expect.wait(); err != nil {
-			return 0, err
+// readBody is a Read of s that has begun.
+func (src *source) readBody(s *sending, body io.Reader, p []byte) (n int, err error) {
+	ended := false
+	defer func() {
+		if !ended {
+			src.broke()
 		}
-	}
-	n, body, err := src.begin(s, p)
-	if body == nil {
-		return n, err
-	}
+	}()
 	n, err = body.Read(p)
+	if src.rewind != nil {
+		n, err = src.rewind.read(p[:n], err)
+	}
+	ended = true
 	return src.end(s, p[:n], err)
 }
 
-// begin begins a Read of s, unless it can be answered at once: with what the first sending
-// had read, n bytes of which are in p then, or with an error. It waits for a Read that was
-// handed on, but not before all that came earlier was sent: the server may have to see it
-// first.
-func (src *source) begin(s *sending, p []byte) (n int, body io.Reader, err error) {
+// begin begins a Read of s, and returns the body, or the file with what the first sending had
+// read; unless it can be answered at once: with what that had read and is in memory, n bytes
+// of which are in p then, or with an error. It waits for a Read that was handed on, but not
+// before all that came earlier was sent: the server may have to see it first.
+func (src *source) begin(s *sending, p []byte) (n int, body io.Reader, file *spool, err error) {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	for {
 		switch {
 		case src.reader != s:
-			return 0, nil, errOver
+			return 0, nil, nil, errOver
 		case src.body == nil, s.closed:
-			return 0, nil, http.ErrBodyReadAfterClose
+			return 0, nil, nil, http.ErrBodyReadAfterClose
+		case s.again && src.spool.rest() > 0:
+			return 0, nil, src.spool, nil
 		case s.again && len(src.kept) > 0:
 			n = copy(p, src.kept)
 			if src.kept = src.kept[n:]; len(src.kept) == 0 {
 				src.kept = nil
 			}
-			return n, nil, nil
+			return n, nil, nil, nil
 		case s.again && src.err != nil:
-			return 0, nil, src.err
+			return 0, nil, nil, src.err
 		case !src.reading:
 			src.reading = true
-			return 0, src.body, nil
+			return 0, src.body, nil, nil
 		}
 		ended := src.endedLocked()
 		src.mu.Unlock()
@@ -114,26 +114,26 @@ func (src *source) end(s *sending, p []byte, err error) (int, error) {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	defer src.endReadLocked()
+	src.keepLocked(s, p)
 	if src.reader != s {
-		if src.again && src.getBody == nil { // handed on
-			src.kept = append(src.kept, p...)
+		if src.handedOnLocked() {
 			src.err = err
 		}
 		return 0, errOver
-	}
-	switch {
-	case src.decided:
-		src.kept = nil
-	case src.getBody != nil, src.over:
-	case int64(len(src.kept)+len(p)) > src.limit:
-		src.kept, src.over = nil, len(p) > 0
-	default:
-		src.kept = append(src.kept, p...)
 	}
 	if err != nil && err != io.EOF && !src.decided { //nolint:errorlint // io.Reader: the end is io.EOF itself
 		src.err = err
 	}
 	return len(p), err
+}
+
+// broke ends a Read that panicked. The body is not sent again.
+func (src *source) broke() {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	defer src.endReadLocked()
+	src.over, src.rewind = true, nil
+	src.forgetLocked()
 }
 
 func (src *source) endReadLocked() {
@@ -151,27 +151,9 @@ func (src *source) endedLocked() <-chan struct{} {
 	return src.ended
 }
 
-// Close implements io.Closer. It does not wait for a Read: it is what ends one that
-// blocks. It does not reach the body as long as another sending may need it.
-func (s *sending) Close() error {
-	src := s.source
-	src.mu.Lock()
-	var list []io.Closer
-	if !s.closed {
-		s.closed = true
-		if src.reader == s && src.decided {
-			list = src.takeClosersLocked()
-		}
-	}
-	src.mu.Unlock()
-	if !s.again {
-		src.expect.end()
-	}
-	return closeAll(list)
-}
-
 // takeClosersLocked returns what is to be closed, for the only one who closes it.
 func (src *source) takeClosersLocked() []io.Closer {
+	src.forgetLocked()
 	list := src.earlier
 	if src.body != nil {
 		list = append(list, src.body)
@@ -196,9 +178,7 @@ func closeAll(list []io.Closer) error {
 func (src *source) handOver() {
 	src.mu.Lock()
 	src.decided = true
-	if !src.reading {
-		src.kept = nil // the answer may be read for hours
-	}
+	src.forgetLocked() // the answer may be read for hours
 	var list []io.Closer
 	if src.reader == nil || src.reader.closed {
 		list = src.takeClosersLocked()
@@ -211,17 +191,26 @@ func (src *source) handOver() {
 // takeBack returns the body of the second sending.
 func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 	again := &sending{source: src, again: true}
-	if src.getBody != nil {
-		return again, src.reopen(ctx, again) == nil
-	}
 	src.mu.Lock()
+	open := src.getBody
+	if open == nil && src.over && src.rewind != nil && src.err == nil {
+		open = src.rewind.rewind
+	}
+	if open != nil {
+		src.mu.Unlock()
+		if src.reopen(ctx, again, open) != nil {
+			return nil, false
+		}
+		src.expect.end()
+		return again, true
+	}
 	defer src.mu.Unlock()
 	if src.over || src.err != nil {
 		return nil, false
 	}
 	src.again, src.decided, src.reader = true, true, again
 	src.expect.end()
-	if len(src.kept) == 0 && !src.reading {
+	if len(src.kept) == 0 && src.spool == nil && !src.reading {
 		body := src.body
 		src.body = nil
 		return body, true // as it came; net/http has short cuts for files
@@ -229,30 +218,13 @@ func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 	return again, true
 }
 
-// repeat is the GetBody of a request that s is the body of: net/http sends some again by
-// itself, if a connection broke.
-func (s *sending) repeat() (io.ReadCloser, error) {
-	src := s.source
-	src.mu.Lock()
-	over := src.again != s.again
-	src.mu.Unlock()
-	if over {
-		return nil, errOver
-	}
-	next := &sending{source: src, again: s.again}
-	if err := src.reopen(context.Background(), next); err != nil {
-		return nil, err
-	}
-	return next, nil
-}
-
-// reopen gives next, and nobody else, a body of GetBody's. That may be the same one,
+// reopen gives next, and nobody else, the body that open returns. That may be the same one,
 // rewound: so it waits until nothing reads it.
-func (src *source) reopen(ctx context.Context, next *sending) error {
+func (src *source) reopen(ctx context.Context, next *sending, open func() (io.ReadCloser, error)) error {
 	if err := src.cutOff(ctx); err != nil {
 		return err
 	}
-	body, err := src.getBody()
+	body, err := open()
 	if err != nil {
 		return err
 	}
@@ -306,26 +278,4 @@ func (src *source) busy() bool {
 // same reports whether a and b are one body, which is closed once.
 func same(a, b io.ReadCloser) bool {
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
-}
-
-// standard has the GetBody functions that http.NewRequest makes. Each body that they give
-// has a cursor of its own.
-var standard = func() (list [3]uintptr) {
-	for i, body := range []io.Reader{bytes.NewBufferString("b"), bytes.NewReader([]byte("b")), strings.NewReader("b")} {
-		req, err := http.NewRequest(http.MethodPost, "http://localhost", body)
-		if err == nil && req.GetBody != nil {
-			list[i] = reflect.ValueOf(req.GetBody).Pointer()
-		}
-	}
-	return list
-}()
-
-// isStandard reports whether getBody was made by http.NewRequest. Two functions of the same
-// code are, whatever they have captured.
-func isStandard(getBody func() (io.ReadCloser, error)) bool {
-	if getBody == nil {
-		return false
-	}
-	p := reflect.ValueOf(getBody).Pointer()
-	return p == standard[0] || p == standard[1] || p == standard[2]
 }

@@ -41,7 +41,7 @@ var secretFailures = map[string]sessiontest.RoundTrip{
 	"echo in a form":      secretAnswer(500, "refresh_token=%s", secretRefresh),
 	"echo of the header":  secretAnswer(401, `{"error":"invalid_client","error_description":"%s"}`, "Basic YXBwOnBsYW50ZWQtY2xpZW50JTJCc2VjcmV0JTJGNFR0"),
 	"truncated":           secretAnswer(200, `{"access_token":"%s`, secretNext),
-	"control character":   secretAnswer(200, `{"access_token":"%s\n"}`, secretNext),
+	"control character":   secretAnswer(200, `{"access_token":"%s\u0001"}`, secretNext),
 	"wrong type":          secretAnswer(200, `{"access_token":["%s"]}`, secretNext),
 	"no access token":     secretAnswer(200, `{"refresh_token":"%s"}`, secretNext),
 	"bad lifetime":        secretAnswer(200, `{"access_token":"","expires_in":"%s"}`, secretNext),

@@ -156,6 +156,9 @@ func TestLogLines(t *testing.T) {
 
 		elsewhere, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://elsewhere.example.com/", nil)
 		_, _ = r.Client.Do(elsewhere)
+		own, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, sessiontest.FakeAPI, nil)
+		own.SetBasicAuth("planted", "planted")
+		_, _ = r.Client.Do(own)
 
 		renewed = "planted renewed"
 		r.WantGet(t, 200)

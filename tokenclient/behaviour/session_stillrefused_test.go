@@ -36,6 +36,7 @@ func TestStillRefused(t *testing.T) {
 		{"twice", append(answers(2, unclear), nil, unclear), nil, 0},
 		{"five times", answers(5, unclear), []int{2, 3, 4}, 1},
 		{"again later", append(append(answers(3, unclear), nil), answers(3, unclear)...), []int{2, 6}, 2},
+		{"an answer that cannot be read", answers(3, refused(200, "", errors.New("answer has no access_token"))), []int{2}, 1},
 		{"a redirect", answers(3, refused(302, "", errors.New("redirected"))), []int{2}, 1},
 		{"overload", answers(5, refused(429, "", nil)), nil, 0},
 		{"broken", answers(5, refused(503, "", nil)), nil, 0},

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -62,12 +63,48 @@ var sharedBodies = []struct {
 	}},
 	{"file", func(t *testing.T, req *http.Request, data []byte) { putFile(t, req, data, int64(len(data))) }},
 	{"file, chunked", func(t *testing.T, req *http.Request, data []byte) { putFile(t, req, data, -1) }},
-	{"no GetBody", func(_ *testing.T, req *http.Request, data []byte) {
-		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+	{"kept", func(_ *testing.T, req *http.Request, data []byte) {
+		req.Body, req.ContentLength = streamOf(data), int64(len(data))
 	}},
-	{"no GetBody, chunked", func(_ *testing.T, req *http.Request, data []byte) {
-		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(data)), -1
+	{"kept, chunked", func(_ *testing.T, req *http.Request, data []byte) {
+		req.Body, req.ContentLength = streamOf(data), -1
 	}},
+	{"file without GetBody", func(t *testing.T, req *http.Request, data []byte) {
+		putFile(t, req, data, int64(len(data)))
+		req.GetBody = nil
+	}},
+	{"file without GetBody, chunked", func(t *testing.T, req *http.Request, data []byte) {
+		putFile(t, req, data, 0) // as http.NewRequest leaves it
+		req.GetBody = nil
+	}},
+	{"seeks", func(_ *testing.T, req *http.Request, data []byte) {
+		r := bytes.NewReader(append([]byte("before"), data...))
+		_, _ = r.Seek(int64(len("before")), io.SeekStart)
+		req.Body, req.ContentLength = io.NopCloser(struct{ io.ReadSeeker }{r}), int64(len(data))
+	}},
+	{"section, chunked", func(_ *testing.T, req *http.Request, data []byte) {
+		req.Body, req.ContentLength = io.NopCloser(io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))), -1
+	}},
+	{"ReadAt", func(_ *testing.T, req *http.Request, data []byte) {
+		req.Body, req.ContentLength = io.NopCloser(struct {
+			io.Reader
+			io.ReaderAt
+		}{bytes.NewReader(data), bytes.NewReader(data)}), int64(len(data))
+	}},
+	{spooled, func(_ *testing.T, req *http.Request, data []byte) {
+		req.Body, req.ContentLength = streamOf(data), int64(len(data))
+	}},
+	{spooled + ", chunked", func(_ *testing.T, req *http.Request, data []byte) {
+		req.Body, req.ContentLength = streamOf(data), -1
+	}},
+}
+
+// spooled is how names of bodies begin that are to be in a file.
+const spooled = "spooled"
+
+// streamOf is a body that can do nothing but be read.
+func streamOf(data []byte) io.ReadCloser {
+	return io.NopCloser(struct{ io.Reader }{bytes.NewReader(data)})
 }
 
 func putFile(t *testing.T, req *http.Request, data []byte, length int64) {
@@ -129,9 +166,16 @@ func TestSharedBody(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer sessiontest.Close(t, session)
-				transport := session.Transport(srv.Client().Transport)
-				transport.MaxReplayBody = 8 << 20
 				for _, body := range sharedBodies {
+					transport := session.Transport(srv.Client().Transport)
+					switch {
+					case strings.HasPrefix(body.name, "kept"):
+						transport.MaxReplayBody = 8 << 20
+					case strings.HasPrefix(body.name, spooled):
+						transport.MaxReplayBody, transport.SpoolDir = 100, t.TempDir()
+					default:
+						transport.MaxReplayBody = -1
+					}
 					for _, size := range []int{1, 10, 1000, 100_000, 1 << 20, 8 << 20} {
 						runs := 20 // a lost race shows in one of twelve, at the least
 						if testing.Short() || size > 1<<20 {
@@ -150,10 +194,22 @@ func TestSharedBody(t *testing.T) {
 						if failed > 0 {
 							t.Errorf("%s, %d bytes: %d of %d failed", body.name, size, failed, runs)
 						}
+						wantNoFiles(t, transport.SpoolDir)
 					}
 				}
 			})
 		}
+	}
+}
+
+// wantNoFiles fails if anything is left in dir; "": there is none.
+func wantNoFiles(t *testing.T, dir string) {
+	t.Helper()
+	if dir == "" {
+		return
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) > 0 {
+		t.Errorf("%v is left in SpoolDir, error %v", list, err)
 	}
 }
 

@@ -23,6 +23,9 @@
 //     process, or from an answer.
 //   - tokenclient.foreign_origins: a counter of the origins that are not allowed, and to
 //     which a session sent requests without the token; each counts once for a session.
+//   - tokenclient.kept_headers: a counter of the allowed origins to which a session sent
+//     requests on which the caller had set the token's header; each counts once for a
+//     session.
 //   - tokenclient.storms: a counter of the times that the storm guard began to hold
 //     refreshes back.
 //   - tokenclient.save_failures: a counter of failed attempts to store a new token.

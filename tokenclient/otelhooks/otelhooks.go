@@ -74,6 +74,7 @@ func New(mp metric.MeterProvider, tp trace.TracerProvider) (*tokenclient.Hooks, 
 		Rejected:     func(_, _ string) { r.rejections.Add(background, 1) },
 		Replayed:     func(_, _ string) { r.replays.Add(background, 1) },
 		NotInOrigins: func(_, _, _ string) { r.foreign.Add(background, 1) },
+		HeaderKept:   func(_, _ string) { r.keptHeaders.Add(background, 1) },
 		StormGuarded: func(tokenclient.RefreshInfo, time.Time) { r.storms.Add(background, 1) },
 		SaveFailed:   func(tokenclient.RefreshInfo, error) { r.saveFailures.Add(background, 1) },
 		SessionEnded: func(err error) {
@@ -86,7 +87,7 @@ func New(mp metric.MeterProvider, tp trace.TracerProvider) (*tokenclient.Hooks, 
 type recorder struct {
 	tracer trace.Tracer
 
-	requests, adoptions, rejections, replays, foreign, storms, stillRefused, saveFailures, sessionsEnded metric.Int64Counter
+	requests, adoptions, rejections, replays, foreign, keptHeaders, storms, stillRefused, saveFailures, sessionsEnded metric.Int64Counter
 
 	active   metric.Int64UpDownCounter
 	duration metric.Float64Histogram
@@ -105,6 +106,7 @@ func (r *recorder) makeInstruments(m metric.Meter) error {
 	r.rejections = counter("tokenclient.rejections", "{request}", "Answers that refused the token.")
 	r.replays = counter("tokenclient.replays", "{request}", "Requests that were sent again with a newer token.")
 	r.foreign = counter("tokenclient.foreign_origins", "{origin}", "Origins that are not allowed, and to which sessions sent requests without the token.")
+	r.keptHeaders = counter("tokenclient.kept_headers", "{origin}", "Allowed origins to which requests went with a header of the caller's in the token's place.")
 	r.storms = counter("tokenclient.storms", "{storm}", "Times that the storm guard began to hold refreshes back.")
 	r.stillRefused = counter("tokenclient.still_refused", "{session}", "Times that the token endpoint refused the third refresh of a session in a row, not for good.")
 	r.saveFailures = counter("tokenclient.save_failures", "{attempt}", "Attempts to store a new token that failed.")

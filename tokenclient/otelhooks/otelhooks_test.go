@@ -144,6 +144,11 @@ func live(t *testing.T) (e exported) {
 		if elsewhere, err := client.Get("https://elsewhere.example.com/"); err == nil {
 			_ = elsewhere.Body.Close()
 		}
+		own, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/elsewhere", nil)
+		own.SetBasicAuth("mine", "mine")
+		if resp, err := client.Do(own); err == nil {
+			_ = resp.Body.Close()
+		}
 		request.End()
 		time.Sleep(14 * time.Minute) // in the soft window
 		get()
@@ -370,6 +375,7 @@ func TestFigures(t *testing.T) {
 		refreshes + " timer":                       1,
 		"tokenclient_active_refreshes":             0,
 		"tokenclient_foreign_origins_total":        1,
+		"tokenclient_kept_headers_total":           1,
 		"tokenclient_storms_total":                 1,
 		"tokenclient_still_refused_total":          1,
 		"tokenclient_save_failures_total":          1,

@@ -10,11 +10,11 @@ import (
 // A Fault is what a call gets in place of its answer. The zero Fault is a 500
 // with an empty body, before the call took effect.
 //
-// At the token endpoint a cut, a 5xx, and an answer that cannot be read leave open
-// whether the refresh token was spent. After the first of these a
+// At the token endpoint a cut, a 5xx, and a success that cannot be read leave open
+// whether the refresh token was spent. After the first cut or 5xx a
 // [tokenclient.Session] makes the call a second time at once, unless the answer is a
 // 5xx with a Retry-After in Header; see [Server.FailRefresh] for what that means to a
-// test. After a 4xx there is no second call.
+// test. After a 4xx, and after a success that cannot be read, there is no second call.
 type Fault struct {
 	// Status is the answer's status, from 200 to 999. Zero: 500.
 	Status int
@@ -50,7 +50,8 @@ type Fault struct {
 //	// ... the program cannot refresh ...
 //	srv.FailRefresh(0, tokentest.Fault{})
 //
-// or one call, with an answer after which there is no second one, such as a 429 or
+// or one call, with an answer after which there is no second one, such as a 429, a 200
+// without a token, or
 //
 //	srv.FailRefresh(1, tokentest.Fault{Status: 503, Header: http.Header{"Retry-After": {"1"}}})
 //

@@ -115,7 +115,8 @@ func TestFailRefreshOfASession(t *testing.T) {
 		{"400", 1, tokentest.Fault{Status: 400}, 1, seen},
 		{"cut", 1, tokentest.Fault{Cut: true}, 2, unseen},
 		{"cut in the body", 1, tokentest.Fault{Cut: true, Status: 200, Body: `{"access_token":"ey`}, 2, unseen},
-		{"truncated JSON", 1, tokentest.Fault{Status: 200, Body: `{"access_token":"ey`}, 2, unseen},
+		{"truncated JSON", 1, tokentest.Fault{Status: 200, Body: `{"access_token":"ey`}, 1, seen},
+		{"a page", 1, tokentest.Fault{Status: 200, Body: "<html>"}, 1, seen},
 		{"503, token spent", 1, tokentest.Fault{Status: 503, AfterCommit: true}, 2, ended},
 		{"cut, token spent", 1, tokentest.Fault{Cut: true, AfterCommit: true}, 2, ended},
 	} {

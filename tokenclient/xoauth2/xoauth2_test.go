@@ -3,6 +3,7 @@ package xoauth2_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -175,4 +176,32 @@ func TestTokenSource(t *testing.T) {
 			t.Errorf("after the end of the context: %v", err)
 		}
 	})
+}
+
+// TestOverOAuth2Transport: x/oauth2's Transport sets the header by itself. Over a Transport
+// of the session whose token it has, a token that was revoked costs its caller nothing,
+// though x/oauth2 goes on to send it.
+func TestOverOAuth2Transport(t *testing.T) {
+	r := sessiontest.New(t, nil, nil)
+	first := r.Login(t)
+	for name, source := range map[string]oauth2.TokenSource{
+		"one token for ever": oauth2.StaticTokenSource(xoauth2.ToToken(first)),
+		"the session's":      xoauth2.TokenSource(t.Context(), r.Session),
+		"reused":             oauth2.ReuseTokenSource(nil, xoauth2.TokenSource(t.Context(), r.Session)),
+	} {
+		client := &http.Client{Transport: &oauth2.Transport{Source: source, Base: r.Session.Transport(r.Server.Client().Transport)}}
+		for i := range 2 {
+			resp, err := client.Get(r.Server.URL + "/api/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != 200 {
+				t.Errorf("%s, request %d: status %d", name, i, resp.StatusCode)
+			}
+			if i == 0 {
+				r.Server.RevokeAccess("alice")
+			}
+		}
+	}
 }

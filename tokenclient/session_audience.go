@@ -1,0 +1,340 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+)
+
+// An Audience is a part of what a login is good for that has access tokens of its own: an
+// API for which the server issues tokens by "resource" (RFC 8707), "audience" or scope. A
+// session with audiences has one refresh token and one access token for each. A request
+// gets the one of its origin, and all share one refresh at a time, among processes too.
+type Audience struct {
+	// Name says which one it is, in a [Token] and for [Session.TokenFor]. In hooks, log
+	// lines and errors it follows the key, in parentheses. It is required.
+	Name string
+
+	// Refresher exchanges the session's refresh token for an access token of this
+	// audience: mostly Config.Refresher with another Scope, or with "resource" in its
+	// Params. If it brings a refresh token, that is the session's from then on. It is
+	// required.
+	Refresher Refresher
+
+	// Origins lists where its tokens go, as Config.Origins does for those of the login
+	// itself. It is required, and no origin may be in two lists.
+	Origins []string
+
+	// Attacher puts its token on requests. Nil: Config.Attacher does.
+	Attacher Attacher
+}
+
+// An AudienceToken is what a [Token] has for an [Audience].
+type AudienceToken struct {
+	// Token has an access token, and no refresh token: there is one for all.
+	Token *Token
+
+	// Number is that of the [Record] with which it came.
+	Number uint64
+}
+
+// checkAudiences reports what is wrong with c.Audiences.
+func (c *Config) checkAudiences() error {
+	if len(c.Audiences) > 0 && (c.Refresher == nil || c.Renewed != nil) {
+		return errors.New("Config.Audiences needs a Refresher, and no Renewed: an answer does not say for which audience its token is")
+	}
+	names, origins := make(map[string]bool), make(map[string]bool)
+	for _, o := range c.Origins {
+		origins[o] = true
+	}
+	for i, a := range c.Audiences {
+		field := fmt.Sprintf("Config.Audiences[%d]", i)
+		switch {
+		case a.Name == "":
+			return fmt.Errorf("%s.Name is empty; its token is stored under that", field)
+		case names[a.Name]:
+			return fmt.Errorf("%s.Name is %q, as that of another one; give each its own", field, a.Name)
+		case a.Refresher == nil:
+			return fmt.Errorf("%s.Refresher is nil; use a copy of Config.Refresher with a Scope or Params of its own", field)
+		case len(a.Origins) == 0:
+			return fmt.Errorf(`%s.Origins is empty; list where the token may go, like Origins: []string{"https://api.example.com"}`, field)
+		}
+		names[a.Name] = true
+		if err := checkPart(field+".Refresher", a.Refresher); err != nil {
+			return err
+		}
+		if a.Attacher != nil {
+			if err := checkAttacher(field+".Attacher", a.Attacher); err != nil {
+				return err
+			}
+		}
+		for _, o := range a.Origins {
+			if origins[o] {
+				return fmt.Errorf("%s.Origins has %s, which is in another list too; a request there would have two tokens", field, o)
+			}
+			origins[o] = true
+		}
+	}
+	return nil
+}
+
+// audienceSettings are those of a part of a session.
+type audienceSettings struct {
+	name string
+	*settings
+}
+
+// newAudiences returns the settings of c's audiences. Those of the session itself are whole.
+func newAudiences(c *Config, whole *settings) (list []audienceSettings, err error) {
+	for _, a := range c.Audiences {
+		own := *c
+		own.Refresher, own.Origins, own.AnyOrigin = a.Refresher, a.Origins, false
+		set := *whole
+		if set.rules, err = newRules(&own); err != nil {
+			return nil, err
+		}
+		set.refresher, set.heartbeat, set.audiences = a.Refresher, 0, nil
+		if a.Attacher != nil {
+			set.setAttacher(a.Attacher)
+		}
+		list = append(list, audienceSettings{a.Name, &set})
+	}
+	return list, nil
+}
+
+// parts are the sessions that a session's audiences have. Each is a session like any other,
+// over a Store that is a part of the whole one's: to the protocol it is another process
+// with the same login.
+type parts []*Session
+
+func newParts(whole *Session) (list parts) {
+	for _, a := range whole.settings.audiences {
+		key := fmt.Sprintf("%s (%s)", whole.key, a.name)
+		list = append(list, newSession(a.settings, &partStore{whole: whole, name: a.name}, key))
+	}
+	return list
+}
+
+// partFor returns the session whose token goes to u: s, or that of an audience.
+func (s *Session) partFor(u *url.URL) *Session {
+	for _, part := range s.parts {
+		if u != nil && part.rules.Allows(u) {
+			return part
+		}
+	}
+	return s
+}
+
+// TokenFor is [Session.Token] for the [Audience] of that name. Its RefreshToken is the
+// session's.
+func (s *Session) TokenFor(ctx context.Context, audience string) (*Token, error) {
+	for _, part := range s.parts {
+		if part.store.(*partStore).name == audience {
+			return part.Token(ctx)
+		}
+	}
+	return nil, fmt.Errorf("tokenclient: TokenFor: Config.Audiences has no %q", audience)
+}
+
+// movedTo has the parts of s, and the session that s is a part of, follow when s holds h:
+// another login's token than old, or none.
+func (s *Session) movedTo(h, old *held) {
+	if h.usable() == old.usable() && h.record.Era == old.record.Era {
+		return
+	}
+	if p, ok := s.store.(*partStore); ok && p.whole.holds().record.Era != h.record.Era {
+		p.whole.lookForNewerSoon()
+	}
+	for _, part := range s.parts {
+		view := part.store.(*partStore).view(h.record)
+		part.change(func(st *state, now time.Time) effects {
+			if !h.usable() {
+				return st.endWithWhole(old.record, now)
+			}
+			return st.beginWithWhole(view)
+		})
+	}
+}
+
+// take makes r, which a part of s has left in the store, what s holds, if it is newer.
+func (s *Session) take(r Record) {
+	s.change(func(st *state, _ time.Time) effects { return st.partStored(r) })
+}
+
+// partStore is the [Store] of an audience: the part of the whole session's record that is about
+// it. A Record of it has the number under which the audience's token came.
+type partStore struct {
+	whole *Session
+	name  string
+
+	mu        sync.Mutex // guards presented
+	presented Record     // of the whole, when a token was last presented
+}
+
+// view returns what r, of the whole session, is to the audience: without a token for it one
+// that has expired, and whose refresh token is good.
+func (p *partStore) view(r Record) Record {
+	if r.Token == nil {
+		return r
+	}
+	t := &Token{RefreshToken: r.Token.RefreshToken, RefreshExpiry: r.Token.RefreshExpiry}
+	r.Number = 1
+	if own, ok := r.Token.Audiences[p.name]; ok && own.Token != nil {
+		t, r.Number = own.Token.Clone(), own.Number
+		t.RefreshToken, t.RefreshExpiry = r.Token.RefreshToken, r.Token.RefreshExpiry
+	}
+	r.Token = t
+	return r
+}
+
+// with returns whole with t as the audience's token, and t's refresh token for all.
+func (p *partStore) with(whole Record, t *Token) *Token {
+	next, own := whole.Token.Clone(), t.Clone()
+	next.RefreshToken, next.RefreshExpiry = t.RefreshToken, t.RefreshExpiry
+	own.RefreshToken, own.RefreshExpiry, own.Audiences = "", time.Time{}, nil
+	next.Audiences = maps.Clone(next.Audiences)
+	if next.Audiences == nil {
+		next.Audiences = make(map[string]AudienceToken)
+	}
+	next.Audiences[p.name] = AudienceToken{own, whole.Number + 1}
+	return next
+}
+
+// newest returns the whole session's record: the stored one, or what the session knows if that
+// could not be stored yet.
+func (p *partStore) newest(ctx context.Context) (Record, error) {
+	r, err := p.whole.store.Load(ctx, p.whole.key)
+	if known := p.whole.holds().record; err == nil && known.Token != nil && known.Era == r.Era && known.Number > r.Number {
+		return known, nil
+	}
+	return r, err
+}
+
+// Load implements [Store].
+func (p *partStore) Load(ctx context.Context, _ string) (Record, error) {
+	r, err := p.newest(ctx)
+	return p.view(r), err
+}
+
+// Refresh implements [Store].
+func (p *partStore) Refresh(ctx context.Context, key string, seen Record, timeout time.Duration,
+	fn func(context.Context, Record) (*Token, error)) (Record, error) {
+	for {
+		r, err := p.newest(ctx)
+		if v := p.view(r); err != nil || v.Era != seen.Era || v.Number > seen.Number {
+			return v, err
+		}
+		called := false
+		r, err = p.whole.store.Refresh(ctx, p.whole.key, r, timeout, func(ctx context.Context, current Record) (*Token, error) {
+			called = true
+			p.note(current)
+			t, err := fn(ctx, p.view(current))
+			if err != nil {
+				return nil, err
+			}
+			return p.with(current, t), nil
+		})
+		if called || err != nil {
+			return p.stored(key, r, err)
+		}
+		// Another part of the session, or another process, was quicker. Look what it left.
+	}
+}
+
+// Save implements [Store]. It is for a token that came when its refresh had been given up.
+func (p *partStore) Save(ctx context.Context, key string, seen Record, t *Token) (Record, error) {
+	was := p.lastPresented()
+	if v := p.view(was); v.Era != seen.Era || v.Number != seen.Number || was.Token == nil {
+		return seen, ErrOvertaken
+	}
+	r, err := p.whole.store.Save(ctx, p.whole.key, was, p.with(was, t))
+	return p.stored(key, r, err)
+}
+
+// Replace implements [Store]: the whole session logs in and out.
+func (p *partStore) Replace(context.Context, string, *Token) (now, was Record, err error) {
+	return now, was, errors.ErrUnsupported
+}
+
+// stored returns what the end of a refresh or a save of the whole is to the audience, and has
+// the whole session take it: nobody in this process must present what is spent.
+func (p *partStore) stored(key string, r Record, err error) (Record, error) {
+	var unsaved *NotSavedError
+	switch {
+	case err == nil:
+		p.whole.take(r)
+	case errors.As(err, &unsaved):
+		was := p.lastPresented()
+		r = Record{State: Active, Token: unsaved.Token, Era: was.Era, Number: was.Number + 1}
+		p.whole.take(r)
+		err = NewNotSavedError(key, p.view(r).Token, unsaved.Err, unsaved.Save)
+	}
+	return p.view(r), err
+}
+
+func (p *partStore) note(presented Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.presented = presented
+}
+
+func (p *partStore) lastPresented() Record {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.presented
+}
+
+// partHost is the host of a session that is a part of one in h.
+type partHost struct{ host }
+
+// changed is that of a [host]: it is for the whole session to say.
+func (partHost) changed(*Session) {}
+
+// beginWithWhole makes r what a part of a session has, of which another login has come.
+func (st *state) beginWithWhole(r Record) (fx effects) {
+	if st.closed || st.held.usable() && st.held.record.Era == r.Era {
+		return fx
+	}
+	st.fence++
+	st.storm = limit.Storm{}
+	st.adopt(r)
+	fx.release = true
+	return fx
+}
+
+// endWithWhole ends a part of a session that held was and has ended. It comes back with
+// another login.
+func (st *state) endWithWhole(was Record, now time.Time) (fx effects) {
+	if st.closed {
+		return fx
+	}
+	st.fence++
+	st.end(&fx, ErrLoggedOut, now)
+	left := &st.makeTrouble().left
+	left.unstored, left.record.Era = false, was.Era
+	return fx
+}
+
+// partStored makes r, which a part of the session has left in the store, what the session
+// holds. If only the refresh token is another one, the generation stays: the access token that
+// requests were sent with is no other.
+func (st *state) partStored(r Record) (fx effects) {
+	now := st.held
+	if st.closed || !now.usable() || r.Token == nil || r.Era != now.record.Era || r.Number <= now.record.Number {
+		return fx
+	}
+	if r.Token.AccessToken != now.record.Token.AccessToken || !r.Token.Issued.Equal(now.record.Token.Issued) {
+		st.adopt(r)
+		return fx
+	}
+	next := *now
+	next.record = r
+	st.held = &next
+	return fx
+}
