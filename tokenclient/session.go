@@ -29,7 +29,7 @@ type Session struct {
 	key   string
 
 	held       atomic.Pointer[held] // state.held; written with mu held
-	refused    atomic.Uint64        // state.refusedGeneration; written with mu held
+	refused    atomic.Uint32        // state.refusedGeneration, the lower half; written with mu held
 	accepted   accepted             // where what is held was accepted first
 	waiting    atomic.Int32         // callers that cannot go on without a refresh
 	early      atomic.Bool          // an early refresh is under way
@@ -71,10 +71,10 @@ func newSession(set *settings, store Store, key string) *Session {
 func (s *Session) change(f func(st *state, now time.Time) effects) {
 	now := time.Now()
 	s.mu.Lock()
-	lag := s.state.lag
+	doubt := s.state.doubt
 	fx := f(&s.state, now)
-	if lag != nil && lag != s.state.lag {
-		close(lag.replaced)
+	if doubt != nil && doubt != s.state.doubt {
+		close(doubt.changed)
 	}
 	h, old := s.state.held, s.held.Load()
 	if h != old {
@@ -84,7 +84,7 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 		s.remember(old, h)
 		s.held.Store(h)
 	}
-	if refused := s.state.refusedGeneration(); refused != s.refused.Load() {
+	if refused := uint32(s.state.refusedGeneration()); refused != s.refused.Load() {
 		s.refused.Store(refused)
 	}
 	for _, e := range fx.events {

@@ -30,7 +30,7 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 func (s *Session) unrefused(ctx context.Context) (*held, error) {
 	refused := s.refused.Load()
 	h, err := s.current(ctx)
-	if err == nil && h.generation == refused {
+	if err == nil && uint32(h.generation) == refused {
 		return s.afterRefusal(ctx, h, place{}, false)
 	}
 	return h, err
@@ -53,20 +53,20 @@ func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayabl
 }
 
 // accepted is the generation that a server accepted last, and which server was the first to do
-// so: the lower half of the number and a hash of the origin. A server that has accepted a
-// token does not refuse it because it does not know it yet.
-type accepted struct{ number atomic.Uint64 }
+// so: the end of the number and a hash of the origin, in few bytes. A server that has
+// accepted a token does not refuse it because it does not know it yet.
+type accepted struct{ number atomic.Uint32 }
 
-func (a *accepted) knows(h *held) bool { return uint32(a.number.Load()>>32) == uint32(h.generation) }
+func (a *accepted) knows(h *held) bool { return uint16(a.number.Load()>>16) == uint16(h.generation) }
 
 func (a *accepted) set(h *held, server string) { a.number.Store(numberOf(h, server)) }
 
 func (a *accepted) at(h *held, server string) bool { return a.number.Load() == numberOf(h, server) }
 
-func numberOf(h *held, server string) uint64 {
+func numberOf(h *held, server string) uint32 {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(server))
-	return h.generation<<32 | uint64(sum.Sum32())
+	return uint32(h.generation)<<16 | uint32(uint16(sum.Sum32()))
 }
 
 // answered notes that resp, which does not refuse h, came from u.
@@ -74,6 +74,12 @@ func (s *Session) answered(h *held, u *url.URL, resp *http.Response) {
 	if !s.accepted.knows(h) && resp.StatusCode < 400 && s.holds().generation == h.generation {
 		s.accepted.set(h, origin.Of(u).String())
 	}
+}
+
+// isYoung reports whether a server that refuses h may not know it yet.
+func (s *Session) isYoung(h *held) (young bool) {
+	s.ask(func(st *state, now time.Time) { young = st.held.generation == h.generation && st.held.usable() && st.young(now) })
+	return young
 }
 
 // awaitLag waits until it is time to send a request to server again with h, which it refused,
@@ -87,9 +93,9 @@ func (s *Session) awaitLag(ctx context.Context, h *held, server string, canTry b
 	}
 	for {
 		var until time.Time
-		var replaced <-chan struct{}
+		var changed <-chan struct{}
 		accepted := s.accepted.at(h, server)
-		s.ask(func(st *state, now time.Time) { a, until, replaced = st.askLag(h, server, canTry, accepted, now) })
+		s.ask(func(st *state, now time.Time) { a, until, changed = st.askLag(h, server, canTry, accepted, now) })
 		switch {
 		case a != limit.LagWait:
 			return a, nil
@@ -101,7 +107,7 @@ func (s *Session) awaitLag(ctx context.Context, h *held, server string, canTry b
 		timer := time.NewTimer(time.Until(until))
 		select {
 		case <-timer.C:
-		case <-replaced:
+		case <-changed:
 		case <-ctx.Done():
 			timer.Stop()
 			return limit.LagOver, ctx.Err()

@@ -131,11 +131,11 @@ func (s *Session) refreshInBackground() {
 	}
 	begun := s.inBackground(func() {
 		var err error
-		for h := s.holds(); err == nil && h.generation == s.refused.Load(); h = s.holds() {
+		for h := s.holds(); err == nil && uint32(h.generation) == s.refused.Load(); h = s.holds() {
 			_, err = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
 		}
 		s.refreshing.Store(false)
-		if err == nil && s.holds().generation == s.refused.Load() {
+		if err == nil && uint32(s.holds().generation) == s.refused.Load() {
 			s.refreshInBackground() // what came in between
 		}
 	})

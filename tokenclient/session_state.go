@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
@@ -16,14 +17,14 @@ import (
 type state struct {
 	held   *held // never nil
 	closed bool
+	late   late // of what is held
 
 	// fence goes up with each login and logout. What began before one changes nothing
 	// when it ends.
 	fence uint64
 
 	trouble *trouble // nil: none, as in most sessions
-	refused *refused // nil: what is held is not known to be refused
-	lag     *lag     // nil: what is held was not refused while it was young
+	doubt   *doubt   // nil: what is held was not refused
 	storm   limit.Storm
 	renewal renewal
 }
@@ -73,11 +74,6 @@ type held struct {
 	// takes the memory.
 	value [1]string
 
-	// late is how much later than its Issued the token came, if came, which says that this
-	// session got it from the server.
-	late time.Duration
-	came bool
-
 	// windows say when before its Expiry the token is refreshed: in the background from the
 	// soft one on, before anything is sent from the hard one on.
 	windows limit.Windows
@@ -104,19 +100,9 @@ func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }
 // overdue reports whether nothing should be sent with h any more.
 func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.hard()) }
 
-// comes notes that h came from the server just now.
-func (h *held) comes(now time.Time) {
-	h.came, h.late = true, max(now.Sub(h.record.Token.Issued), 0)
-}
-
-// young reports whether servers may not know of h yet, and h is worth waiting for. What a
-// login brought is exchanged at once if it is refused, since it can be: it may have been
-// made long before it was handed over.
-func (h *held) young(now time.Time) bool {
-	r := h.record
-	login := !h.came && r.Number <= 1
-	return (!login || r.Token.RefreshToken == "") && limit.Young(r.Token.Issued.Add(h.late), now)
-}
+// late is how much later than its Issued a token came that this session got from the server,
+// in milliseconds, and one more; 0: it got it from elsewhere.
+type late uint32
 
 // leaving remembers what an ended session held, so that it does not come back.
 type leaving struct {
@@ -175,8 +161,28 @@ func (st *state) info(f flight, now time.Time) RefreshInfo {
 // adopt makes r, which holds a token, the next generation.
 func (st *state) adopt(r Record) {
 	st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, record: r}
-	st.trouble, st.refused, st.lag = nil, nil, nil
+	st.trouble, st.doubt, st.late = nil, nil, 0
 	st.renewal.forget()
+}
+
+// comes notes that the server has just sent what is held.
+func (st *state) comes(now time.Time) {
+	ms := now.Sub(st.held.record.Token.Issued).Milliseconds()
+	st.late = late(1 + min(max(ms, 0), math.MaxInt32))
+}
+
+// young reports whether servers may not know what is held yet, and it is worth waiting for.
+// What a login brought is exchanged at once if it is refused, since it can be: it may
+// have been made long before it was handed over.
+func (st *state) young(now time.Time) bool {
+	r, born := st.held.record, st.held.record.Token.Issued
+	switch {
+	case st.late > 0:
+		born = born.Add(time.Duration(st.late-1) * time.Millisecond)
+	case r.Number <= 1 && r.Token.RefreshToken != "":
+		return false
+	}
+	return limit.Young(born, now)
 }
 
 // end ends the session for a reason that is ErrLoginRequired. One that has ended keeps its
@@ -195,7 +201,7 @@ func (st *state) end(fx *effects, reason error, now time.Time) {
 	if old.usable() {
 		left.record = old.record
 	}
-	st.held, st.refused, st.lag = h, nil, nil
+	st.held, st.doubt = h, nil
 	st.trouble = &trouble{left: left, looks: looks{at: now.Add(lookInterval), err: reason}}
 	st.renewal.forget()
 	fx.release = true
@@ -264,7 +270,7 @@ func (st *state) close() (fx effects) {
 	if !st.closed {
 		st.closed = true
 		st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts}
-		st.refused, st.lag = nil, nil
+		st.doubt = nil
 		fx.release = true
 	}
 	return fx

@@ -39,8 +39,8 @@ func (h *history) clone() *history {
 	if t := h.state.trouble; t != nil {
 		c.state.trouble = new(*t)
 	}
-	if l := h.state.lag; l != nil {
-		c.state.lag = &lag{l.Clone(), l.replaced}
+	if d := h.state.doubt; d != nil {
+		c.state.doubt = &doubt{slices.Clone(d.at), d.lag.Clone(), d.changed}
 	}
 	return &c
 }
@@ -279,13 +279,10 @@ func TestStateInvariants(t *testing.T) {
 		if is.renewal.unstored != nil && !is.closed && is.renewal.unstored != is.held {
 			complain("what is to be stored is not what is held")
 		}
-		if l := is.lag; l != nil && (!is.held.usable() || l == was.lag && is.held.generation != was.held.generation) {
-			complain("requests wait for servers to learn of a token that is not held")
+		if is.doubt != nil && (!is.held.usable() || is.doubt == was.doubt && is.held.generation != was.held.generation) {
+			complain("there is a doubt about what is not held")
 		}
-		if g := is.refusedGeneration(); g != 0 && (g != is.held.generation || !is.held.usable()) {
-			complain("what is known to be refused is not what is held")
-		}
-		if is.refused != nil && is.refused == was.refused && strings.HasPrefix(event, "refresh") {
+		if is.refusedGeneration() != 0 && strings.HasPrefix(event, "refresh") && event != "refresh overtaken by Logout" {
 			complain("requests wait for a refresh that has ended")
 		}
 		if is.renewal.refreshing {
@@ -331,7 +328,7 @@ func TestStateWaits(t *testing.T) {
 	for i := range 100 {
 		h.state.rejected(now, place{path: fmt.Sprint(i)}, true, h.now)
 	}
-	if n := len(h.state.refused.at); n != maxRefused {
+	if n := len(h.state.doubt.at); n != maxRefused {
 		t.Errorf("%d places are remembered", n)
 	}
 }
@@ -358,8 +355,8 @@ func TestStateYoung(t *testing.T) {
 		{"accepted here", func(h *history) { second(h, 2, 0) }, true, limit.LagOver},
 		{"refreshed a minute ago", func(h *history) { second(h, 2, -time.Minute) }, false, limit.LagOver},
 		{"refreshed in a minute, by another clock", func(h *history) { second(h, 2, time.Minute) }, false, limit.LagOver},
-		{"came late", func(h *history) { second(h, 2, -time.Minute); h.state.held.comes(h.now) }, false, limit.LagWait},
-		{"came in an answer to a request with a login's", func(h *history) { second(h, 1, 0); h.state.held.comes(h.now) }, false, limit.LagWait},
+		{"came late", func(h *history) { second(h, 2, -time.Minute); h.state.comes(h.now) }, false, limit.LagWait},
+		{"came in an answer to a request with a login's", func(h *history) { second(h, 1, 0); h.state.comes(h.now) }, false, limit.LagWait},
 		{"closed", func(h *history) { second(h, 2, 0); h.state.close() }, false, limit.LagOver},
 	} {
 		h := newHistory()

@@ -41,7 +41,7 @@ func (st *state) refreshBegins(h *held, cause Cause, now time.Time) (f flight, i
 	case st.held.generation != h.generation:
 		return f, st.held, fx, nil
 	case pending != nil && cause != CauseForced:
-		st.refused = nil // nobody is to wait for what does not come soon
+		st.doubt.noRefresh() // nobody is to wait for what does not come soon
 		return f, nil, fx, errNotTried{pending}
 	}
 	st.renewal.refreshing = true
@@ -149,7 +149,7 @@ func (st *state) refreshed(fx *effects, f flight, r Record, own bool, now time.T
 	}
 	st.adopt(r)
 	if own {
-		st.held.comes(now)
+		st.comes(now)
 		fx.tell(tokenRefreshed, st.info(f, now), nil)
 	} else {
 		fx.tell(tokenAdopted, st.info(f, now), nil)
@@ -181,7 +181,7 @@ func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Tim
 		}
 	}
 	trouble.backoff.Failed(err, r.Announced, retryAfter, now)
-	st.refused = nil
+	st.doubt.noRefresh()
 	fx.tell(refreshFailed, st.info(f, now), err)
 	if trouble.refusals == manyRefusals && errors.Is(err, ErrStillRefused) {
 		fx.events = append(fx.events, event{kind: refreshStillRefused, info: st.info(f, now), err: err, times: manyRefusals})
@@ -206,39 +206,53 @@ type place struct{ origin, path string }
 // maxRefused is how many places a session remembers to have refused what it holds.
 const maxRefused = 8
 
-// refused is what a session knows of a generation that was refused, from then on until its
-// refresh has ended. It does not change.
-type refused struct {
-	generation uint64
-	at         []place
+// A doubt is what a session knows of servers that refused what it holds.
+type doubt struct {
+	// at are the places where it was refused, as long as it is going to be refreshed for that.
+	at []place
+
+	lag limit.Lag // servers that may not know of it yet
+
+	// changed is closed when those who wait for servers are to look again.
+	changed chan struct{}
 }
 
-// add returns r with at, for generation.
-func (r *refused) add(generation uint64, at place) *refused {
-	switch {
-	case r == nil || r.generation != generation:
-		return &refused{generation, []place{at}}
-	case len(r.at) == maxRefused, slices.Contains(r.at, at):
-		return r
+// makeDoubt is the doubt of st, for writing.
+func (st *state) makeDoubt() *doubt {
+	if st.doubt == nil {
+		st.doubt = &doubt{changed: make(chan struct{})}
 	}
-	return &refused{generation, append(slices.Clip(r.at), at)}
+	return st.doubt
+}
+
+// refusedAt notes that d was refused.
+func (d *doubt) refusedAt(at place) {
+	if len(d.at) < maxRefused && !slices.Contains(d.at, at) {
+		d.at = append(slices.Clip(d.at), at)
+	}
+}
+
+// noRefresh is for when there is no refresh to wait for. d may be nil.
+func (d *doubt) noRefresh() {
+	if d != nil {
+		d.at = nil
+	}
 }
 
 // refusedGeneration is that of what is held if it is known to be refused, and is going to be
 // refreshed for that; 0: it is not.
 func (st *state) refusedGeneration() uint64 {
-	if st.refused == nil {
+	if st.doubt == nil || len(st.doubt.at) == 0 {
 		return 0
 	}
-	return st.refused.generation
+	return st.held.generation
 }
 
 // waits reports whether a request to at, which is about to be sent with h, waits for the
 // refresh of h. h may be good at other places than those that refused it; only what cannot
 // be sent a second time does not try that.
 func (st *state) waits(h *held, at place, replayable bool) bool {
-	r := st.refused
-	return r != nil && r.generation == h.generation && (!replayable || slices.Contains(r.at, at))
+	return st.doubt != nil && st.refusedGeneration() == h.generation && (!replayable || slices.Contains(st.doubt.at, at))
 }
 
 // rejected goes on after a server rejected h at a place.
@@ -259,7 +273,7 @@ func (st *state) rejected(h *held, at place, canRefresh bool, now time.Time) (v 
 		v.asked = h.generation
 	}
 	if ok {
-		st.refused = st.refused.add(h.generation, at)
+		st.makeDoubt().refusedAt(at)
 	}
 	if begins {
 		fx.events = []event{{kind: rejectedTooOften, info: st.info(flight{}, now), origin: at.origin, until: v.next}}
@@ -267,35 +281,27 @@ func (st *state) rejected(h *held, at place, canRefresh bool, now time.Time) (v 
 	return v, fx
 }
 
-// lag is what a session knows of servers that may not know of what is held. Another one
-// takes its place when those who wait are to look again.
-type lag struct {
-	limit.Lag
-	replaced chan struct{} // closed then
-}
-
-// askLag says what a request does that server refused h for, which is young. accepted says
+// askLag says what a request does that server refused h for, which may be young. accepted says
 // whether a request that was not sent again was accepted there.
-func (st *state) askLag(h *held, server string, canTry, accepted bool, now time.Time) (a limit.LagAnswer, until time.Time, replaced <-chan struct{}) {
-	known := st.lag != nil && st.lag.Knows(server)
-	if st.closed || st.held.generation != h.generation || !h.usable() || !h.young(now) || accepted && !known {
+func (st *state) askLag(h *held, server string, canTry, accepted bool, now time.Time) (a limit.LagAnswer, until time.Time, changed <-chan struct{}) {
+	if !st.held.usable() || st.held.generation != h.generation || !st.young(now) {
 		return limit.LagOver, until, nil
 	}
-	if st.lag == nil {
-		st.lag = &lag{replaced: make(chan struct{})}
+	if known := st.doubt != nil && st.doubt.lag.Knows(server); accepted && !known {
+		return limit.LagOver, until, nil
 	}
-	a, until = st.lag.Ask(server, canTry, now)
-	return a, until, st.lag.replaced
+	d := st.makeDoubt()
+	a, until = d.lag.Ask(server, canTry, now)
+	return a, until, d.changed
 }
 
 // triedLag notes what came of a try that askLag asked for.
 func (st *state) triedLag(h *held, server string, r limit.LagResult) {
-	if st.lag == nil || st.held.generation != h.generation {
-		return
+	if st.doubt != nil && st.held.generation == h.generation {
+		d := &doubt{at: st.doubt.at, lag: st.doubt.lag.Clone(), changed: make(chan struct{})}
+		d.lag.Tried(server, r)
+		st.doubt = d
 	}
-	next := &lag{st.lag.Clone(), make(chan struct{})}
-	next.Tried(server, r)
-	st.lag = next
 }
 
 // untilRefresh is how long a refresh of h has to wait after those that failed.

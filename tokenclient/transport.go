@@ -182,7 +182,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	refused := s.refused.Load()
 	h, err := s.current(req.Context())
-	if err == nil && h.generation == refused {
+	if err == nil && uint32(h.generation) == refused {
 		h, err = s.afterRefusal(req.Context(), h, placeOf(req.URL), t.replayable(req))
 	}
 	if err != nil {
@@ -273,7 +273,7 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 // another request that does. final says that the request is over, with the answer and error
 // that are returned; else body and resp are those of its last sending.
 func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, body replay.Body, resp *http.Response) (replay.Body, *http.Response, bool, error) {
-	if s.refresher == nil || !h.young(time.Now()) || t.NoReplay != nil && t.NoReplay(req) {
+	if s.refresher == nil || !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
 		return body, resp, false, nil
 	}
 	server := origin.Of(req.URL).String()

@@ -11,6 +11,7 @@ const (
 	stormBurst       = 3
 	stormInterval    = 30 * time.Second
 	stormMaxInterval = time.Hour
+	stormDoublings   = 10
 )
 
 // A Storm bounds the refreshes of a session whose access tokens are refused although
@@ -27,14 +28,15 @@ type Storm struct {
 	granted uint64    // the last generation that may be refreshed because it was refused
 	since   time.Time // when the interval began that is running; zero: never used
 	struck  uint64    // the last generation that was refused when it was new
-	strikes int32     // generations in a row that were refused when they were new
-	left    uint8     // what is in the bucket
-	shut    bool      // the last answer of Allow was no
 
-	// lent are generations for which something was taken that can be given back, the oldest
-	// first; 0: none. There are never more than are missing in a full bucket, so that it
-	// cannot be filled twice, once by time and once by giving back.
-	lent [stormBurst]uint64
+	// lent are generations (the lower half of the numbers) for which something was taken that
+	// can be given back, the oldest first; 0: none. There are never more than are missing in
+	// a full bucket, so that it cannot be filled twice, once by time and once by giving back.
+	lent [stormBurst]uint32
+
+	strikes int16 // generations in a row that were refused when they were new, up to some
+	left    uint8 // what is in the bucket
+	shut    bool  // the last answer of Allow was no
 }
 
 // Allow reports whether generation, which the server refused, may be refreshed for that
@@ -58,13 +60,13 @@ func (s *Storm) Allow(generation uint64, now time.Time) (ok, begins bool) {
 // is missing in the bucket.
 func (s *Storm) lend(generation uint64) {
 	if i := slices.Index(s.lent[:], 0); i >= 0 {
-		s.lent[i] = generation
+		s.lent[i] = uint32(generation)
 	}
 }
 
 // keep drops what was lent to generation, and reports whether there was anything.
 func (s *Storm) keep(generation uint64) bool {
-	i := slices.Index(s.lent[:], generation)
+	i := slices.Index(s.lent[:], uint32(generation))
 	if i < 0 || generation == 0 {
 		return false
 	}
@@ -90,7 +92,7 @@ func (s *Storm) refill(now time.Time) {
 		s.left = uint8(min(int64(s.left)+n, stormBurst))
 		s.since = s.since.Add(elapsed - elapsed%interval)
 		for s.lent[stormBurst-s.left] != 0 { // time has given it back
-			s.keep(s.lent[0])
+			s.keep(uint64(s.lent[0]))
 		}
 	}
 	if s.left >= size {
@@ -109,7 +111,7 @@ func (s *Storm) Replayed(generation uint64, refused bool, asked uint64) {
 	switch {
 	case refused && generation > s.struck:
 		s.struck = generation
-		s.strikes++
+		s.strikes = min(s.strikes+1, stormBurst+stormDoublings)
 	case !refused && asked != 0:
 		s.strikes = 0
 		if s.keep(asked) {
@@ -120,7 +122,7 @@ func (s *Storm) Replayed(generation uint64, refused bool, asked uint64) {
 }
 
 func (s *Storm) interval() time.Duration {
-	return min(stormInterval<<min(max(s.strikes-stormBurst, 0), 10), stormMaxInterval)
+	return min(stormInterval<<max(s.strikes-stormBurst, 0), stormMaxInterval)
 }
 
 // Next returns when Allow may say yes again after it said no.
