@@ -37,8 +37,9 @@ func (s *Session) unrefused(ctx context.Context) (*held, error) {
 }
 
 // afterRefusal returns what to send a request to at with, if h is of the generation that
-// s.refused was before h was looked for (later it may be forgotten already). It waits for the refresh if the request is likely to be refused too, or cannot
-// be sent again if it is. If there is no other token in the end, h is better than an error.
+// s.refused was before h was looked for (later it may be forgotten already). It waits for the
+// refresh if the request is likely to be refused too, or cannot be sent again if it is. If
+// there is no other token in the end, h is better than an error.
 func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayable bool) (*held, error) {
 	waits := false
 	s.ask(func(st *state, _ time.Time) { waits = st.waits(h, at, replayable) })
@@ -78,7 +79,9 @@ func (s *Session) answered(h *held, u *url.URL, resp *http.Response) {
 
 // isYoung reports whether a server that refuses h may not know it yet.
 func (s *Session) isYoung(h *held) (young bool) {
-	s.ask(func(st *state, now time.Time) { young = st.held.generation == h.generation && st.held.usable() && st.young(now) })
+	s.ask(func(st *state, now time.Time) {
+		young = st.held.generation == h.generation && st.held.usable() && st.young(now)
+	})
 	return young
 }
 

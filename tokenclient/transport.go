@@ -237,10 +237,11 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 		body.HandOver()
 		return resp, nil
 	}
-	body, resp, final, err := t.tryYoung(req, s, h, body, resp)
-	if final {
-		return resp, err
+	now := t.tryYoung(req, s, h, lastSending{body: body, resp: resp, refused: true})
+	if now.over() {
+		return now.resp, now.err
 	}
+	body, resp = now.body, now.resp
 	v := s.rejected(h, req.URL)
 	if !v.again {
 		body.HandOver()
@@ -253,68 +254,75 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 		return resp, nil
 	}
 	drop(resp, again) // before the refresh: it may need this connection
-	h, err = s.insteadOf(req.Context(), h)
+	h, err := s.insteadOf(req.Context(), h)
 	if err != nil {
 		again.Close()
 		return nil, s.whose(err)
 	}
-	resp, refused, err := t.sendAgain(req, s, h, again)
-	if refused && again.Repeats() && challengeAllowsRefresh(resp) {
-		_, resp, _, err = t.tryYoung(req, s, h, again, resp)
+	if now = t.sendAgain(req, s, h, again); !now.over() {
+		now = t.tryYoung(req, s, h, now)
 	}
-	if err == nil {
-		s.replayed(h, v, s.rejectedBy(resp))
+	if now.err == nil {
+		s.replayed(h, v, now.refused)
 	}
-	return resp, err
+	return now.resp, now.err
 }
 
-// tryYoung goes on with a request whose token, h of s, the server refused with resp, for as
-// long as the server may not know h yet. It sends the request again with h, or waits for
-// another request that does. final says that the request is over, with the answer and error
-// that are returned; else body and resp are those of its last sending.
-func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, body replay.Body, resp *http.Response) (replay.Body, *http.Response, bool, error) {
+// lastSending is what came of the last sending of a request.
+type lastSending struct {
+	body    replay.Body // that it was sent with
+	resp    *http.Response
+	err     error
+	refused bool // resp refuses the token
+	last    bool // the body cannot be sent once more
+}
+
+// over reports whether there is nothing to do but to hand the answer or the error over.
+func (x lastSending) over() bool {
+	return !x.refused || x.last || !challengeAllowsRefresh(x.resp)
+}
+
+// tryYoung goes on after x, by which the server refused h, the token of s, for as long as the
+// server may not know h yet. It sends the request again with h, or waits for another
+// request that does. It returns what came of that; or x, if there is no point in it.
+func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSending) lastSending {
 	if s.refresher == nil || !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
-		return body, resp, false, nil
+		return x
 	}
 	server := origin.Of(req.URL).String()
-	resp.Body = aside.Put(resp.Body) // the others may need this connection
 	for {
-		a, err := s.awaitLag(req.Context(), h, server, body.Repeats())
+		x.resp.Body = aside.Put(x.resp.Body) // the others may need this connection
+		a, err := s.awaitLag(req.Context(), h, server, x.body.Repeats())
 		if err != nil {
-			body.HandOver()
-			_ = resp.Body.Close()
-			return body, nil, true, err
+			x.body.HandOver()
+			_ = x.resp.Body.Close()
+			return lastSending{body: x.body, err: err}
 		}
 		if a == limit.LagOver {
-			return body, resp, false, nil
+			return x
 		}
-		again, ok := body.TakeBack(req.Context())
+		again, ok := x.body.TakeBack(req.Context())
 		if !ok {
 			s.triedLag(h, server, limit.LagFailed)
-			return body, resp, false, nil
+			return x
 		}
-		drop(resp, again)
-		var refused bool
-		resp, refused, err = t.sendAgain(req, s, h, again)
+		drop(x.resp, again)
+		x = t.sendAgain(req, s, h, again)
 		if a == limit.LagTry {
-			s.triedLag(h, server, lagResult(refused, err))
+			s.triedLag(h, server, x.lagResult())
 		}
-		if !refused || !again.Repeats() || !challengeAllowsRefresh(resp) {
-			return again, resp, true, err
+		if x.over() || a == limit.LagKnown { // in that case h is refused here, and taken elsewhere
+			return x
 		}
-		if body = again; a == limit.LagKnown { // it takes the token elsewhere
-			return body, resp, false, nil
-		}
-		resp.Body = aside.Put(resp.Body)
 	}
 }
 
-// lagResult is what a try says.
-func lagResult(refused bool, err error) limit.LagResult {
+// lagResult is what x says of the server.
+func (x lastSending) lagResult() limit.LagResult {
 	switch {
-	case err != nil:
+	case x.err != nil:
 		return limit.LagFailed
-	case refused:
+	case x.refused:
 		return limit.LagRefused
 	}
 	return limit.LagAccepted
@@ -328,21 +336,21 @@ func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.
 	return body.TakeBack(req.Context())
 }
 
-// sendAgain sends req once more, and reports whether the server refuses h, too.
-func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) (resp *http.Response, refused bool, err error) {
+// sendAgain sends req once more, with the token of h, which is s's.
+func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) lastSending {
 	s.tellReplayed(req)
-	sent := s.sendTime()
-	resp, err = t.send(req, s, h, again)
+	x, at := lastSending{body: again, last: !again.Repeats()}, s.sendTime()
+	x.resp, x.err = t.send(req, s, h, again)
 	switch {
-	case err != nil:
-	case s.rejectedBy(resp):
+	case x.err != nil:
+	case s.rejectedBy(x.resp):
+		x.refused = true
 		s.tellRejected(req, h)
-		return resp, true, nil
 	default:
-		s.answered(h, req.URL, resp)
-		s.renewedBy(resp, h, sent)
+		s.answered(h, req.URL, x.resp)
+		s.renewedBy(x.resp, h, at)
 	}
-	return resp, false, err
+	return x
 }
 
 // send sends a copy of req with the token of h, which is s's, and body.
