@@ -303,7 +303,9 @@ func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSendi
 		}
 		again, ok := x.body.TakeBack(req.Context())
 		if !ok {
-			s.triedLag(h, server, limit.LagFailed)
+			if a == limit.LagTry {
+				s.triedLag(h, server, limit.LagFailed)
+			}
 			return x
 		}
 		drop(x.resp, again)
