@@ -35,6 +35,8 @@ type Challenge struct {
 // learn what the server wants: a wider scope ("error" is "insufficient_scope",
 // RFC 6750, section 3.1), or a fresh or stronger login
 // ("insufficient_user_authentication" with "acr_values" and "max_age", RFC 9470).
+// Package discovery follows a "resource_metadata" (RFC 9728) to the server that
+// gives out the tokens.
 //
 // Headers are often malformed. Challenges returns what can be understood and
 // leaves out the rest; of a parameter given twice the first counts. It reads at

@@ -84,6 +84,28 @@
 // Nothing in this package prints a token: not its types with any verb of package fmt,
 // nor its errors, nor its log lines.
 //
+// # Connections
+//
+// A path between two machines can die without a word. Over HTTP/2 net/http then goes on to
+// send requests on the dead connection, each of which times out, until the operating system
+// gives up, which takes Linux a quarter of an hour. So no call to a token endpoint leaves
+// such a connection to the next:
+//
+//   - A Refresher or login whose HTTPClient is nil, or has no Transport, makes connections
+//     of its own, just as http.DefaultTransport would (proxies, TLS, idle timeout), and with
+//     pings: one that is dead is found out within 15 seconds, before RefreshTimeout is over.
+//     After a call that timed out none of the earlier connections is used again.
+//   - In a Transport of the program's, idle connections are closed after such a call, those to
+//     other hosts too, and the call that follows asks for a connection that nobody uses after
+//     it. Over HTTP/2 that one may be lost as well, before all is well again.
+//
+// The connections to the API are those of Transport.Base, of which a session changes nothing.
+// They find out by themselves if they have pings. Such a Transport is as good for HTTPClient:
+//
+//	base := http.DefaultTransport.(*http.Transport).Clone()
+//	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
+//	client := session.Wrap(&http.Client{Transport: base})
+//
 // # Watching it
 //
 // [Hooks] tell a program what happens, and package otelhooks makes metrics and spans
@@ -118,7 +140,8 @@
 //
 // A request fails with [ErrLoginRequired] if only a login helps, with a
 // [*TokenError] if the token endpoint failed, with [ErrStoreUnavailable] or
-// [ErrStoreCorrupt] if the store did, and with the context's error if that ended.
+// [ErrStoreCorrupt] if the store did, with [ErrReplaced] if it was refused or waited and
+// somebody else may have logged in meanwhile, and with the context's error if that ended.
 // All of them work with [errors.Is] and [errors.As] through [*url.Error]. They are
 // lost, however, behind http.Client.Timeout: prefer contexts with a deadline.
 //

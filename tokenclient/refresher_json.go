@@ -87,8 +87,9 @@ type PasswordLogin struct {
 	Response JSONFields
 
 	// HTTPClient makes the requests. It is copied: the copy follows no
-	// redirects, because the body holds the password. Nil: http.DefaultClient.
-	// It must not be a session's own client, which has no token yet.
+	// redirects, because the body holds the password. Nil: http.DefaultClient. Its
+	// connections are those of a JSONRefresher. It must not be a session's own
+	// client, which has no token yet.
 	HTTPClient *http.Client
 
 	// InsecureHTTP allows plain http to other machines, where everybody on the

@@ -76,8 +76,10 @@ type OAuth2Refresher struct {
 	Terminal func(Answer) bool
 
 	// HTTPClient makes the requests. It is copied: the copy follows no
-	// redirects, because the body holds the refresh token. Nil:
-	// http.DefaultClient.
+	// redirects, because the body holds the refresh token. Nil: http.DefaultClient.
+	// If it has no Transport, it gets connections of its own with HTTP/2 pings; a
+	// Transport that the program gives should have them too. See "Connections" in
+	// the package documentation.
 	HTTPClient *http.Client
 
 	// InsecureHTTP allows plain http to other machines, where everybody on the

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
@@ -41,7 +42,8 @@ import (
 //     that follow;
 //   - otherwise an error and not the 401, which programs take for a logout:
 //     ErrLoginRequired if only a login helps, a [*TokenError], ErrStoreUnavailable
-//     or ErrStoreCorrupt if trying later may, and the context's error if it ended.
+//     or ErrStoreCorrupt if trying later may, ErrReplaced if somebody else may have
+//     logged in meanwhile, and the context's error if it ended.
 //
 // A server may not know yet a token that was made a moment ago. So before a token is refreshed
 // that is not 5 seconds old, the request waits and is sent again with it: 0.1, 0.3, 0.7 and
@@ -69,7 +71,10 @@ import (
 // A Transport is safe for concurrent use. Its fields must not change after the
 // first request.
 type Transport struct {
-	// Base makes the requests. Nil: [http.DefaultTransport].
+	// Base makes the requests. Nil: [http.DefaultTransport], as it is when it is used. Better
+	// is one with HTTP/2 pings; see "Connections" in the package documentation. To put a
+	// Transport into the place of http.DefaultTransport, give it what was there as its Base;
+	// one that leads back to itself is an error.
 	Base http.RoundTripper
 
 	// Session has the token. Without one every request is an error, unless
@@ -176,7 +181,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, notSent(req, err)
 	case !attach:
-		return t.base().RoundTrip(req)
+		return t.pass(req)
 	case own:
 		return t.inPlaceOf(req, s)
 	}
@@ -370,7 +375,7 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Bod
 	if s.hooks.Attached != nil {
 		s.hooks.Attached(req.Context(), h.generation)
 	}
-	resp, err := t.base().RoundTrip(r)
+	resp, err := t.pass(r)
 	if resp != nil {
 		resp.Request = req // the copy shows the token
 	}
@@ -425,9 +430,68 @@ func (t *Transport) base() http.RoundTripper {
 	return http.DefaultTransport
 }
 
+// maxPasses is how often a request may come by the same Transport, by way of
+// http.DefaultTransport, or go through Transports that wrap each other.
+const maxPasses = 8
+
+var errLeadsBack = errors.New("tokenclient: Transport.Base leads back to the Transport itself (nil means http.DefaultTransport when it is used);" +
+	" write http.DefaultTransport = session.Transport(http.DefaultTransport), with what was there before in it")
+
+// last follows Base through further Transports, and returns what comes after them; nil if
+// they lead back to t.
+func (t *Transport) last() http.RoundTripper {
+	base := t.base()
+	for range maxPasses {
+		next, ok := base.(*Transport)
+		if !ok || next == nil {
+			return base
+		}
+		if next == t {
+			break
+		}
+		base = next.base()
+	}
+	return nil
+}
+
+type passesKey struct{ t *Transport }
+
+// pass hands req to Base, unless that leads back to t.
+func (t *Transport) pass(req *http.Request) (*http.Response, error) {
+	base, given := t.base(), req
+	if _, ok := base.(*http.Transport); !ok {
+		last := t.last()
+		if last == nil {
+			return nil, notSent(req, errLeadsBack)
+		}
+		// Wrappers of other people look http.DefaultTransport up when they are used, too.
+		_, network := last.(*http.Transport)
+		if _, ok := http.DefaultTransport.(*http.Transport); !ok && !network {
+			passes, _ := req.Context().Value(passesKey{t}).(int)
+			if passes == maxPasses {
+				return nil, notSent(req, errLeadsBack)
+			}
+			req = req.WithContext(context.WithValue(req.Context(), passesKey{t}, passes+1))
+		}
+	}
+	resp, err := base.RoundTrip(req)
+	switch {
+	case resp == nil && err == nil:
+		err = fmt.Errorf("tokenclient: Transport.Base, a %T, returned neither a response nor an error", base)
+	case resp != nil && resp.Request == req:
+		resp.Request = given
+	}
+	return resp, err
+}
+
 // CloseIdleConnections closes those of Base, as [http.Client.CloseIdleConnections]
-// asks for.
+// asks for, and all to token endpoints for which the program gave no Transport, whichever
+// session made them.
 func (t *Transport) CloseIdleConnections() {
+	connections.CloseIdle()
+	if t.last() == nil {
+		return
+	}
 	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
@@ -476,7 +540,7 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 	attach, own, err = s.rules.Judge(req, s.header, s.isOurs)
 	switch {
 	case attach:
-		err = s.rules.JudgeProxy(req, t.base())
+		err = s.rules.JudgeProxy(req, t.last())
 	case own:
 		s.tellHeaderKept(req.URL)
 	case err == nil:

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
@@ -21,7 +22,7 @@ import (
 type Call struct {
 	Field        string // what the user calls the URL, for errors
 	URL          string
-	Client       *http.Client // nil: http.DefaultClient
+	Client       *http.Client // as package connections has it; nil: http.DefaultClient
 	InsecureHTTP bool         // allows plain http to other machines
 
 	Params   []Param
@@ -117,9 +118,15 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 		return nil, f
 	}
 
+	use := connections.For(c.Client)
+	// The client is a copy. Its Jar and Timeout stay: some servers keep a client on one
+	// machine by a cookie.
+	use.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	req.Close = use.Close
 	a := &Answer{call: c, Sent: time.Now()}
-	resp, err := c.client().Do(req)
+	resp, err := use.Client.Do(req)
 	if err != nil {
+		use.Over(err)
 		f := c.failure(0, c.safe(err))
 		// Every way of sending begins with a Read of the body, whatever the
 		// transport. Forbidding further ones first makes the verdict final: a
@@ -134,6 +141,9 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 		return nil, a.redirected()
 	}
 	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		use.Over(err)
+	}
 	a.Body = unpack(a.Body)
 	if err != nil && !(a.OK() && isWhole(a.Body)) {
 		// No status: an answer that was cut is as good as none, and says
@@ -194,16 +204,4 @@ func (c *Call) request(ctx context.Context, body *onceBody, header http.Header) 
 	req.Header.Del("Idempotency-Key")
 	req.Header.Del("X-Idempotency-Key")
 	return req, nil
-}
-
-// client returns a copy of the caller's client that follows no redirect. Its Jar and
-// Timeout stay: some servers keep a client on one machine by a cookie.
-func (c *Call) client() *http.Client {
-	client := http.DefaultClient
-	if c.Client != nil {
-		client = c.Client
-	}
-	copied := *client
-	copied.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &copied
 }

@@ -39,6 +39,7 @@
 //   - A Failure shows no secret that the call sent: neither what was in the params or the
 //     header, nor Call.Secrets. Descriptions are searched, cut and cleaned; URLs are not
 //     quoted; errors that may hold a secret are replaced. See package redact.
+//   - A connection on which the call timed out is not left to the next. See package connections.
 //   - No answer is read beyond 1 MiB, unpacked or not, and no part of an answer is quoted
 //     but its code, its description and the host that it redirects to.
 //

@@ -19,7 +19,6 @@ import (
 type orders = map[string]func(context.Context, processes.Order) error
 
 func TestMain(m *testing.M) {
-	runSnippet()
 	all := orders{"say": say, "fail with": failWith}
 	maps.Copy(all, systemOrders)
 	processes.Program{Open: openFiles, Orders: all, Parallel: 16}.Main(m)

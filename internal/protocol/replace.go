@@ -20,6 +20,7 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 	if err != nil {
 		return now, was, err
 	}
+	ctx = Urgent(ctx)
 	over, err := e.readOver(ctx, key, entry{}, t != nil)
 	if err != nil {
 		return now, was, err

@@ -25,6 +25,9 @@ func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, 
 	}
 	s := e.newSaving(key, seen.Era, seen.Number, t)
 	s.seen = &seen
+	if s.spends() {
+		ctx = Urgent(ctx)
+	}
 	var err error
 	if s.over, err = e.read(ctx, key); err != nil {
 		return tokenclient.Record{}, err
@@ -100,7 +103,7 @@ func (s *saving) persist(ctx context.Context, end func()) (tokenclient.Record, e
 	}
 	var pending *tokenclient.NotSavedError
 	pending = tokenclient.NewNotSavedError(s.key, s.t.Clone(), err, func(ctx context.Context) error {
-		_, err := s.try(ctx)
+		_, err := s.try(Urgent(ctx))
 		if settled(err) {
 			s.e.forgetUnsaved(s.key, pending)
 			end()

@@ -30,6 +30,11 @@ import (
 // until Redis answers or the connection breaks, and so a Redis that hangs can use up
 // the whole pool: set one of the two.
 //
+// How many commands Redis gets at a time is for c's PoolSize to say, which is 10 for each
+// processor by default: that is as good for many users as more (docs/benchmarks.md has
+// figures). Others wait in c, for at most PoolTimeout, or by default
+// ReadTimeout and a second, and for no longer than the 5 seconds of a Shared.
+//
 // A write is sent once, whatever c's MaxRetries, as store.KV demands.
 func New(c redis.UniversalClient, prefix string) store.KV {
 	if c == nil {

@@ -39,6 +39,7 @@ func FuzzAnswer(f *testing.F) {
 		`{"error":"invalid_grant","error_description":"%s is dead"}`, `{"error":"%s"}`, `{"error":{"code":"%s","message":"x"}}`, `error=%s`,
 		`{"errors":[{"resource":"RefreshToken","field":"%s","code":"invalid"}]}`, `<html>%s</html>`, `%s`, `{"access_token":"%s`, `{"access_token":{"%s":1}}`,
 		`{"status":503,"error":"Invalid Params: invalid refresh_token"}`, `{"code":401,"msg":"x"}`, ``, `[`, `"`, `{"expires_in":1e999,"access_token":"a"}`,
+		`{"access_token":"a","refresh_token":17}`, `{"access_token":"a","refresh_token":"r\n"}`, `{"access_token":"a","refresh_token":{}}`,
 	} {
 		if strings.Contains(body, "%s") {
 			body = fmt.Sprintf(body, secret)

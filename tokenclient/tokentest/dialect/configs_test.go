@@ -2,6 +2,7 @@ package dialect_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 
@@ -39,6 +40,40 @@ func github() tokenclient.Config {
 			ClientAuth: tokenclient.ClientSecretPost(clientID, clientSecret),
 		},
 		Origins: []string{"https://api.github.com"},
+	}
+}
+
+func slack() tokenclient.Config {
+	return tokenclient.Config{
+		Refresher: &tokenclient.OAuth2Refresher{
+			TokenURL:   "https://slack.com/api/oauth.v2.access",
+			ClientAuth: tokenclient.ClientSecretPost(clientID, clientSecret),
+		},
+		Origins: []string{"https://slack.com"},
+		Rejected: func(resp *http.Response) bool {
+			var answer struct {
+				OK    bool
+				Error string
+			}
+			err := json.Unmarshal(tokenclient.PeekBody(resp, 1024, 0), &answer) // a longer one is no refusal
+			return err == nil && !answer.OK && answer.Error == "token_expired"
+		},
+	}
+}
+
+func withings() tokenclient.Config {
+	return tokenclient.Config{
+		Refresher: &tokenclient.OAuth2Refresher{
+			TokenURL:   "https://wbsapi.withings.net/v2/oauth2",
+			ClientAuth: tokenclient.ClientSecretPost(clientID, clientSecret),
+			Params:     url.Values{"action": {"requesttoken"}},
+		},
+		Origins: []string{"https://wbsapi.withings.net"},
+		Rejected: func(resp *http.Response) bool {
+			var answer struct{ Status int }
+			err := json.Unmarshal(tokenclient.PeekBody(resp, 1024, 0), &answer)
+			return err == nil && answer.Status == http.StatusUnauthorized
+		},
 	}
 }
 

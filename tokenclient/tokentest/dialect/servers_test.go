@@ -33,6 +33,8 @@ var servers = []server{
 	{name: "Microsoft", config: microsoft, dialect: dialect.Microsoft},
 	{name: "GitHub", config: github, dialect: dialect.GitHub, opaque: true},
 	{name: "GitHub, as a form", config: github, dialect: dialect.GitHubForm, opaque: true},
+	{name: "Slack", config: slack, dialect: dialect.Slack, opaque: true},
+	{name: "Withings", config: withings, dialect: dialect.Withings, opaque: true},
 	{name: "Salesforce", config: salesforce, dialect: dialect.Salesforce, noRotation: true, opaque: true, noExpiry: true},
 	{name: "Zoho", config: zoho, dialect: dialect.Zoho, noRotation: true, opaque: true},
 	{name: "Notion", config: notion, dialect: dialect.Notion, opaque: true, noExpiry: true},
