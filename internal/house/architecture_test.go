@@ -244,10 +244,11 @@ func TestArchitectureImports(t *testing.T) {
 
 func internal(short string) bool { return strings.Contains("/"+short+"/", "/internal/") }
 
-// published reports whether the module is a nested one that users require.
+// published reports whether the module is a nested one that users require. Nobody requires
+// an example.
 func published(module string) bool {
 	short, nested := strings.CutPrefix(module, rootPath)
-	return nested && !internal(short)
+	return nested && !internal(short) && !strings.HasPrefix(short, "examples/")
 }
 
 // TestArchitectureDiagram: the diagram shows the table.

@@ -4,15 +4,11 @@ package processes_test
 
 import (
 	"bufio"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,67 +16,43 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/processes"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
-	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
-const (
-	snippetAPI    = "SILENTREFRESH_SNIPPET_API"
-	snippetFolder = "SILENTREFRESH_SNIPPET_FOLDER"
-	snippetPool   = "SILENTREFRESH_SNIPPET_POOL"
+// frame is a program that makes requests until a signal comes. What makes its client is
+// between the two halves, and closes what it made with a context that has ended by then.
+const frame = `package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// runSnippet makes this process the program of the README, if it is to be that.
-func runSnippet() {
-	api, ok := os.LookupEnv(snippetAPI)
-	if !ok {
-		return
-	}
-	if err := snippet(api, os.Getenv(snippetFolder)); err != nil && !errors.Is(err, context.Canceled) {
+func main() {
+	if err := run(os.Args[1], os.Args[2]); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	os.Exit(0)
 }
 
-// snippet makes requests until a signal comes. It closes its session as the README says: with
-// a context that has ended by then.
-func snippet(api, dir string) (err error) {
+func run(api, dir string) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	key, err := store.LoadOrCreateKeyFile(filepath.Join(dir, "secret.key"))
-	if err != nil {
-		return err
-	}
-	files, err := store.NewFile(filepath.Join(dir, "tokens"), store.Seal(key))
-	if err != nil {
-		return err
-	}
-	c := tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
-		Origins:   []string{api},
-	}
-	var client *http.Client
-	if os.Getenv(snippetPool) != "" {
-		pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
-			Store:  files,
-			Config: func(context.Context, string) (tokenclient.Config, error) { return c, nil },
-		})
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, pool.Close(ctx)) }()
-		client = pool.Wrap(http.DefaultClient)
-	} else {
-		c.Store, c.Key = files, "alice"
-		session, err := tokenclient.New(c)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, session.Close(ctx)) }()
-		client = session.Wrap(http.DefaultClient)
-	}
+
+%s
+
 	fmt.Println("ready")
 	for ctx.Err() == nil {
 		req, err := http.NewRequestWithContext(tokenclient.WithKey(ctx, "alice"), http.MethodGet, api+"/api/", nil)
@@ -98,13 +70,108 @@ func snippet(api, dir string) (err error) {
 	}
 	return nil
 }
+`
+
+// ofAPool is what the README's code would be with a Pool.
+const ofAPool = `
+	key, err := store.LoadOrCreateKeyFile(filepath.Join(dir, "secret.key"))
+	if err != nil {
+		return err
+	}
+	files, err := store.NewFile(filepath.Join(dir, "tokens"), store.Seal(key))
+	if err != nil {
+		return err
+	}
+	pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
+		Store: files,
+		Config: func(context.Context, string) (tokenclient.Config, error) {
+			return tokenclient.Config{
+				Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
+				Origins:   []string{api},
+			}, nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pool.Close(ctx)) }()
+	client := pool.Wrap(http.DefaultClient)`
+
+// ofTheReadme is the code that the README has for a session, to the letter.
+func ofTheReadme(t *testing.T) string {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(readme), "```go\n")[1:] {
+		if block, _, _ = strings.Cut(block, "```"); strings.Contains(block, "session.Close(") {
+			return block
+		}
+	}
+	t.Fatal("the README has no code that closes a session")
+	return ""
+}
+
+// build builds what is at path, and returns the program.
+func build(t *testing.T, path string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "program")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, path).CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", path, err, out)
+	}
+	return program
+}
+
+// framed builds the program of which body is the middle.
+func framed(t *testing.T, body string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(path, fmt.Appendf(nil, frame, body), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return build(t, path)
+}
+
+// A signalled is a program that is sent signals. Each time its first request begins a refresh.
+type signalled struct {
+	program string
+
+	// args are its arguments; login, if not nil, those with which it logs in.
+	args, login func(l *signalLane) []string
+
+	// ready says that it prints a line when it begins to make requests. Any program ends
+	// without an error, or because of the signal.
+	ready bool
+}
 
 // TestSignals sends SIGINT and SIGTERM at random instants to programs that refresh, against a
-// server that ends the session when a refresh token comes twice. Before Close waited for a
-// token that was presented, whatever became of its context, the login was lost whenever the
-// signal came with the answer on its way.
+// server that ends the session when a refresh token comes twice: a program around the
+// README's own code, one with a Pool, and the commands of examples/cli. (The other examples
+// bring along the server, whose sessions end with it.) Before Close waited for a token that
+// was presented, whatever became of its context, the login was lost whenever the signal came
+// with the answer on its way.
 func TestSignals(t *testing.T) {
 	t.Parallel()
+	framedArgs := func(l *signalLane) []string { return []string{l.srv.URL, l.dir} }
+	cli := func(command ...string) func(*signalLane) []string {
+		return func(l *signalLane) []string {
+			return append([]string{"-api", l.srv.URL, "-user", "alice", "-dir", l.dir}, command...)
+		}
+	}
+	for name, s := range map[string]signalled{
+		"readme": {program: framed(t, ofTheReadme(t)), args: framedArgs, ready: true},
+		"pool":   {program: framed(t, ofAPool), args: framedArgs, ready: true},
+		"cli":    {program: build(t, "../../examples/cli"), args: cli("get", "/api/orders"), login: cli("login")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s.test(t)
+		})
+	}
+}
+
+func (s signalled) test(t *testing.T) {
 	const lanes = 4
 	runs := 200
 	if testing.Short() {
@@ -112,11 +179,13 @@ func TestSignals(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var during, lost int
+	var all [lanes]*signalLane
 	var wg sync.WaitGroup
 	for lane := range lanes {
+		l := s.newLane(t)
+		all[lane] = l
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(lane)))
-			l := newSignalLane(t)
 			for i := range runs / lanes {
 				refreshing := l.run(t, i, random)
 				mu.Lock()
@@ -125,16 +194,14 @@ func TestSignals(t *testing.T) {
 				}
 				mu.Unlock()
 			}
-			if n := l.srv.Counters().Reuses; n > 0 {
-				mu.Lock()
-				lost += n
-				mu.Unlock()
-			}
-			l.wantAlive(t)
 		})
 	}
 	wg.Wait()
-	t.Logf("%d programs were sent a signal, %d of them when it had begun a refresh; spent tokens that came again: %d", runs, during, lost)
+	for _, l := range all {
+		l.wantAlive(t)
+		lost += l.srv.Counters().Reuses
+	}
+	t.Logf("%s: %d programs were sent a signal, %d of them when it had begun a refresh; spent tokens that came again: %d", t.Name(), runs, during, lost)
 	if lost > 0 || during == 0 {
 		t.Error("want none, and some that had begun a refresh")
 	}
@@ -142,92 +209,98 @@ func TestSignals(t *testing.T) {
 
 // signalLane is one user whose program is started again and again.
 type signalLane struct {
+	signalled
 	srv *tokentest.Server
 	dir string
 }
 
-func newSignalLane(t *testing.T) *signalLane {
-	l := &signalLane{tokentest.NewServer(t, &tokentest.Options{Latency: 20 * time.Millisecond}), t.TempDir()}
-	s := l.session(t)
-	if err := s.SetToken(t.Context(), l.srv.Issue("alice")); err != nil {
-		t.Error(err)
+// newLane logs the user in.
+func (s signalled) newLane(t *testing.T) *signalLane {
+	l := &signalLane{s, tokentest.NewServer(t, &tokentest.Options{Latency: 20 * time.Millisecond}), t.TempDir()}
+	if s.login != nil {
+		l.srv.AddUser("alice", "secret")
+		cmd := exec.Command(s.program, s.login(l)...)
+		cmd.Stdin = strings.NewReader("secret\n")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("login: %v\n%s", err, out)
+		}
+		return l
 	}
-	if err := s.Close(t.Context()); err != nil {
-		t.Error(err)
+	key, err := store.LoadOrCreateKeyFile(filepath.Join(l.dir, "secret.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := store.NewFile(filepath.Join(l.dir, "tokens"), store.Seal(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := files.Replace(t.Context(), "alice", l.srv.Issue("alice")); err != nil {
+		t.Fatal(err)
 	}
 	return l
 }
 
-// session is that of the program.
-func (l *signalLane) session(t *testing.T) *tokenclient.Session {
-	key, err := store.LoadOrCreateKeyFile(filepath.Join(l.dir, "secret.key"))
+// start starts the program, whose first request begins a refresh. said is what it prints.
+func (l *signalLane) start(t *testing.T) (cmd *exec.Cmd, said *bufio.Reader) {
+	l.srv.RevokeAccess("alice")
+	cmd = exec.Command(l.program, l.args(l)...)
+	out, err := cmd.StdoutPipe()
+	cmd.Stderr = cmd.Stdout
+	if err == nil {
+		err = cmd.Start()
+	}
 	if err != nil {
 		t.Error(err)
+		return nil, nil
 	}
-	files, err := store.NewFile(filepath.Join(l.dir, "tokens"), store.Seal(key))
-	if err != nil {
-		t.Error(err)
+	said = bufio.NewReader(out)
+	if l.ready {
+		if line, err := said.ReadString('\n'); line != "ready\n" {
+			t.Errorf("the program said %q, error %v", line, err)
+		}
 	}
-	s, err := tokenclient.New(tokenclient.Config{
-		Refresher: l.srv.JSONRefresher(), Store: files, Key: "alice", Origins: []string{l.srv.URL},
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	return s
+	return cmd, said
 }
 
-// run starts the program, whose first request begins a refresh, and sends it a signal. It
-// reports whether the signal came after the server had the refresh token.
+// run starts the program and sends it a signal. It reports whether the signal came after the
+// server had the refresh token.
 func (l *signalLane) run(t *testing.T, i int, random *rand.Rand) (refreshing bool) {
-	l.srv.RevokeAccess("alice")
 	before := l.srv.Counters().Refreshes
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), snippetAPI+"="+l.srv.URL, snippetFolder+"="+l.dir)
-	if i%2 == 1 {
-		cmd.Env = append(cmd.Env, snippetPool+"=1")
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Error(err)
+	cmd, said := l.start(t)
+	if cmd == nil {
 		return false
-	}
-	if err := cmd.Start(); err != nil {
-		t.Error(err)
-		return false
-	}
-	r := bufio.NewReader(out)
-	if line, err := r.ReadString('\n'); line != "ready\n" {
-		t.Errorf("the program said %q, error %v", line, err)
 	}
 	timer := time.NewTimer(time.Duration(random.IntN(int(100 * time.Millisecond))))
 	defer timer.Stop()
 	<-timer.C
-	_ = cmd.Process.Signal([]os.Signal{syscall.SIGINT, syscall.SIGTERM}[i/2%2])
+	_ = cmd.Process.Signal([]os.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2])
 	at := l.srv.Counters().Refreshes
-	rest, _ := io.ReadAll(r)
-	if err := cmd.Wait(); err != nil || strings.Contains(string(rest), "log in") {
+	rest, _ := io.ReadAll(said)
+	err := cmd.Wait()
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	early := !l.ready && status.Signaled()              // before it could listen for signals
+	interrupted := string(rest) == "cli: interrupted\n" // as examples/cli ends
+	if err != nil && !early && !interrupted || strings.Contains(string(rest), "log in") {
 		t.Errorf("the program ended with %v: %s", err, rest)
 	}
-	return at > before && i > 0
+	return at > before
 }
 
 // wantAlive checks that the session goes on.
 func (l *signalLane) wantAlive(t *testing.T) {
-	s := l.session(t)
-	defer func() {
-		if err := s.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
-	l.srv.RevokeAccess("alice")
-	resp, err := s.Wrap(l.srv.Client()).Get(l.srv.URL + "/api/")
-	if err != nil {
-		t.Errorf("the session is lost: %v", err)
+	t.Helper()
+	served := func() int { c := l.srv.Counters(); return c.Requests - c.Unauthorized }
+	before := served()
+	cmd, said := l.start(t)
+	if cmd == nil {
 		return
 	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("status %d", resp.StatusCode)
+	if l.ready {
+		processes.Eventually(t, "a request is served", func() bool { return served() > before })
+		_ = cmd.Process.Signal(syscall.SIGINT)
+	}
+	rest, _ := io.ReadAll(said)
+	if err := cmd.Wait(); err != nil || served() == before {
+		t.Errorf("the session is lost: %v: %s", err, rest)
 	}
 }

@@ -102,6 +102,14 @@
 // that may have been lost is repeated only while the era is the one that was read first;
 // otherwise a login could be repeated over a later logout, and would undo it.
 //
+// # Urgent operations
+//
+// A Medium may bound how many operations are under way at a time, and have the others wait
+// in line. Then some go before others, and are marked by [Urgent]: whatever follows a
+// presentation, the save of a pair whose predecessor is spent, and logins and logouts. Reads
+// and claims are not among them. A claim that waits costs time; a pair that waits is lost if
+// the process ends.
+//
 // # Time
 //
 // Times of other machines are never compared. The record says how long a hold lasts, not

@@ -25,7 +25,7 @@ func (f *flight) present(ctx context.Context, held entry, cur tokenclient.Record
 	arg.Token = cur.Token.Clone() // fn may change it
 	res := call(fnCtx, f.fn, arg)
 	cancel()
-	return f.finish(detached, held, cur, res)
+	return f.finish(Urgent(detached), held, cur, res)
 }
 
 // outcome is what became of fn.
@@ -149,7 +149,7 @@ func (f *flight) release(ctx context.Context, held entry, announced uint8, linge
 
 // retract takes a claim back that was not used, if it is in the record at all.
 func (f *flight) retract(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patienceLimit)
+	ctx, cancel := context.WithTimeout(Urgent(context.WithoutCancel(ctx)), patienceLimit)
 	defer cancel()
 	q, err := f.e.read(ctx, f.key)
 	if err == nil && q.rec != nil && q.rec.Lease == f.lease {

@@ -17,6 +17,9 @@ import (
 // caller goes on with what it has seen: were it to take the token for stored, and others
 // to exchange its refresh token, it would mend the store with the older of the two.
 func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	if err := e.made("Save"); err != nil {
+		return tokenclient.Record{}, err
+	}
 	if err := notEmpty(t); err != nil {
 		return tokenclient.Record{}, err
 	}
@@ -25,6 +28,9 @@ func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, 
 	}
 	s := e.newSaving(key, seen.Era, seen.Number, t)
 	s.seen = &seen
+	if s.spends() {
+		ctx = Urgent(ctx)
+	}
 	var err error
 	if s.over, err = e.read(ctx, key); err != nil {
 		return tokenclient.Record{}, err
@@ -100,7 +106,7 @@ func (s *saving) persist(ctx context.Context, end func()) (tokenclient.Record, e
 	}
 	var pending *tokenclient.NotSavedError
 	pending = tokenclient.NewNotSavedError(s.key, s.t.Clone(), err, func(ctx context.Context) error {
-		_, err := s.try(ctx)
+		_, err := s.try(Urgent(ctx))
 		if settled(err) {
 			s.e.forgetUnsaved(s.key, pending)
 			end()

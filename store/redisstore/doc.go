@@ -3,7 +3,8 @@
 //
 // [New] makes a [store.KV] of the go-redis client that the program already has, and
 // store.NewShared makes a token store of that. The example of this package is a whole
-// program.
+// program. For many users there is examples/database in the repository, with a
+// tokenclient.Pool.
 //
 // # How Redis must be set up
 //

@@ -16,13 +16,19 @@ type connector struct {
 	ran     *[]string
 
 	// exec and fail, if not nil, are called by statements that change something,
-	// and by all.
-	exec func(arg driver.Value)
-	fail func() error
+	// and by all; connect by connections that are made.
+	exec    func(arg driver.Value)
+	fail    func() error
+	connect func()
 }
 
-func (c connector) Connect(context.Context) (driver.Conn, error) { return conn{c}, nil }
-func (c connector) Driver() driver.Driver                        { return nil }
+func (c connector) Connect(context.Context) (driver.Conn, error) {
+	if c.connect != nil {
+		c.connect()
+	}
+	return conn{c}, nil
+}
+func (c connector) Driver() driver.Driver { return nil }
 
 type conn struct{ connector }
 
@@ -45,7 +51,9 @@ func (stmt) NumInput() int { return -1 }
 
 func (s stmt) Exec(args []driver.Value) (driver.Result, error) {
 	if s.fail != nil {
-		return nil, s.fail()
+		if err := s.fail(); err != nil {
+			return nil, err
+		}
 	}
 	if s.exec != nil {
 		s.exec(args[0])
@@ -64,7 +72,9 @@ func (s stmt) Query([]driver.Value) (driver.Rows, error) {
 		}
 		return &rows{left: [][]driver.Value{{mode}}}, nil
 	case s.fail != nil:
-		return nil, s.fail()
+		if err := s.fail(); err != nil {
+			return nil, err
+		}
 	}
 	return &rows{}, nil
 }

@@ -14,14 +14,6 @@ type sqlite struct {
 	version string      // asks for the version, and looks at the file
 	journal string      // asks for the journal mode
 	fit     atomic.Bool // both are known to be good
-
-	// writing is full while a CompareAndSwap writes. SQLite lets one connection
-	// write at a time and has no line for the others. They ask again after ever
-	// longer pauses, up to 100 ms, and whoever asks at the right moment is next:
-	// of sixteen that write all the time one may wait for several seconds, though
-	// a write takes a millisecond. So the writers of a KV wait here, first come
-	// first served, and SQLite meets one of them at a time.
-	writing chan struct{}
 }
 
 func newSQLite(schema string) *sqlite {
@@ -33,26 +25,6 @@ func newSQLite(schema string) *sqlite {
 		// the journal mode would answer with the former mode.
 		version: "SELECT sqlite_version(), count(*) FROM " + schema + "sqlite_master",
 		journal: "PRAGMA " + schema + "journal_mode",
-		writing: make(chan struct{}, 1),
-	}
-}
-
-// begin waits until the caller is the one that writes, which it is until end.
-func (s *sqlite) begin(ctx context.Context) error {
-	if s == nil {
-		return nil
-	}
-	select {
-	case s.writing <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("in line behind other writes: %w", ctx.Err())
-	}
-}
-
-func (s *sqlite) end() {
-	if s != nil {
-		<-s.writing
 	}
 }
 
@@ -68,15 +40,10 @@ var minSQLite = [3]int{3, 51, 3}
 // finds the file locked nearly always while another one writes one token after the
 // other, and was seen to wait for as long as a Shared does. A database in memory,
 // which tests have, is for one process.
-func (s *sqlite) check(ctx context.Context, db *sql.DB) error {
+func (s *sqlite) check(ctx context.Context, conn *sql.Conn) error {
 	if s == nil || s.fit.Load() {
 		return nil
 	}
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
 	var version, mode string
 	var tables int
 	if err := conn.QueryRowContext(ctx, s.version).Scan(&version, &tables); err != nil {
@@ -89,8 +56,8 @@ func (s *sqlite) check(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if mode != "wal" && mode != "memory" {
-		return fmt.Errorf("the database has journal_mode=%s, need wal, which the statement PRAGMA journal_mode=wal sets for good: "+
-			"otherwise processes that read can wait too long for those that write", mode)
+		return misfit("the database has journal_mode=" + mode + ", need wal, which the statement PRAGMA journal_mode=wal sets for good: " +
+			"otherwise processes that read can wait too long for those that write")
 	}
 	s.fit.Store(true)
 	return nil
@@ -99,11 +66,11 @@ func (s *sqlite) check(ctx context.Context, db *sql.DB) error {
 func checkVersion(version string) error {
 	var v [3]int
 	if _, err := fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
-		return fmt.Errorf("SQLite has the version %+q, which is no version", version)
+		return misfit(fmt.Sprintf("SQLite has the version %+q, which is no version", version))
 	}
 	if slices.Compare(v[:], minSQLite[:]) < 0 {
-		return fmt.Errorf("SQLite %s is too old, need %d.%d.%d or later: before that, processes that share a file can damage it",
-			version, minSQLite[0], minSQLite[1], minSQLite[2])
+		return misfit(fmt.Sprintf("SQLite %s is too old, need %d.%d.%d or later: before that, processes that share a file can damage it",
+			version, minSQLite[0], minSQLite[1], minSQLite[2]))
 	}
 	return nil
 }

@@ -232,14 +232,17 @@ func TestSQLiteLineGoesOn(t *testing.T) {
 	}
 }
 
-// A server sees to its clients itself.
+// A server sees to its clients itself, up to the bound.
 func TestServersSeeAllWriters(t *testing.T) {
 	for _, d := range []sqlstore.Dialect{sqlstore.PostgreSQL, sqlstore.MariaDB} {
 		synctest.Test(t, func(t *testing.T) {
 			w := &slowWrites{next: make(chan struct{})}
 			db := sql.OpenDB(connector{exec: w.exec})
 			defer db.Close()
-			kv := newKV(t, db, d, "tokens")
+			kv, err := sqlstore.Options{MaxOperations: 13}.New(db, d, "tokens")
+			if err != nil {
+				t.Fatal(err)
+			}
 			var wg sync.WaitGroup
 			for _, key := range strings.Fields(tenKeys) {
 				wg.Go(func() {

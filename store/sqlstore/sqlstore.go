@@ -1,8 +1,10 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"regexp"
@@ -14,21 +16,54 @@ import (
 // quotes, and no longer than PostgreSQL keeps.
 var tableName = regexp.MustCompile(`^(?:([A-Za-z_][A-Za-z0-9_]{0,62})\.)?([A-Za-z_][A-Za-z0-9_]{0,62})$`)
 
+// Options change what [New] does by default; [Options.New] is New with them.
+type Options struct {
+	// MaxOperations is how many operations of the KV the database has at a time. Others
+	// wait in line, first come first served, for as long as their contexts allow, which is
+	// 5 seconds with a Shared. A fifth is for urgent ones alone, which also go first: the
+	// save of a token that was just refreshed, which is nowhere else, logins and logouts.
+	// With 1 none is. SQLite, which has one writer at a time, gets writes one by one, and
+	// this many reads. 0: 10.
+	//
+	// Each operation has a connection of its own. Many more at a time than the database has
+	// processors make it slower, and a server refuses those that exceed its own limit. So
+	// add up the processes that share it. DB.SetMaxOpenConns may be lower, but then the
+	// statements of the rest of the program wait in the same line as those that are urgent.
+	MaxOperations int
+}
+
+const defaultOperations = 10
+
+// New is [Options.New] of the zero Options.
+func New(db *sql.DB, d Dialect, table string) (store.KV, error) {
+	return Options{}.New(db, d, table)
+}
+
 // New returns a KV that keeps its values in a table of db, for store.NewShared. The
 // table is made by [CreateTable]; its name has up to 63 letters of ASCII, digits and
 // underscores, of which the first is no digit, and may have that of a schema and a
 // dot before it. Upper and lower case count, as in a quoted name.
 //
-// New refuses a nil db, an unknown dialect and any other name. It does not ask the
-// database for anything, so a program can start before its database does, and the
-// KV never closes db. It may be used by several goroutines at a time.
+// New refuses a nil db, an unknown dialect, any other name, and a negative MaxOperations.
+// It does not ask the database for anything, so a program can start before its database
+// does, and the KV never closes db. It may be used by several goroutines at a time: make one
+// for a database, and let all sessions share it.
 //
-// Errors of the KV name the operation and the table, and are those of the driver; if
-// ctx ended, they are ctx's error too.
-func New(db *sql.DB, d Dialect, table string) (store.KV, error) {
+// Errors of the KV name the operation and the table, and say what happened in words of this
+// package, for those of drivers name users and hosts. They are the driver's error too, and
+// ctx's if that ended; they say so if that was in line.
+func (o Options) New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 	t, err := newTable(db, d, table)
+	if err == nil && o.MaxOperations < 0 {
+		err = fmt.Errorf("Options.MaxOperations is negative: %d; 0 means %d", o.MaxOperations, defaultOperations)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: New: %w", err)
+	}
+	t.reads = newLine(cmp.Or(o.MaxOperations, defaultOperations))
+	t.writes = t.reads
+	if d == SQLite {
+		t.writes = newLine(1)
 	}
 	return t, nil
 }
@@ -44,8 +79,15 @@ func CreateTable(ctx context.Context, db *sql.DB, d Dialect, table string) error
 	if err != nil {
 		return fmt.Errorf("sqlstore: CreateTable: %w", err)
 	}
-	if err := t.sqlite.check(ctx, t.db); err != nil {
-		return t.fail(ctx, "create", err)
+	if d == SQLite {
+		conn, err := db.Conn(ctx)
+		if err == nil {
+			err = t.sqlite.check(ctx, conn)
+			_ = conn.Close()
+		}
+		if err != nil {
+			return t.fail(ctx, "create", err)
+		}
 	}
 	_, err = db.ExecContext(ctx, t.create)
 	if err != nil && d == PostgreSQL {
@@ -66,6 +108,13 @@ type table struct {
 	name string // as the caller wrote it, for errors
 	statements
 	sqlite *sqlite // nil: another dialect
+
+	// They are one and the same, but for SQLite. That lets one connection write at a time
+	// and has no line for the others. They ask again after ever longer pauses, up to
+	// 100 ms, and whoever asks at the right moment is next: of sixteen that write all the
+	// time one may wait for several seconds, though a write takes a millisecond. So the
+	// writers of a KV wait here, and SQLite meets one of them at a time.
+	reads, writes *line
 }
 
 func newTable(db *sql.DB, d Dialect, name string) (*table, error) {
@@ -87,10 +136,7 @@ func newTable(db *sql.DB, d Dialect, name string) (*table, error) {
 }
 
 func (t *table) Get(ctx context.Context, key string) (value []byte, err error) {
-	if err := t.sqlite.check(ctx, t.db); err != nil {
-		return nil, t.fail(ctx, "read", err)
-	}
-	err = t.db.QueryRowContext(ctx, t.get, key).Scan(&value)
+	err = t.inTurn(ctx, t.reads, func(q querier) error { return q.QueryRowContext(ctx, t.get, key).Scan(&value) })
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -101,32 +147,69 @@ func (t *table) Get(ctx context.Context, key string) (value []byte, err error) {
 }
 
 func (t *table) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
-	if err := t.sqlite.check(ctx, t.db); err != nil {
-		return false, t.fail(ctx, "write", err)
-	}
-	if err := t.sqlite.begin(ctx); err != nil {
-		return false, t.fail(ctx, "write", err)
-	}
-	defer t.sqlite.end()
-	var result sql.Result
-	if old == nil {
-		result, err = t.db.ExecContext(ctx, t.insert, key, new)
-	} else {
-		result, err = t.db.ExecContext(ctx, t.update, new, key, old)
-	}
+	err = t.inTurn(ctx, t.writes, func(q querier) error {
+		var result sql.Result
+		var err error
+		if old == nil {
+			result, err = q.ExecContext(ctx, t.insert, key, new)
+		} else {
+			result, err = q.ExecContext(ctx, t.update, new, key, old)
+		}
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		swapped = err == nil && n == 1
+		return err
+	})
 	if err != nil {
 		return false, t.fail(ctx, "write", err)
 	}
-	n, err := result.RowsAffected()
+	return swapped, nil
+}
+
+// A querier is a *sql.Conn or a *sql.DB.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// inTurn calls do, which runs one statement, when it is its turn in line.
+func (t *table) inTurn(ctx context.Context, l *line, do func(querier) error) error {
+	mine, err := l.enter(ctx)
 	if err != nil {
-		return false, t.fail(ctx, "write", err)
+		return err
 	}
-	return n == 1, nil
+	var next turn
+	defer func() { l.leave(next) }() // also if the driver panics, which blocks its Conn for good
+	if mine.conn == nil {
+		if mine.conn, err = t.db.Conn(ctx); err != nil {
+			return err
+		}
+	}
+	if err = t.sqlite.check(ctx, mine.conn); err != nil {
+		mine.close()
+		return err
+	}
+	err = do(mine.conn)
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		mine.uses++
+		next = mine
+		return err
+	}
+	mine.close() // only what has just worked is handed on
+	if errors.Is(err, driver.ErrBadConn) {
+		// The server had closed it before the statement was sent. Any other that is free
+		// may be no better, which database/sql knows how to find out.
+		err = do(t.db)
+	}
+	return err
 }
 
 // fail names the operation and the table. Drivers have words of their own for a
 // context that ended, "database is locked" among them.
 func (t *table) fail(ctx context.Context, op string, err error) error {
+	err = told(err)
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}

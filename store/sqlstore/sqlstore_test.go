@@ -54,6 +54,15 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+func TestOptionsRefused(t *testing.T) {
+	db := sql.OpenDB(connector{})
+	defer db.Close()
+	kv, err := sqlstore.Options{MaxOperations: -1}.New(db, sqlstore.PostgreSQL, "tokens")
+	if kv != nil || err == nil || !strings.Contains(err.Error(), "MaxOperations is negative: -1; 0 means 10") {
+		t.Errorf("%v, %v", kv, err)
+	}
+}
+
 func TestNewAccepts(t *testing.T) {
 	db := sql.OpenDB(connector{version: "3.51.3"})
 	defer db.Close()

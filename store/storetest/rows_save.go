@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -79,7 +78,7 @@ var saveRows = []row{
 	{"a save does not wait", "those who hold the key are about to get less than what is at hand", func(c *check) {
 		seen := c.login("1")
 		r, err := c.during(seen, func() {
-			ctx, cancel := context.WithTimeout(c.ctx(), time.Second)
+			ctx, cancel := context.WithTimeout(c.ctx(), timeout/2)
 			defer cancel()
 			if r, err := c.store.Save(ctx, key, seen, token("late")); err != nil || r.Number != 2 {
 				c.errorf("Save: number %d, error %v; want 2", r.Number, err)

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	// The client's side of a connection ends a moment after the server's.
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(end) {
 			fmt.Fprintln(os.Stderr, "goroutines left:")
 			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)

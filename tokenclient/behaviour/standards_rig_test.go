@@ -1,0 +1,166 @@
+package behaviour_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// An rfcRequest is what an RFC prints of a request. Two are the same if a server reads the
+// same in both: the order and the escapes of a form do not matter.
+type rfcRequest struct{ line, auth, kind, form string }
+
+// printedRequest reads an example as it is printed, with line breaks in the body for
+// display only.
+func printedRequest(t *testing.T, text string) rfcRequest {
+	t.Helper()
+	head, body, _ := strings.Cut(strings.TrimSpace(text), "\n\n")
+	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head + "\n\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.URL.Scheme, req.URL.Host = "https", req.Host
+	return readRequest(req, strings.ReplaceAll(body, "\n", ""))
+}
+
+func readRequest(req *http.Request, body string) rfcRequest {
+	form, err := url.ParseQuery(body)
+	if err != nil {
+		form = url.Values{"no form": {body}}
+	}
+	return rfcRequest{
+		line: req.Method + " " + req.URL.String(), auth: strings.Join(req.Header["Authorization"], "|"),
+		kind: req.Header.Get("Content-Type"), form: form.Encode(),
+	}
+}
+
+// An rfcWire is a network: it notes what is sent, and answers with one example after the
+// other, the last of them for ever. "" is a connection that breaks.
+type rfcWire struct {
+	answers []string
+
+	mu   sync.Mutex
+	sent []rfcRequest
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *rfcWire) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body []byte
+	if req.Body != nil {
+		body, _ = io.ReadAll(req.Body)
+		_ = req.Body.Close()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sent = append(w.sent, readRequest(req, string(body)))
+	answer := w.answers[min(len(w.sent), len(w.answers))-1]
+	if answer == "" {
+		return nil, errors.New("connection reset by peer")
+	}
+	return http.ReadResponse(bufio.NewReader(strings.NewReader(printedAnswer(answer))), req)
+}
+
+// printedAnswer is an example as it goes over the wire.
+func printedAnswer(text string) string {
+	head, body, _ := strings.Cut(strings.TrimSpace(text), "\n\n")
+	return head + "\n\n" + body
+}
+
+func (w *rfcWire) got() []rfcRequest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]rfcRequest(nil), w.sent...)
+}
+
+// refresher is one at the server that the RFCs have in their examples.
+func (w *rfcWire) refresher(auth tokenclient.ClientAuth) *tokenclient.OAuth2Refresher {
+	return &tokenclient.OAuth2Refresher{
+		TokenURL:   "https://server.example.com/token",
+		ClientAuth: auth,
+		HTTPClient: &http.Client{Transport: w},
+	}
+}
+
+// wantSent fails unless what was sent last is the example.
+func (w *rfcWire) wantSent(t *testing.T, name, want string) {
+	t.Helper()
+	got := w.got()
+	if len(got) == 0 {
+		t.Errorf("%s: nothing was sent", name)
+		return
+	}
+	if want := printedRequest(t, want); got[len(got)-1] != want {
+		t.Errorf("%s: sent\n%+v, want\n%+v", name, got[len(got)-1], want)
+	}
+}
+
+// wantRead fails unless the token is what an answer says, whole.
+func wantRead(t *testing.T, name string, got *tokenclient.Token, lifetime time.Duration, want *tokenclient.Token) {
+	t.Helper()
+	if got == nil {
+		t.Errorf("%s: no token", name)
+		return
+	}
+	is := got.Clone()
+	if life := is.Expiry.Sub(is.Issued); life != lifetime {
+		t.Errorf("%s: good for %v, want %v", name, life, lifetime)
+	}
+	is.Issued, is.Expiry = time.Time{}, time.Time{}
+	if is.AccessToken != want.AccessToken || is.RefreshToken != want.RefreshToken || is.TokenType != want.TokenType ||
+		is.Scope != want.Scope || !is.RefreshExpiry.Equal(want.RefreshExpiry) || fmt.Sprint(is.Extra) != fmt.Sprint(want.Extra) {
+		t.Errorf("%s: read %+v, want %+v", name, fields(is), fields(want))
+	}
+}
+
+// fields shows a token of an example, which is no secret.
+func fields(t *tokenclient.Token) string {
+	v := reflect.ValueOf(*t)
+	var b strings.Builder
+	for _, name := range []string{"AccessToken", "RefreshToken", "TokenType", "Scope", "Extra"} {
+		fmt.Fprintf(&b, "%s %v, ", name, v.FieldByName(name))
+	}
+	return b.String()
+}
+
+// wantTokenError returns err as the error of a token endpoint.
+func wantTokenError(t *testing.T, name string, err error) *tokenclient.TokenError {
+	t.Helper()
+	var failed *tokenclient.TokenError
+	if !errors.As(err, &failed) {
+		t.Fatalf("%s: error %v, want a TokenError", name, err)
+	}
+	return failed
+}
+
+// rfcSession is a session without a store whose tokens go to server.example.com.
+func rfcSession(t *testing.T, r tokenclient.Refresher) *tokenclient.Session {
+	t.Helper()
+	s, err := tokenclient.New(tokenclient.Config{Refresher: r, Origins: []string{"https://server.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sessiontest.Close(t, s) })
+	return s
+}
+
+// bodyOf reads all of a request's body.
+func bodyOf(req *http.Request) string {
+	body, _ := io.ReadAll(req.Body)
+	_ = req.Body.Close()
+	return string(body)
+}
+
+// discarded is the log of a server whose complaints a test expects.
+var discarded = log.New(io.Discard, "", 0)
