@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -173,16 +174,33 @@ func withHeader(h http.Header, name string, value []string) http.Header {
 //
 //	grpc.NewClient(target, grpc.WithPerRPCCredentials(session.PerRPCCredentials()), …)
 //
-// It does not see the answers: on codes.Unauthenticated, call
-// [Session.RefreshRejected] and try once more. It is safe for concurrent use.
-type PerRPCCredentials struct{ s *Session }
+// A connection without TLS gRPC refuses, also to this machine: see
+// [PerRPCCredentials.Loopback].
+//
+// It does not see the answers: make the call in [Session.Do], and return ErrRejected on
+// codes.Unauthenticated. It is safe for concurrent use.
+type PerRPCCredentials struct {
+	s        *Session
+	loopback bool // see Loopback
+}
 
 // PerRPCCredentials returns s's token as credentials for gRPC.
-func (s *Session) PerRPCCredentials() *PerRPCCredentials { return &PerRPCCredentials{s} }
+func (s *Session) PerRPCCredentials() *PerRPCCredentials { return &PerRPCCredentials{s: s} }
+
+// Loopback returns credentials for connections within this machine, with or without TLS:
+//
+//	grpc.NewClient("localhost:50051", grpc.WithTransportCredentials(insecure.NewCredentials()),
+//		grpc.WithPerRPCCredentials(session.PerRPCCredentials().Loopback()))
+//
+// Their token goes to localhost and other loopback addresses alone, and only to those that
+// Config.Origins lists with http, like "http://localhost:50051"; the default port is 80, and
+// gRPC calls a Unix socket "http://localhost". gRPC says what the call's authority is, which
+// is the name that was dialed unless the program has set another one.
+func (c *PerRPCCredentials) Loopback() *PerRPCCredentials { return &PerRPCCredentials{c.s, true} }
 
 // GetRequestMetadata returns the header that carries the token, with its name in
 // lower case. It is an error if uri is not of an allowed origin; other errors are
-// those of [Session.Token].
+// those of [Session.Token], and ErrReplaced.
 func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
 	if withoutToken(ctx) {
 		return nil, nil
@@ -192,13 +210,22 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		if err != nil {
 			return nil, fmt.Errorf("tokenclient: gRPC target is not a URL")
 		}
-		if !c.s.rules.Allows(u) {
-			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", origin.Of(u))
+		if c.loopback {
+			u.Scheme = "http" // gRPC says https whatever the connection is
 		}
+		switch o := origin.Of(u); {
+		case c.loopback && !o.IsLoopback():
+			return nil, fmt.Errorf("tokenclient: no token is sent to %s: Loopback credentials are for this machine; use Session.PerRPCCredentials as it is", o)
+		case !c.s.rules.Allows(u):
+			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", o)
+		}
+	}
+	if c.loopback && len(uri) == 0 {
+		return nil, errors.New("tokenclient: no token is sent: Loopback credentials have to be told where to")
 	}
 	h, err := c.s.current(ctx)
 	if err != nil {
-		return nil, err
+		return nil, c.s.whose(err)
 	}
 	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
 	if err := c.s.attacher.Attach(req.WithContext(ctx), h.record.Token); err != nil {
@@ -215,5 +242,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 }
 
 // RequireTransportSecurity reports whether gRPC must refuse connections without
-// TLS: unless Config.InsecureHTTP is set.
-func (c *PerRPCCredentials) RequireTransportSecurity() bool { return !c.s.rules.InsecureHTTP() }
+// TLS: unless Config.InsecureHTTP is set, or these are those of [PerRPCCredentials.Loopback].
+func (c *PerRPCCredentials) RequireTransportSecurity() bool {
+	return !c.loopback && !c.s.rules.InsecureHTTP()
+}

@@ -131,14 +131,15 @@
 //	ERROR  panic contained                                   in, stack
 //
 // Their values are those of [RefreshInfo]: generation, waiters and refusals are integers,
-// duration is a time.Duration, until and expiry are times, err is an error, and the
-// others are strings.
+// duration is a time.Duration, until and expiry are times, err is an error, which leaves out
+// the key, and the others are strings.
 //
 // # Errors
 //
 // A request fails with [ErrLoginRequired] if only a login helps, with a
 // [*TokenError] if the token endpoint failed, with [ErrStoreUnavailable] or
-// [ErrStoreCorrupt] if the store did, and with the context's error if that ended.
+// [ErrStoreCorrupt] if the store did, with [ErrReplaced] if it was refused or waited and
+// somebody else may have logged in meanwhile, and with the context's error if that ended.
 // All of them work with [errors.Is] and [errors.As] through [*url.Error]. They are
 // lost, however, behind http.Client.Timeout: prefer contexts with a deadline.
 //

@@ -29,7 +29,7 @@ import (
 // the token endpoint and where the token is stored.
 type Hooks struct {
 	// Attached is called when the token was put on a request, a replay included,
-	// or on a gRPC call, with the token's generation. Unlike the others it is
+	// or on a gRPC call, or is given to the f of Session.Do, with its generation. Unlike the others it is
 	// called on the goroutine of the request and with its context, by many
 	// requests at the same time: what it costs, each request pays. If nil it
 	// costs nothing; calling it takes no lock and allocates nothing.
@@ -220,6 +220,11 @@ func (s *Session) note(level slog.Level, msg string, args ...any) {
 		return
 	}
 	args = append([]any{"key", s.key}, args...)
+	for i, arg := range args {
+		if err, ok := arg.(error); ok {
+			args[i] = withoutKey(err, s.key)
+		}
+	}
 	s.queue.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 

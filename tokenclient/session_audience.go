@@ -157,7 +157,7 @@ func (s *Session) movedTo(h, old *held) {
 			if !h.usable() {
 				return st.endWithWhole(old.record, now)
 			}
-			return st.beginWithWhole(view)
+			return st.beginWithWhole(view, h.logins != old.logins)
 		})
 	}
 }
@@ -296,14 +296,18 @@ type partHost struct{ host }
 // changed is that of a [host]: it is for the whole session to say.
 func (partHost) changed(*Session) {}
 
-// beginWithWhole makes r what a part of a session has, of which another login has come.
-func (st *state) beginWithWhole(r Record) (fx effects) {
+// beginWithWhole makes r what a part of a session has, of which another login has come. late:
+// there may be requests that had begun before.
+func (st *state) beginWithWhole(r Record, late bool) (fx effects) {
 	if st.closed || st.held.usable() && st.held.record.Era == r.Era {
 		return fx
 	}
 	st.fence++
 	st.storm = limit.Storm{}
 	st.adopt(r)
+	if late {
+		st.held.logins++
+	}
 	fx.release = true
 	return fx
 }

@@ -31,12 +31,15 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 			s.ask(func(st *state, _ time.Time) { inAnswer = st.renewal.last == h.generation })
 		}
 	}
+	if errors.Is(err, errOtherLogin) {
+		h, err = s.asItIs(ctx)
+	}
 	return s.copyOf(h, err)
 }
 
-// RefreshRejected is for protocols other than HTTP: it reports that the server
-// refused t, which [Session.Token] returned, and returns a copy of a token to try
-// instead. If the session has another token by now, that is returned at once;
+// RefreshRejected is for protocols other than HTTP, where [Session.Do] does not fit: it
+// reports that the server refused t, which [Session.Token] returned, and returns a copy of a
+// token to try instead. If the session has another token by now, that is returned at once;
 // else it is refreshed, together with everybody who was refused, at most three
 // times at once and then once in 30 seconds; beyond that the error is a
 // [*TokenError] that says when. Try once with the result, and then give up.
@@ -74,12 +77,10 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case now.logouts != h.logouts:
-		return nil, ErrLoggedOut
 	case now.generation == h.generation:
 		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, errNoRefresher)
 	}
-	return now, nil
+	return now, now.follows(h, true)
 }
 
 // rejected says what follows the rejection of h by u, nil if that is unknown.
@@ -111,8 +112,8 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	} else {
 		next, err = s.current(ctx)
 	}
-	if err == nil && next.logouts != h.logouts {
-		return nil, ErrLoggedOut
+	if err == nil {
+		err = next.follows(h, true)
 	}
 	return next, err
 }
@@ -138,7 +139,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 	for ctx.Err() == nil {
 		released := s.released.sent()
 		if s.holds().generation != h.generation {
-			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h) })
+			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h, cause == CauseRejected) })
 			return next, err
 		}
 		select {
@@ -160,7 +161,7 @@ func answers(next *held, err error, h *held, cause Cause) (bool, error) {
 	var idle errNotTried
 	switch {
 	case err == nil: // not enough: a flight that was begun for an older generation, whose successor is h
-		return next.generation > h.generation, nil
+		return next.generation > h.generation, next.follows(h, cause == CauseRejected)
 	case errors.Is(err, errFenced): // look at held again
 		return false, nil
 	case errors.As(err, &idle): // it was begun by somebody who respects the backoff; who forces does not

@@ -25,6 +25,7 @@ type flight struct {
 	unstored *held  // a renewed token that is to be presented in the place of the stored one; nil: none
 	fresh    bool   // the last refresh did not fail
 	late     bool   // the token came when it had been given up
+	spent    bool   // its refresh token was presented
 }
 
 // refreshBegins begins the one refresh of h, unless there is nothing to do: then it returns
@@ -108,6 +109,7 @@ func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx 
 		e.err = errFenced
 	case err == nil, e.retry != nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
 		own := res.made != nil && (err == nil || e.retry != nil)
+		f.spent = res.made != nil
 		if e.held, e.err = st.refreshed(&fx, f, r, own, now); e.held != nil && e.retry != nil {
 			fx.tell(tokenNotSaved, st.info(flight{}, now), e.retry)
 		}
@@ -145,7 +147,12 @@ func (st *state) refreshed(fx *effects, f flight, r Record, own bool, now time.T
 		_ = st.overtaken(fx, f, ErrOvertaken, now)
 		return st.held, nil
 	}
+	waited := now.Sub(f.began) > lookInterval // r was stored since, as far as is known
+	other := r.Era != f.seen.Era && (waited || f.spent)
 	st.adopt(r)
+	if other {
+		st.held.logins++
+	}
 	if own {
 		fx.tell(tokenRefreshed, st.info(f, now), nil)
 	} else {

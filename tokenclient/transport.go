@@ -35,7 +35,8 @@ import (
 //     in the background for the requests that follow;
 //   - otherwise an error and not the 401, which programs take for a logout:
 //     ErrLoginRequired if only a login helps, a [*TokenError], ErrStoreUnavailable
-//     or ErrStoreCorrupt if trying later may, and the context's error if it ended.
+//     or ErrStoreCorrupt if trying later may, ErrReplaced if somebody else may have
+//     logged in meanwhile, and the context's error if it ended.
 //
 // A RoundTripper should not interpret responses, nor return an error once it has
 // one. This one does both, knowingly, because only here is the request still at
@@ -52,8 +53,10 @@ import (
 // A Transport is safe for concurrent use. Its fields must not change after the
 // first request.
 type Transport struct {
-	// Base makes the requests. Nil: [http.DefaultTransport]. Better is one with HTTP/2
-	// pings; see "Connections" in the package documentation.
+	// Base makes the requests. Nil: [http.DefaultTransport], as it is when it is used. Better
+	// is one with HTTP/2 pings; see "Connections" in the package documentation. To put a
+	// Transport into the place of http.DefaultTransport, give it what was there as its Base;
+	// one that leads back to itself is an error.
 	Base http.RoundTripper
 
 	// Session has the token. Without one every request is an error, unless
@@ -160,7 +163,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, notSent(req, err)
 	case !attach:
-		return t.base().RoundTrip(req)
+		return t.pass(req)
 	case own:
 		return t.inPlaceOf(req, s)
 	}
@@ -264,7 +267,7 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Bod
 	if s.hooks.Attached != nil {
 		s.hooks.Attached(req.Context(), h.generation)
 	}
-	resp, err := t.base().RoundTrip(r)
+	resp, err := t.pass(r)
 	if resp != nil {
 		resp.Request = req // the copy shows the token
 	}
@@ -319,11 +322,68 @@ func (t *Transport) base() http.RoundTripper {
 	return http.DefaultTransport
 }
 
+// maxPasses is how often a request may come by the same Transport, by way of
+// http.DefaultTransport, or go through Transports that wrap each other.
+const maxPasses = 8
+
+var errLeadsBack = errors.New("tokenclient: Transport.Base leads back to the Transport itself (nil means http.DefaultTransport when it is used);" +
+	" write http.DefaultTransport = session.Transport(http.DefaultTransport), with what was there before in it")
+
+// last follows Base through further Transports, and returns what comes after them; nil if
+// they lead back to t.
+func (t *Transport) last() http.RoundTripper {
+	base := t.base()
+	for range maxPasses {
+		next, ok := base.(*Transport)
+		if !ok || next == nil {
+			return base
+		}
+		if next == t {
+			break
+		}
+		base = next.base()
+	}
+	return nil
+}
+
+type passesKey struct{ t *Transport }
+
+// pass hands req to Base, unless that leads back to t.
+func (t *Transport) pass(req *http.Request) (*http.Response, error) {
+	base, given := t.base(), req
+	if _, ok := base.(*http.Transport); !ok {
+		last := t.last()
+		if last == nil {
+			return nil, notSent(req, errLeadsBack)
+		}
+		// Wrappers of other people look http.DefaultTransport up when they are used, too.
+		_, network := last.(*http.Transport)
+		if _, ok := http.DefaultTransport.(*http.Transport); !ok && !network {
+			passes, _ := req.Context().Value(passesKey{t}).(int)
+			if passes == maxPasses {
+				return nil, notSent(req, errLeadsBack)
+			}
+			req = req.WithContext(context.WithValue(req.Context(), passesKey{t}, passes+1))
+		}
+	}
+	resp, err := base.RoundTrip(req)
+	switch {
+	case resp == nil && err == nil:
+		err = fmt.Errorf("tokenclient: Transport.Base, a %T, returned neither a response nor an error", base)
+	case resp != nil && resp.Request == req:
+		resp.Request = given
+	}
+	return resp, err
+}
+
 // CloseIdleConnections closes those of Base, as [http.Client.CloseIdleConnections]
 // asks for, and all to token endpoints for which the program gave no Transport, whichever
 // session made them.
 func (t *Transport) CloseIdleConnections() {
 	connections.CloseIdle()
+	if t.last() == nil {
+		return
+	}
 	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
@@ -363,7 +423,7 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 	attach, own, err = s.rules.Judge(req, s.header, s.isOurs)
 	switch {
 	case attach:
-		err = s.rules.JudgeProxy(req, t.base())
+		err = s.rules.JudgeProxy(req, t.last())
 	case own:
 		s.tellHeaderKept(req.URL)
 	case err == nil:

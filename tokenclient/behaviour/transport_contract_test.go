@@ -75,6 +75,9 @@ var contractPaths = []contractPath{
 	{name: "ok", answers: []sessiontest.Answer{{Status: 200}}, sends: 1, status: 200},
 	{name: "403", answers: []sessiontest.Answer{{Status: 403}}, sends: 1, status: 403},
 	{name: "base error", answers: []sessiontest.Answer{{Err: errContract}}, sends: 1, err: errContract},
+	{name: "neither answer nor error", answers: []sessiontest.Answer{{}}, sends: 1},
+	{name: "neither answer nor error, untouched", url: "https://other.example.com/", answers: []sessiontest.Answer{{}}, sends: 1, bare: true},
+	{name: "neither answer nor error, to the replay", answers: []sessiontest.Answer{{Status: 401}, {}}, sends: 2},
 	{name: "step-up", answers: []sessiontest.Answer{{Status: 401, Challenge: contractScope}}, sends: 1, status: 401},
 	{name: "NoReplay", prepare: func(_ *testing.T, r *contractRun) {
 		r.transport.NoReplay = func(*http.Request) bool { return true }
