@@ -223,7 +223,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 	if c.loopback && len(uri) == 0 {
 		return nil, errors.New("tokenclient: no token is sent: Loopback credentials have to be told where to")
 	}
-	h, err := c.s.current(ctx)
+	h, err := c.s.unrefused(ctx)
 	if err != nil {
 		return nil, c.s.whose(err)
 	}

@@ -129,6 +129,12 @@ type Config struct {
 	// sent, and is read from the access token if Expiry is zero and that is a
 	// JWT. The access token that the request was sent with is no renewal, nor is
 	// one that cannot be sent in a header.
+	//
+	// Beside a Refresher, of a token that is about to expire: one that has a refresh
+	// token, or a Grant that needs none, is taken to the Refresher first. One without,
+	// that only a heartbeat could exchange, is sent with the next request: the server
+	// may renew it even if it has just expired, where a heartbeat refuses it and so ends
+	// the session. Only if the server refuses it, too, the Refresher is asked.
 	Renewed func(*http.Response) (*Token, bool)
 
 	// Hooks are told what happens. Nil: nobody is. The struct is copied.

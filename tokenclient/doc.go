@@ -60,7 +60,9 @@
 // the background; of answers that overlap the first wins, and a late one never
 // brings an older token back. If there is a Refresher too, [Session.KeepFresh]
 // keeps an idle session alive; see JSONRefresher.Attacher for endpoints that take
-// the access token itself. Without one the server's 401 is final.
+// the access token itself. An access token that has expired is of no use there: it is
+// sent with the next request, for the server may renew it still, and taken to the
+// Refresher only if the server refuses it. Without a Refresher the server's 401 is final.
 //
 // # Where tokens may go
 //

@@ -74,8 +74,8 @@ type Hooks struct {
 	// method and the origin it went to.
 	Rejected func(method, origin string)
 
-	// Replayed is called when a request was sent a second time, with its method
-	// and the origin it went to.
+	// Replayed is called when a request was sent again, with its method and the origin
+	// it went to.
 	Replayed func(method, origin string)
 
 	// NotInOrigins is called when a request went out without the token because its
@@ -97,7 +97,8 @@ type Hooks struct {
 	// StormGuarded is called when the server refuses refreshed tokens so often
 	// that it is not asked for another one, and not before until. Refused
 	// requests get the 401 as it is meanwhile. It is called once for each time
-	// that this begins, not for each request.
+	// that this begins, not for each request. A refresh after which the refused request is
+	// accepted does not count.
 	StormGuarded func(info RefreshInfo, until time.Time)
 
 	// SaveFailed is called when a refreshed or renewed token could not be

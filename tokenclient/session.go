@@ -29,10 +29,13 @@ type Session struct {
 	store Store
 	key   string
 
-	held    atomic.Pointer[held] // state.held; written with mu held
-	waiting atomic.Int32         // callers that cannot go on without a refresh
-	early   atomic.Bool          // an early refresh is under way
-	storing atomic.Bool          // renewed tokens are being stored
+	held       atomic.Pointer[held] // state.held; written with mu held
+	refused    atomic.Uint32        // state.refusedGeneration, the lower half; written with mu held
+	accepted   accepted             // where what is held was accepted first
+	waiting    atomic.Int32         // callers that cannot go on without a refresh
+	early      atomic.Bool          // an early refresh is under way
+	refreshing atomic.Bool          // what was refused is being refreshed, and perhaps nobody waits
+	storing    atomic.Bool          // renewed tokens are being stored
 
 	mu     sync.Mutex // guards state and former; not held during I/O, a callback, or while waiting
 	state  state
@@ -69,7 +72,11 @@ func newSession(set *settings, store Store, key string) *Session {
 func (s *Session) change(f func(st *state, now time.Time) effects) {
 	now := time.Now()
 	s.mu.Lock()
+	doubt := s.state.doubt
 	fx := f(&s.state, now)
+	if doubt != nil && doubt != s.state.doubt {
+		close(doubt.changed)
+	}
 	h, old := s.state.held, s.held.Load()
 	if h != old {
 		if h.usable() && h.generation != old.generation {
@@ -77,6 +84,9 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 		}
 		s.remember(old, h)
 		s.held.Store(h)
+	}
+	if refused := uint32(s.state.refusedGeneration()); refused != s.refused.Load() {
+		s.refused.Store(refused)
 	}
 	for _, e := range fx.events {
 		s.tell(e)
@@ -173,14 +183,16 @@ func (s *Session) Wrap(c *http.Client) *http.Client {
 }
 
 // Token returns a copy of a token that is good to be sent now, after loading or
-// refreshing it if necessary. Without a Config.Refresher that is the token as it is,
-// expired or not, after a look at the store if it has expired. Errors are those of a
-// request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable, ErrStoreCorrupt,
-// ErrClosed, ErrReentrant, or ctx's.
+// refreshing it if necessary; for a token that a server has just refused it waits until
+// that is refreshed. If only the server renews it (without a Config.Refresher, or with
+// one that could present nothing but an expired token, see Config.Renewed) that is the
+// token as it is, expired or not, after a look at the store if it has expired. Errors are
+// those of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
+// ErrStoreCorrupt, ErrClosed, ErrReentrant, or ctx's.
 func (s *Session) Token(ctx context.Context) (*Token, error) {
-	h, err := s.current(ctx)
+	h, err := s.unrefused(ctx)
 	for errors.Is(err, errOtherLogin) { // there is no request yet that began with the other one
-		h, err = s.current(ctx)
+		h, err = s.unrefused(ctx)
 	}
 	return s.copyOf(h, err)
 }
@@ -207,19 +219,23 @@ func (s *Session) Peek(ctx context.Context) (*Token, error) { return s.copyOf(s.
 // Config.Audiences. It runs on the caller's goroutine; no lock is
 // held. Where the token goes is for f to know: Config.Origins is not asked.
 func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) error) error {
-	h, err := s.current(ctx)
+	h, err := s.unrefused(ctx)
 	if err != nil {
 		return s.whose(err)
 	}
 	rejected := s.lend(ctx, h, f)
-	if !errors.Is(rejected, ErrRejected) || !s.rejected(h, nil).again {
+	if !errors.Is(rejected, ErrRejected) {
+		return rejected
+	}
+	v := s.rejected(h, nil)
+	if !v.again {
 		return rejected
 	}
 	if h, err = s.insteadOf(ctx, h); err != nil {
 		return s.whose(err)
 	}
 	err = s.lend(ctx, h, f)
-	s.replayed(h, errors.Is(err, ErrRejected))
+	s.replayed(h, v, errors.Is(err, ErrRejected))
 	return err
 }
 

@@ -45,6 +45,9 @@ func (s *Session) startEarly(h *held, cause Cause) bool {
 }
 
 func (s *Session) mayRefreshEarly(h *held) (may bool) {
+	if h.expired(time.Now()) && s.serverRenews(h) {
+		return false // the next request asks the server
+	}
 	s.ask(func(st *state, now time.Time) {
 		may = st.mayRefreshEarly(h, canRefresh(s.refresher, h.record.Token), now)
 	})
@@ -73,7 +76,9 @@ const keepFreshStep = 30 * time.Second
 // KeepFresh refreshes the token in time, before requests have to ask for it, and
 // every Config.Heartbeat at least if that is set. It runs until ctx ends, and then
 // returns nil, or until the session ends, and then returns an error that is
-// ErrLoginRequired (ErrClosed after Close). Refreshes that fail are tried again.
+// ErrLoginRequired (ErrClosed after Close). Refreshes that fail are tried again. With
+// Config.Renewed, an expired token that only a heartbeat could exchange is left to the next
+// request.
 //
 // A token whose expiry is unknown cannot be kept fresh without a Heartbeat: that
 // is an error at once. So is a session without a Config.Refresher, since there is
@@ -117,6 +122,10 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 	now := time.Now()
 	if wait := s.untilDue(h, now); wait > 0 {
 		return wait
+	}
+	if h.expired(now) && s.serverRenews(h) {
+		s.lookForNewer(ctx)
+		return keepFreshStep // the next request asks the server
 	}
 	// As long as it need not be, do not refresh what somebody else may be refreshing.
 	if h.overdue(now) || s.worthPresenting(h) {

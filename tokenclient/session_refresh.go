@@ -85,12 +85,9 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 
 // rejected says what follows the rejection of h by u, nil if that is unknown.
 func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
-	from := ""
-	if u != nil {
-		from = origin.Of(u).String()
-	}
+	at := placeOf(u)
 	s.change(func(st *state, now time.Time) (fx effects) {
-		v, fx = st.rejected(h, from, s.refresher != nil, now)
+		v, fx = st.rejected(h, at, s.refresher != nil, now)
 		return fx
 	})
 	if v.look {
@@ -99,9 +96,18 @@ func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
 	return v
 }
 
-// replayed notes whether the server refused h, which a request was sent again with.
-func (s *Session) replayed(h *held, refused bool) {
-	s.ask(func(st *state, _ time.Time) { st.storm.Replayed(h.generation, refused) })
+// placeOf returns that of u, which may be nil.
+func placeOf(u *url.URL) place {
+	if u == nil {
+		return place{}
+	}
+	return place{origin.Of(u).String(), u.Path}
+}
+
+// replayed notes whether the server refused h, which a request was sent again with that had
+// been refused before, with v.
+func (s *Session) replayed(h *held, v rejection, refused bool) {
+	s.ask(func(st *state, _ time.Time) { st.storm.Replayed(h.generation, refused, v.asked) })
 }
 
 // insteadOf returns the generation to use in the place of h, which the server refused.
@@ -110,7 +116,7 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	if s.holds().generation == h.generation {
 		next, err = s.refreshed(ctx, h, CauseRejected)
 	} else {
-		next, err = s.current(ctx)
+		next, err = s.unrefused(ctx) // and it will not be sent a third time
 	}
 	if err == nil {
 		err = next.follows(h, true)
@@ -118,11 +124,25 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	return next, err
 }
 
-// refreshInBackground refreshes h, which the server refused, for those who come later.
-func (s *Session) refreshInBackground(h *held) {
-	s.inBackground(func() {
-		_, _ = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
+// refreshInBackground refreshes what the server refused, for those who come later. One
+// goroutine does that for all: the refresh may have to wait for long.
+func (s *Session) refreshInBackground() {
+	if !s.refreshing.CompareAndSwap(false, true) {
+		return
+	}
+	begun := s.inBackground(func() {
+		var err error
+		for h := s.holds(); err == nil && uint32(h.generation) == s.refused.Load(); h = s.holds() {
+			_, err = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
+		}
+		s.refreshing.Store(false)
+		if err == nil && uint32(s.holds().generation) == s.refused.Load() {
+			s.refreshInBackground() // what came in between
+		}
 	})
+	if !begun {
+		s.refreshing.Store(false)
+	}
 }
 
 // refreshed waits for the one refresh that replaces h. It leaves with ctx, and the refresh

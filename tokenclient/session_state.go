@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
@@ -17,12 +18,14 @@ import (
 type state struct {
 	held   *held // never nil
 	closed bool
+	late   late // of what is held
 
 	// fence goes up with each login and logout. What began before one changes nothing
 	// when it ends.
 	fence uint64
 
 	trouble *trouble // nil: none, as in most sessions
+	doubt   *doubt   // nil: what is held was not refused
 	storm   limit.Storm
 	renewal renewal
 }
@@ -101,6 +104,10 @@ func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }
 // overdue reports whether nothing should be sent with h any more.
 func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.hard()) }
 
+// late is how much later than its Issued a token came that this session got from the server,
+// in milliseconds, and one more; 0: it got it from elsewhere.
+type late uint32
+
 // follows returns an error unless a request that began with old may be sent with h. After a
 // login that may be somebody else's it may not, if it was sent with old. If it was not, a
 // login of another process that came before the refresh is no matter: this process has just
@@ -174,8 +181,28 @@ func (st *state) info(f flight, now time.Time) RefreshInfo {
 // adopt makes r, which holds a token, the next generation.
 func (st *state) adopt(r Record) {
 	st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, logins: st.held.logins, record: r}
-	st.trouble = nil
+	st.trouble, st.doubt, st.late = nil, nil, 0
 	st.renewal.forget()
+}
+
+// comes notes that the server has just sent what is held.
+func (st *state) comes(now time.Time) {
+	ms := now.Sub(st.held.record.Token.Issued).Milliseconds()
+	st.late = late(1 + min(max(ms, 0), math.MaxInt32))
+}
+
+// young reports whether servers may not know what is held yet, and it is worth waiting for.
+// What a login brought is exchanged at once if it is refused, since it can be: it may
+// have been made long before it was handed over.
+func (st *state) young(now time.Time) bool {
+	r, born := st.held.record, st.held.record.Token.Issued
+	switch {
+	case st.late > 0:
+		born = born.Add(time.Duration(st.late-1) * time.Millisecond)
+	case r.Number <= 1 && r.Token.RefreshToken != "":
+		return false
+	}
+	return limit.Young(born, now)
 }
 
 // end ends the session for a reason that is ErrLoginRequired. One that has ended keeps its
@@ -194,7 +221,7 @@ func (st *state) end(fx *effects, reason error, now time.Time) {
 	if old.usable() {
 		left.record = old.record
 	}
-	st.held = h
+	st.held, st.doubt = h, nil
 	st.trouble = &trouble{left: left, looks: looks{at: now.Add(lookInterval), err: reason}}
 	st.renewal.forget()
 	fx.release = true
@@ -264,6 +291,7 @@ func (st *state) close() (fx effects) {
 	if !st.closed {
 		st.closed = true
 		st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, logins: st.held.logins}
+		st.doubt = nil
 		fx.release = true
 	}
 	return fx
