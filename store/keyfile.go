@@ -40,7 +40,8 @@ func KeyFile(path string) (KeyWrapper, error) {
 // time all get the same key, and a crash leaves either no file or a whole one.
 //
 // The file is part of the session: without it the tokens cannot be read, and a
-// file made anew does not help. Whoever has both can read the tokens: leave it out of
+// file made anew does not help: what is stored is ErrStoreUnavailable then, until a login
+// (tokenclient.Session.SetToken) replaces it. Whoever has both can read the tokens: leave it out of
 // the backups that hold them, which is easier if it is not in their folder.
 func LoadOrCreateKeyFile(path string) (KeyWrapper, error) {
 	w, err := readKeyFile(path)
