@@ -38,20 +38,26 @@ func fold(name string) string {
 // named returns the names of m that are one of those, which are folded. The first ones of
 // those go first.
 func (m Members) named(folded ...string) []string {
-	var found []string
+	byPlace := make(map[int][]string)
 	for name := range m {
-		if slices.Contains(folded, fold(name)) {
-			found = append(found, name)
+		if i := slices.Index(folded, fold(name)); i >= 0 {
+			byPlace[i] = append(byPlace[i], name)
 		}
 	}
-	slices.SortFunc(found, func(a, b string) int {
-		if d := slices.Index(folded, fold(a)) - slices.Index(folded, fold(b)); d != 0 {
-			return d
-		}
-		return strings.Compare(b, a) // "access_token" before "accessToken" and "AccessToken"
-	})
+	var found []string
+	for _, i := range slices.Sorted(maps.Keys(byPlace)) {
+		names := byPlace[i]
+		slices.SortFunc(names, func(a, b string) int {
+			return strings.Compare(b, a) // "access_token" before "accessToken" and "AccessToken"
+		})
+		found = append(found, names[:min(len(names), maxSpellings)]...)
+	}
 	return found
 }
+
+// maxSpellings is how many spellings of one name an object is believed to have: the search
+// for each costs time.
+const maxSpellings = 16
 
 // object returns v as an object, if it is one, holds nothing but one in a list, or is the
 // JSON text of one, as gateways make of it.
@@ -66,13 +72,24 @@ func object(v any) (Members, bool) {
 			return object(v[0])
 		}
 	case string:
-		if strings.HasPrefix(strings.TrimSpace(v), "{") {
-			if d := read([]byte(v)); len(d.objects) == 1 {
-				return d.objects[0], true
-			}
-		}
+		return parseObject(v)
 	}
 	return nil, false
+}
+
+// parseObject returns the one object that text is. There may be many such members, so that
+// nothing is searched for in one that is no object from its beginning.
+func parseObject(text string) (Members, bool) {
+	if text = strings.TrimSpace(text); !strings.HasPrefix(text, "{") || !strings.Contains(text, "}") {
+		return nil, false
+	}
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	var m Members
+	if dec.Decode(&m) != nil || strings.Contains(text[dec.InputOffset():], "{") {
+		return nil, false
+	}
+	return m, true
 }
 
 // lookup follows a dotted name into m: "data.token" is the member token of the object data.
