@@ -144,6 +144,20 @@ var (
 	errComplaint  = errors.New("is an error message")
 )
 
+// saysNothing are texts in the place of a token that say that there is none: what a server's
+// language prints then.
+var saysNothing = map[string]bool{
+	"null": true, "undefined": true, "none": true, "nil": true, "<nil>": true, "<null>": true, "(null)": true, "<no value>": true,
+	"[object object]": true, "nan": true, "n/a": true, "false": true, "true": true,
+}
+
+// saysWrong are texts in the place of a token that say what is wrong with it, as JSend has
+// them: {"status":"fail","data":{"token":"expired"}}.
+var saysWrong = map[string]bool{
+	"invalid": true, "expired": true, "revoked": true, "denied": true, "missing": true, "required": true, "malformed": true,
+	"unknown": true, "unauthorized": true, "forbidden": true, "error": true, "failed": true, "inactive": true,
+}
+
 // tokenText returns v as a token: "" if there is none, an error if v is none that could be
 // sent. What is around a token that no header can carry is dropped, as a server does that
 // reads the header. A number is its text.
@@ -162,8 +176,10 @@ func tokenText(v any) (string, error) {
 		return "", errNotText
 	}
 	switch text = strings.Trim(text, " \t\r\n"); {
-	case text == "null", text == "undefined", text == "None": // printed by a server's language
+	case saysNothing[strings.ToLower(text)], strings.Trim(text, "*") == "":
 		return "", nil
+	case saysWrong[strings.ToLower(text)]:
+		return "", errComplaint
 	case strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }):
 		return "", errUnsendable
 	case strings.HasPrefix(strings.ToLower(text), "error: "): // Casdoor
