@@ -144,6 +144,14 @@
 // locked or missing, the disk is full, another process is at work, or ctx ended, in
 // which case the error is ctx's too; an engine that did not answer within 5 seconds is
 // context.DeadlineExceeded as well. ErrStoreCorrupt means that nobody can make sense
-// of what is stored; a login replaces it. They name the operation and the file, or the
-// record's key in the engine, and hold no secret.
+// of what is stored. They name the operation, the key as the program knows it, and the file or
+// the record's key in the engine. They hold no secret, and name neither account nor host of an
+// engine: those are in the causes alone, for [errors.As]. What a program did wrong, such as to
+// store no token, is of neither kind.
+//
+// A login replaces what is stored even if that cannot be read, and nothing else does. That
+// goes for a corrupt record, for one whose key is missing, and for one that a later version
+// of this package wrote in a newer format: an older program leaves it alone, and fails with
+// ErrStoreUnavailable, until somebody logs in there. File keeps the bytes of records whose
+// header it did not understand.
 package store

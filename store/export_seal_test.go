@@ -2,8 +2,11 @@ package store
 
 import "golang.org/x/crypto/argon2"
 
-// CreateKeyFile is LoadOrCreateKeyFile's creation with another os.Link.
-var CreateKeyFile = createKeyFile
+// CreateKeyFile is LoadOrCreateKeyFile's creation with another PlaceKeyFile.
+var (
+	CreateKeyFile = createKeyFile
+	PlaceKeyFile  = placeKeyFile
+)
 
 // CheapPassphrase is Passphrase at the lowest cost. derived, if not nil, is called
 // before each key is made.

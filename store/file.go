@@ -28,16 +28,24 @@ const (
 // shared by all processes of one machine that open the same folder: one of them at
 // a time exchanges a refresh token, and the others get the result.
 //
-// Folder and files belong to the user alone (0700 and 0600). What lets others in,
-// and symbolic links in the place of records, are refused with an error that is
+// Folder and files belong to the user, or to root, and to nobody else (0700 and 0600).
+// What lets others in, and what is no file in the place of a record or a lock, such as a
+// symbolic link or a named pipe, are refused with an error that is
 // [tokenclient.ErrStoreUnavailable]: the record may be good, but it is for a person
-// to find out who touched it. A record is replaced as a whole, and synced to disk:
-// after a crash it is the old one or the new one.
+// to find out who touched it. The folder is looked at with each login and before each
+// exchange of a token. If the mode of the record changes during the exchange, the new
+// token is saved all the same, in a new file of mode 0600, and the next Refresh fails once
+// to tell of it. A record is replaced as a whole, and synced to disk: after a crash it is
+// the old one or the new one.
 //
 // While one process exchanges a token, it holds a lock that the kernel frees when
 // the process ends. If it was killed, the next one waits until the request of the
 // dead one is over, at most the timeout of that refresh and a second; if it was
 // stopped, the others wait as long as their contexts last.
+//
+// What it takes to save a token, four descriptors beside that of the lock, is opened before
+// the old one is presented, so that a program which runs out of them loses none. On systems
+// other than Linux, macOS and the BSDs only the lock is.
 //
 // The package documentation says what it takes: one machine, and a local disk.
 type File struct {
@@ -46,8 +54,10 @@ type File struct {
 	short  slots
 	long   slots
 
-	mu    sync.Mutex // guards swept
-	swept time.Time  // when left-over temporary files were last looked for
+	mu      sync.Mutex        // guards what follows
+	swept   time.Time         // when left-over temporary files were last looked for
+	exposed map[string]error  // by key: how others could get at a record that was replaced
+	spares  map[string]*spare // by key, of tokens that are being exchanged
 }
 
 var _ tokenclient.Store = (*File)(nil)
@@ -67,7 +77,7 @@ func NewFile(dir string, s *Sealer) (*File, error) {
 	}
 	dir, err := makeDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("store: NewFile: %w: %w", tokenclient.ErrStoreUnavailable, err)
+		return nil, protocol.Unavailable(fmt.Errorf("store: NewFile: %w", err))
 	}
 	f := &File{dir: dir}
 	f.engine.Medium = (*fileMedium)(f)
@@ -95,30 +105,10 @@ func makeDir(dir string) (string, error) {
 		}
 		_ = syncDir(filepath.Dir(dir)) // which may belong to somebody else
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return "", err
-	}
-	if !info.IsDir() {
-		return "", notA("folder", dir, info)
-	}
-	if err := checkMode(dir, info); err != nil {
+	if err := checkDir(dir); err != nil {
 		return "", err
 	}
 	return filepath.EvalSymlinks(dir)
-}
-
-func notA(want, path string, info fs.FileInfo) error {
-	is := "something else"
-	switch m := info.Mode(); {
-	case m&fs.ModeSymlink != 0:
-		is = "a symbolic link"
-	case m.IsDir():
-		is = "a folder"
-	case m.IsRegular():
-		is = "a file"
-	}
-	return fmt.Errorf("%s is %s, not a %s", path, is, want)
 }
 
 // Format writes the folder, whatever the verb.
@@ -130,8 +120,8 @@ func (f *File) Load(ctx context.Context, key string) (tokenclient.Record, error)
 }
 
 // Replace stores a login, or a logout if t is nil; see [tokenclient.Store]. The
-// bytes of a record that a login replaces, though its header was corrupt, are kept
-// in the folder, in a file whose name ends in ".corrupt-" and the time. A record of
+// bytes of a record that a login replaces, though its header was corrupt or of a newer
+// format, are kept in the folder, in a file whose name ends in ".corrupt-" and the time. A record of
 // more than 16 MiB is not replaced either: it was not written by this package.
 func (f *File) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
 	return f.engine.Replace(ctx, key, t)
@@ -144,6 +134,9 @@ func (f *File) Replace(ctx context.Context, key string, t *tokenclient.Token) (n
 // its token is saved or this process ends.
 func (f *File) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
 	fn func(ctx context.Context, current tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	if err := f.wasExposed(key); err != nil {
+		return tokenclient.Record{}, protocol.Unavailable(fmt.Errorf("store: refresh %s: %w", protocol.Place(key, f.path(key)), err))
+	}
 	return f.engine.Refresh(ctx, key, seen, timeout, fn)
 }
 

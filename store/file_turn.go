@@ -31,7 +31,7 @@ func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) 
 	if t.lock == nil {
 		path := t.file.path(t.key) + longSuffix
 		var err error
-		if t.lock, err = tryLock(path); err != nil {
+		if t.lock, err = tryLock(path, checkOwnFile); err != nil {
 			return false, err
 		}
 		if t.lock == nil {
@@ -41,10 +41,15 @@ func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) 
 		}
 		return false, err // the record may have changed before the lock was ours
 	}
-	if r.Lease == [16]byte{} {
-		return true, ctx.Err()
+	if r.Lease != [16]byte{} {
+		if over, err := t.outlive(ctx, r); !over || err != nil {
+			return false, err
+		}
 	}
-	return t.outlive(ctx, r)
+	if err := t.file.reserve(t.key); err != nil {
+		return false, err
+	}
+	return true, ctx.Err()
 }
 
 // outlive waits until the request of a holder that died cannot have an effect any
@@ -68,13 +73,14 @@ func (t *fileTurn) outlive(ctx context.Context, r *protocol.Record) (bool, error
 	}
 	left := time.Until(t.deadUntil)
 	if left <= 0 {
-		return true, ctx.Err()
+		return true, nil
 	}
 	return false, protocol.Sleep(ctx, min(left, t.poll.Next()))
 }
 
 func (t *fileTurn) End() {
 	if t.lock != nil {
+		t.file.unreserve(t.key)
 		t.lock.unlock()
 		t.lock = nil
 	}

@@ -10,9 +10,25 @@ import (
 	"syscall"
 )
 
-// openFlags keep an open from following a symlink, and from waiting for the other
-// end of a named pipe.
-const openFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+// noWait keeps an open from waiting for the other end of a named pipe; openFlags keep it
+// from following a symlink, too.
+const (
+	noWait    = syscall.O_NONBLOCK
+	openFlags = syscall.O_NOFOLLOW | noWait
+)
+
+// checkOwner refuses what belongs to somebody else: who owns a file can change it, and its
+// mode, whatever that is now. What root owns is as good as the user's own.
+func checkOwner(path string, info fs.FileInfo) error { return checkOwnerFor(os.Geteuid(), path, info) }
+
+func checkOwnerFor(uid int, path string, info fs.FileInfo) error {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(s.Uid) == uid || s.Uid == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s belongs to the user with id %d, and the program runs as %d: "+
+		"run it as that user, or make the file the program's own (chown %[3]d)", path, s.Uid, uid)
+}
 
 // checkMode refuses what not only its owner can get at.
 func checkMode(path string, info fs.FileInfo) error {
@@ -37,6 +53,10 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
+	return syncOpenDir(d)
+}
+
+func syncOpenDir(d *os.File) error {
 	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}

@@ -36,7 +36,7 @@ const (
 const (
 	classOK      = "ok"
 	classCorrupt = "corrupt" // tokenclient.ErrStoreCorrupt; a login replaces it
-	classNewer   = "newer"   // protocol.ErrNewerFormat; never replaced
+	classNewer   = "newer"   // protocol.ErrNewerFormat; only a login replaces it
 	classLocked  = "locked"  // tokenclient.ErrStoreUnavailable; a key is missing
 )
 

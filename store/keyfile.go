@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // KeyFile returns a [KeyWrapper] for the key in the file path, which must exist;
@@ -20,9 +18,9 @@ import (
 // digits, or 32 bytes in base64 (standard or URL alphabet, padded or not). The
 // text forms may end in a line break. Anything else is an error.
 //
-// On Unix a file that its group or others can read or write is refused. The path
-// may be a symbolic link, as mounted secrets are; what counts is the mode of the
-// file it leads to. On Windows the folder's access list decides who can read it,
+// On Unix a file that its group or others can read or write is refused, and one that
+// belongs to neither the user nor root. The path may be a symbolic link, as mounted secrets
+// are; what counts is the file it leads to. On Windows the folder's access list decides who can read it,
 // and nothing is checked.
 //
 // The file is read once. An absent file is an error that is [fs.ErrNotExist]. The
@@ -47,7 +45,7 @@ func KeyFile(path string) (KeyWrapper, error) {
 func LoadOrCreateKeyFile(path string) (KeyWrapper, error) {
 	w, err := readKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = createKeyFile(path, os.Link); err == nil {
+		if err = createKeyFile(path, placeKeyFile); err == nil {
 			w, err = readKeyFile(path) // another process may have been faster
 		}
 	}
@@ -62,11 +60,11 @@ func LoadOrCreateKeyFile(path string) (KeyWrapper, error) {
 const maxKeyFile = 128
 
 func readKeyFile(path string) (*aesWrapper, error) {
-	// Before opening, which blocks for a named pipe.
+	// Before opening, which has effects on some devices.
 	if err := checkKeyFile(path, os.Stat); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|noWait, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +103,13 @@ func checkKeyFile(path string, stat func(string) (fs.FileInfo, error)) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("key file %s is not a regular file (%v)", path, info.Mode().Type())
 	}
-	return checkMode(path, info)
+	return checkPrivate(path, info)
 }
 
 // createKeyFile makes a key file, unless there is one when it is done. The key is
 // complete and synced under another name before it appears at path, so that nobody
-// ever finds half of it. link is os.Link, or a test's.
-func createKeyFile(path string, link func(old, new string) error) (err error) {
+// ever finds half of it. place is placeKeyFile, or a test's.
+func createKeyFile(path string, place func(temp, path string) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := makeKeyDir(dir); err != nil {
 		return err
@@ -120,7 +118,7 @@ func createKeyFile(path string, link func(old, new string) error) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name()) // after a link it is a second name, after a rename it is gone
+	defer os.Remove(temp.Name()) // unless it has its new name
 	var raw [keyLen]byte
 	rand.Read(raw[:]) // never fails
 	text := append(hex.AppendEncode(nil, raw[:]), '\n')
@@ -136,36 +134,41 @@ func createKeyFile(path string, link func(old, new string) error) (err error) {
 	if err != nil {
 		return err
 	}
-	// A link fails if path exists: the first process wins.
-	err = link(temp.Name(), path)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		err = renameKeyFile(temp.Name(), path)
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := place(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	// The loser syncs too: it will use the winner's key before the winner is here.
 	return syncDir(dir)
 }
 
-// renameKeyFile is for file systems without hard links (FAT, some network and
-// FUSE mounts, Android). Creating path with O_EXCL and then writing to it would
-// leave an empty file after a crash; instead a lock makes "look, then rename" one
-// step. It returns fs.ErrExist if path exists.
-func renameKeyFile(temp, path string) error {
+// placeKeyFile gives temp the name path. It returns fs.ErrExist if path exists: the first
+// process wins.
+//
+// A link would fail by itself then, and a crash before the first name is removed would
+// leave a second one of the key in use, where nobody looks for a key. Creating path
+// with O_EXCL and then writing to it would leave an empty file after a crash. So a lock
+// makes "look, then rename" one step.
+func placeKeyFile(temp, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
-	if _, err := lock.TryLockContext(ctx, 10*time.Millisecond); err != nil {
-		return fmt.Errorf("lock %s.lock: %w", path, err)
-	}
-	defer lock.Close() // the lock file stays: removing it would let two in
-	if _, err := os.Lstat(path); err == nil {
-		return fs.ErrExist
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	lock, err := awaitLock(ctx, path+".lock", func() (*fileLock, error) { return tryLock(path+".lock", checkOwnFile) })
+	if err != nil {
 		return err
 	}
-	return os.Rename(temp, path)
+	defer lock.unlock()
+	_, err = os.Lstat(path)
+	switch {
+	case err == nil:
+		err = fs.ErrExist
+	case errors.Is(err, fs.ErrNotExist):
+		err = os.Rename(temp, path)
+	}
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		// Whoever gets the lock from now on, be it this one or one of another file,
+		// finds the key there.
+		_ = os.Remove(path + ".lock")
+	}
+	return err
 }
 
 // makeKeyDir makes the folders that are missing, down to dir, and makes them last:

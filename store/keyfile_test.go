@@ -187,15 +187,34 @@ func TestLoadOrCreateKeyFileFails(t *testing.T) {
 	}
 }
 
-// Without hard links, as on FAT and Android, there is still one winner.
-func TestCreateKeyFileWithoutLinks(t *testing.T) {
-	noLink := func(string, string) error {
-		return &os.LinkError{Op: "link", Err: errors.ErrUnsupported}
+// TestCreateKeyFileHasOneName: from the moment at which the key is there it has no other name,
+// so that a crash leaves no copy of it where nobody looks.
+func TestCreateKeyFileHasOneName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	err := store.CreateKeyFile(path, func(temp, to string) error {
+		err := store.PlaceKeyFile(temp, to)
+		checkCreated(t, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkCreated(t, path)
+}
+
+// A file that is there is never replaced, whatever it holds, and there is one winner.
+func TestCreateKeyFileKeepsWhatIsThere(t *testing.T) {
+	path := writeKeyFile(t, "precious")
+	if err := store.CreateKeyFile(path, store.PlaceKeyFile); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "precious" {
+		t.Errorf("file holds %q, %v", b, err)
 	}
 	for range 5 {
 		path := filepath.Join(t.TempDir(), "key")
 		ids := race(t, 16, func() (store.KeyWrapper, error) {
-			if err := store.CreateKeyFile(path, noLink); err != nil {
+			if err := store.CreateKeyFile(path, store.PlaceKeyFile); err != nil {
 				return nil, err
 			}
 			return store.KeyFile(path)
@@ -203,23 +222,7 @@ func TestCreateKeyFileWithoutLinks(t *testing.T) {
 		if len(ids) != 1 {
 			t.Errorf("%d keys: %v", len(ids), ids)
 		}
-		checkCreated(t, path, "key.lock")
-	}
-}
-
-// A file that is there is never replaced, whatever it holds.
-func TestCreateKeyFileKeepsWhatIsThere(t *testing.T) {
-	for name, link := range map[string]func(string, string) error{
-		"link":    os.Link,
-		"no link": func(string, string) error { return errors.ErrUnsupported },
-	} {
-		path := writeKeyFile(t, "precious")
-		if err := store.CreateKeyFile(path, link); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if b, err := os.ReadFile(path); err != nil || string(b) != "precious" {
-			t.Errorf("%s: file holds %q, %v", name, b, err)
-		}
+		checkCreated(t, path)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -154,7 +155,7 @@ func panicError(who string, p any) error {
 
 // lockedErr is the error for a wrapper that failed with err.
 func lockedErr(op, id string, err error) error {
-	return fmt.Errorf("%w: %s with key %q: %w", tokenclient.ErrStoreUnavailable, op, id, withoutVerdict(err))
+	return protocol.Unavailable(fmt.Errorf("%s with sealing key %q: %w", op, id, withoutVerdict(err)))
 }
 
 // withoutVerdict returns err, unless that has a meaning that a failure of a key or an

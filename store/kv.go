@@ -26,6 +26,9 @@ import (
 // They must honour ctx, whose deadline is seconds away, and may be called
 // concurrently. Implementations change neither old nor new, and may keep new; what
 // Get returned belongs to the caller.
+//
+// Their errors become part of those of requests, and should name neither a host nor a user of
+// the engine. What errors of package net say of addresses is left out of the text.
 type KV interface {
 	// Get returns the value of key, nil if there is none. An engine that cannot
 	// be asked is an error, never nil: nil means that nobody ever logged in.
@@ -60,7 +63,7 @@ func (m kvMedium) Get(ctx context.Context, key string) (value []byte, err error)
 	defer cancel()
 	defer recovered("KV.Get", &err)
 	value, err = m.kv.Get(ctx, kvKey(key))
-	return value, withoutVerdict(err)
+	return value, withoutPlace(withoutVerdict(err))
 }
 
 func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
@@ -71,7 +74,7 @@ func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byt
 		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	swapped, err = m.kv.CompareAndSwap(ctx, kvKey(key), old, new)
-	return swapped, withoutVerdict(err)
+	return swapped, withoutPlace(withoutVerdict(err))
 }
 
 // recovered turns the panic of a KV into an error: a new pair may be on its way into

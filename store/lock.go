@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -102,29 +104,61 @@ func (t *slotTurn) End() {
 // A fresh one is made for each acquisition: two users of one flock.Flock would
 // both get the lock. The file stays when the lock is freed: if it were deleted,
 // one could lock the file that is gone while another locks a new one.
-type fileLock struct{ f *flock.Flock }
+type fileLock struct{ unlock func() }
 
-// tryLock is nil if another holds the lock.
-func tryLock(path string) (*fileLock, error) {
-	f := flock.New(path, flock.SetPermissions(0o600))
+// tryLock is nil if another holds the lock. check says whether the lock file will do. It is
+// asked about what path names, and again about the file that was locked, which is opened in
+// a way that follows no link and waits for nobody at the other end of a pipe.
+func tryLock(path string, check func(path string, info fs.FileInfo) error) (*fileLock, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if err := check(path, info); err != nil {
+			return nil, err
+		}
+	}
+	f := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(lockFlags()))
 	ok, err := f.TryLock()
 	if pathErr := (*fs.PathError)(nil); err != nil && !errors.As(err, &pathErr) {
 		err = &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
-	if err != nil {
+	if err != nil || !ok {
 		return nil, err
 	}
-	if !ok {
-		return nil, nil
+	info, err := f.Stat()
+	if err == nil {
+		err = check(path, info)
 	}
-	return &fileLock{f}, nil
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return &fileLock{func() { _ = f.Close() }}, nil
 }
 
-func (l *fileLock) unlock() { _ = l.f.Close() }
+// lockFlags are those with which a lock file is opened.
+func lockFlags() int {
+	switch runtime.GOOS {
+	case "aix", "illumos", "solaris": // where what is locked must be open for writing
+		return os.O_CREATE | os.O_RDWR | openFlags
+	}
+	return os.O_CREATE | os.O_RDONLY | openFlags
+}
+
+// awaitLock calls try, for the lock at path, until that has it or fails, as long as ctx lasts.
+func awaitLock(ctx context.Context, path string, try func() (*fileLock, error)) (*fileLock, error) {
+	for poll := new(protocol.Backoff); ; {
+		l, err := try()
+		if l != nil || err != nil {
+			return l, err
+		}
+		if err := protocol.Sleep(ctx, poll.Next()); err != nil {
+			return nil, fmt.Errorf("lock %s: held by another process: %w", path, err)
+		}
+	}
+}
 
 // shortLock takes the lock under which the record of key is compared and swapped.
-// It is held for nothing but that.
-func (f *File) shortLock(ctx context.Context, key string) (unlock func(), err error) {
+// It is held for nothing but that. use is for want of descriptors, and may be nil.
+func (f *File) shortLock(ctx context.Context, key string, check func(path string, info fs.FileInfo) error, use *spare) (unlock func(), err error) {
 	for {
 		if ok, err := f.short.acquire(ctx, key, time.Minute); err != nil {
 			return nil, err
@@ -133,22 +167,19 @@ func (f *File) shortLock(ctx context.Context, key string) (unlock func(), err er
 		}
 	}
 	path := f.path(key) + shortSuffix
-	for poll := new(protocol.Backoff); ; {
-		l, err := tryLock(path)
-		if l != nil {
-			return func() {
-				l.unlock()
-				f.short.release(key)
-			}, nil
+	l, err := awaitLock(ctx, path, func() (*fileLock, error) {
+		l, err := tryLock(path, check)
+		if use != nil && outOfFiles(err) {
+			return use.tryLock()
 		}
-		if err == nil {
-			if err = protocol.Sleep(ctx, poll.Next()); err != nil {
-				err = fmt.Errorf("lock %s: held by another process: %w", path, err)
-			}
-		}
-		if err != nil {
-			f.short.release(key)
-			return nil, err
-		}
+		return l, err
+	})
+	if err != nil {
+		f.short.release(key)
+		return nil, err
 	}
+	return func() {
+		l.unlock()
+		f.short.release(key)
+	}, nil
 }

@@ -38,7 +38,9 @@ type sealer struct {
 // with one of older can be read too. To change keys, make the new one current and
 // keep the old one in older until each record was saved again, which a refresh
 // does. A record whose key is no longer among them is
-// [tokenclient.ErrStoreUnavailable], with an error that names the key.
+// [tokenclient.ErrStoreUnavailable], with an error that names the key. If that key is
+// gone, or is none because the record is damaged where it names the key, a login helps:
+// it replaces what is stored, whatever that was sealed with.
 //
 // A missing wrapper, an empty passphrase, and key ids that are empty, too long or
 // not unique (only passphrases may share theirs) are reported by the constructor
@@ -205,7 +207,7 @@ func (s *Sealer) open(ctx context.Context, key string, r *protocol.Record) (*tok
 	switch kind := r.Sealed[0]; kind {
 	case kindPlaintext:
 		if !s.s.plaintext {
-			return nil, protocol.Corruptf("its token is stored in plaintext, which a store with a key does not trust: log in again")
+			return nil, protocol.Corruptf("its token is stored in plaintext, which a store with a key does not trust")
 		}
 		token, err := openPlaintext(r.Sealed[1:], associatedData(r, key, ""))
 		if err != nil {
@@ -225,23 +227,21 @@ func (s *Sealer) openSealed(ctx context.Context, key string, r *protocol.Record)
 		return nil, protocol.Corruptf("sealed token truncated")
 	}
 	if s.s.plaintext {
-		return nil, fmt.Errorf("%w: the token is sealed with key %q, and this store has no key (Plaintext)",
-			tokenclient.ErrStoreUnavailable, id)
+		return nil, protocol.Unavailable(fmt.Errorf("the token is sealed with key %q, and this store has no key (Plaintext)%s", id, withoutKey))
 	}
 	wrappers := s.s.find(id)
 	if len(wrappers) == 0 {
-		return nil, fmt.Errorf("%w: the token is sealed with key %q, at hand are only %q",
-			tokenclient.ErrStoreUnavailable, id, s.s.ids())
+		return nil, protocol.Unavailable(fmt.Errorf("the token is sealed with key %q, at hand are only %q%s", id, s.s.ids(), withoutKey))
 	}
 	raw, err := unwrap(ctx, wrappers, wrapped, label(key))
 	if errors.Is(err, tokenclient.ErrStoreCorrupt) {
-		return nil, fmt.Errorf("decrypt the data key with key %q: %w", id, err)
+		return nil, fmt.Errorf("decrypt the data key with sealing key %q: %w", id, err)
 	}
 	if err == nil && len(raw) != dataKeyLen {
 		err = fmt.Errorf("Unwrap returned %d bytes, not %d", len(raw), dataKeyLen)
 	}
 	if err != nil {
-		return nil, lockedErr("decrypt the data key", id, err)
+		return nil, fmt.Errorf("%w%s", lockedErr("decrypt the data key", id, err), withoutKey)
 	}
 	aead, err := newAEAD(raw)
 	if err != nil {
@@ -253,6 +253,10 @@ func (s *Sealer) openSealed(ctx context.Context, key string, r *protocol.Record)
 	}
 	return decodeToken(token)
 }
+
+// withoutKey says what to do about a token whose key is not at hand. What looks like
+// another key may be a damaged record, which nobody can tell: the record names the key.
+const withoutKey = ": give Seal that key, or log in again, which replaces the record"
 
 // notAuthentic is the message for a seal that does not fit.
 const notAuthentic = "the seal does not fit: the record may have been moved here from another key name, damaged or tampered with"

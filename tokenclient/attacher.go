@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -41,8 +42,23 @@ type Attacher interface {
 // Bearer is the default [Attacher]: the Authorization header of RFC 6750, section
 // 2.1. The scheme is the token's type if that is DPoP or MAC, in any case, and Bearer
 // for all others: servers write many things there that are no schemes, such as
-// jwt-bearer, N_A, or a URN. For another scheme make an Attacher of your own.
-type Bearer struct{}
+// jwt-bearer, N_A, or a URN. For a scheme that the server does not name so make an Attacher
+// of your own.
+type Bearer struct {
+	// Schemes are further types of tokens that are schemes of the Authorization header
+	// (RFC 9110, section 11.1), as a list separated by spaces. Empty: none.
+	Schemes string
+}
+
+// Validate reports what in Schemes can be no scheme.
+func (b Bearer) Validate() error {
+	for _, s := range strings.Fields(b.Schemes) {
+		if !isHeaderName(s) {
+			return fmt.Errorf(`Bearer.Schemes has %q, which is no scheme (RFC 9110, section 11.1); write it like "Custom Other"`, s)
+		}
+	}
+	return nil
+}
 
 // HeaderName returns "Authorization".
 func (Bearer) HeaderName() string { return "Authorization" }
@@ -50,8 +66,8 @@ func (Bearer) HeaderName() string { return "Authorization" }
 // Attach sets the header.
 func (b Bearer) Attach(req *http.Request, t *Token) error { return setHeader(req, b, t) }
 
-func (Bearer) headerValue(t *Token) (string, error) {
-	return endpoint.Scheme(t.TokenType) + " " + t.AccessToken, nil
+func (b Bearer) headerValue(t *Token) (string, error) {
+	return endpoint.Scheme(t.TokenType, strings.Fields(b.Schemes)...) + " " + t.AccessToken, nil
 }
 
 // A HeaderAttacher is an [Attacher] that puts the bare access token into the
@@ -173,16 +189,33 @@ func withHeader(h http.Header, name string, value []string) http.Header {
 //
 //	grpc.NewClient(target, grpc.WithPerRPCCredentials(session.PerRPCCredentials()), …)
 //
-// It does not see the answers: on codes.Unauthenticated, call
-// [Session.RefreshRejected] and try once more. It is safe for concurrent use.
-type PerRPCCredentials struct{ s *Session }
+// A connection without TLS gRPC refuses, also to this machine: see
+// [PerRPCCredentials.Loopback].
+//
+// It does not see the answers: make the call in [Session.Do], and return ErrRejected on
+// codes.Unauthenticated. It is safe for concurrent use.
+type PerRPCCredentials struct {
+	s        *Session
+	loopback bool // see Loopback
+}
 
 // PerRPCCredentials returns s's token as credentials for gRPC.
-func (s *Session) PerRPCCredentials() *PerRPCCredentials { return &PerRPCCredentials{s} }
+func (s *Session) PerRPCCredentials() *PerRPCCredentials { return &PerRPCCredentials{s: s} }
+
+// Loopback returns credentials for connections within this machine, with or without TLS:
+//
+//	grpc.NewClient("localhost:50051", grpc.WithTransportCredentials(insecure.NewCredentials()),
+//		grpc.WithPerRPCCredentials(session.PerRPCCredentials().Loopback()))
+//
+// Their token goes to localhost and other loopback addresses alone, and only to those that
+// Config.Origins lists with http, like "http://localhost:50051"; the default port is 80, and
+// gRPC calls a Unix socket "http://localhost". gRPC says what the call's authority is, which
+// is the name that was dialed unless the program has set another one.
+func (c *PerRPCCredentials) Loopback() *PerRPCCredentials { return &PerRPCCredentials{c.s, true} }
 
 // GetRequestMetadata returns the header that carries the token, with its name in
 // lower case. It is an error if uri is not of an allowed origin; other errors are
-// those of [Session.Token].
+// those of [Session.Token], and ErrReplaced.
 func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
 	if withoutToken(ctx) {
 		return nil, nil
@@ -192,13 +225,22 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		if err != nil {
 			return nil, fmt.Errorf("tokenclient: gRPC target is not a URL")
 		}
-		if !c.s.rules.Allows(u) {
-			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", origin.Of(u))
+		if c.loopback {
+			u.Scheme = "http" // gRPC says https whatever the connection is
+		}
+		switch o := origin.Of(u); {
+		case c.loopback && !o.IsLoopback():
+			return nil, fmt.Errorf("tokenclient: no token is sent to %s: Loopback credentials are for this machine; use Session.PerRPCCredentials as it is", o)
+		case !c.s.rules.Allows(u):
+			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", o)
 		}
 	}
-	h, err := c.s.current(ctx)
+	if c.loopback && len(uri) == 0 {
+		return nil, errors.New("tokenclient: no token is sent: Loopback credentials have to be told where to")
+	}
+	h, err := c.s.unrefused(ctx)
 	if err != nil {
-		return nil, err
+		return nil, c.s.whose(err)
 	}
 	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
 	if err := c.s.attacher.Attach(req.WithContext(ctx), h.record.Token); err != nil {
@@ -215,5 +257,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 }
 
 // RequireTransportSecurity reports whether gRPC must refuse connections without
-// TLS: unless Config.InsecureHTTP is set.
-func (c *PerRPCCredentials) RequireTransportSecurity() bool { return !c.s.rules.InsecureHTTP() }
+// TLS: unless Config.InsecureHTTP is set, or these are those of [PerRPCCredentials.Loopback].
+func (c *PerRPCCredentials) RequireTransportSecurity() bool {
+	return !c.loopback && !c.s.rules.InsecureHTTP()
+}

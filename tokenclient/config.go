@@ -31,7 +31,8 @@ type Config struct {
 
 	// Key says whose token in the Store this is: an account name, for example.
 	// Required with a Store, and only used with one. It is not a secret: it is
-	// in logs and errors.
+	// in logs, as the value of "key", which a handler may hide, and in errors, as
+	// key "…".
 	Key string
 
 	// Attacher puts the token on requests. Nil: "Authorization: Bearer" (RFC
@@ -78,7 +79,7 @@ type Config struct {
 	//
 	// Without it such a request is sent as it is, and Hooks.HeaderKept told, unless what
 	// was set is a token of this session: the access token that it holds, or one of the 16
-	// that it held before, since the last logout and in this process; by itself or behind
+	// that it held before, of this login and in this process; by itself or behind
 	// a scheme. Many clients insist on setting the header (the Transport of
 	// golang.org/x/oauth2 does, and SDKs that ask for a token) and go on with a token that
 	// has expired. They get the one that is good now, with a refresh and a replay like
@@ -128,6 +129,12 @@ type Config struct {
 	// sent, and is read from the access token if Expiry is zero and that is a
 	// JWT. The access token that the request was sent with is no renewal, nor is
 	// one that cannot be sent in a header.
+	//
+	// Beside a Refresher, of a token that is about to expire: one that has a refresh
+	// token, or a Grant that needs none, is taken to the Refresher first. One without,
+	// that only a heartbeat could exchange, is sent with the next request: the server
+	// may renew it even if it has just expired, where a heartbeat refuses it and so ends
+	// the session. Only if the server refuses it, too, the Refresher is asked.
 	Renewed func(*http.Response) (*Token, bool)
 
 	// Hooks are told what happens. Nil: nobody is. The struct is copied.

@@ -60,7 +60,9 @@
 // the background; of answers that overlap the first wins, and a late one never
 // brings an older token back. If there is a Refresher too, [Session.KeepFresh]
 // keeps an idle session alive; see JSONRefresher.Attacher for endpoints that take
-// the access token itself. Without one the server's 401 is final.
+// the access token itself. An access token that has expired is of no use there: it is
+// sent with the next request, for the server may renew it still, and taken to the
+// Refresher only if the server refuses it. Without a Refresher the server's 401 is final.
 //
 // # Where tokens may go
 //
@@ -131,14 +133,15 @@
 //	ERROR  panic contained                                   in, stack
 //
 // Their values are those of [RefreshInfo]: generation, waiters and refusals are integers,
-// duration is a time.Duration, until and expiry are times, err is an error, and the
-// others are strings.
+// duration is a time.Duration, until and expiry are times, err is an error, which leaves out
+// the key, and the others are strings.
 //
 // # Errors
 //
 // A request fails with [ErrLoginRequired] if only a login helps, with a
 // [*TokenError] if the token endpoint failed, with [ErrStoreUnavailable] or
-// [ErrStoreCorrupt] if the store did, and with the context's error if that ended.
+// [ErrStoreCorrupt] if the store did, with [ErrReplaced] if it was refused or waited and
+// somebody else may have logged in meanwhile, and with the context's error if that ended.
 // All of them work with [errors.Is] and [errors.As] through [*url.Error]. They are
 // lost, however, behind http.Client.Timeout: prefer contexts with a deadline.
 //

@@ -33,6 +33,11 @@ var (
 	// ErrLoginRequired too.
 	ErrLoggedOut error = &kindError{"tokenclient: logged out", ErrLoginRequired}
 
+	// ErrRejected is for the f of [Session.Do] to return, alone or wrapped: the server
+	// refused the token that f was given. Do returns it if the server refused the second
+	// one too.
+	ErrRejected = errors.New("tokenclient: the server refused the token")
+
 	// ErrClosed is returned by a Session, and by requests through its
 	// Transport, after Close.
 	ErrClosed = errors.New("tokenclient: session closed")
@@ -43,7 +48,8 @@ var (
 
 	// ErrReentrant is returned to a Refresher or a Store that calls back into
 	// the session, with the context it was given, for a token that only its own
-	// return can bring, and to a PoolConfig.Config that needs the Pool to return.
+	// return can bring, or to close it; and to a PoolConfig.Config that needs the Pool
+	// to return.
 	ErrReentrant = errors.New("tokenclient: called from inside its own refresh")
 
 	// ErrStoreUnavailable says that a Store is locked, full, read-only or cannot
@@ -74,7 +80,16 @@ var (
 
 	// ErrReplaced says that another login or logout is stored: a new token that
 	// was made from the old one should be revoked.
+	//
+	// A request gets it whose token was refused, or that waited for one, if meanwhile
+	// another login took the place of the one that it began with, here or in another
+	// process: it may have been meant for another user. The next one is sent with the
+	// new login's token, and so is this one if both access tokens are JWTs with the same
+	// issuer and subject.
 	ErrReplaced = errors.New("tokenclient: replaced by another login or logout")
+
+	// errOtherLogin is ErrReplaced as a request gets it.
+	errOtherLogin error = &kindError{ErrReplaced.Error() + " after the request had begun", ErrReplaced}
 
 	// ErrOvertaken says that a later token of the same login is stored: a new
 	// token should be dropped, but not revoked.
@@ -108,6 +123,25 @@ func (s *Session) whose(err error) error {
 		return err
 	}
 	return &keyError{s.key, err}
+}
+
+// keylessError is an error whose text does not say whose it is.
+type keylessError struct {
+	text string
+	err  error
+}
+
+func (e *keylessError) Error() string { return e.text }
+func (e *keylessError) Unwrap() error { return e.err }
+
+// withoutKey leaves key out of the text of err. In a log line it is the value of "key", which
+// a handler may hide, and would show all the same if the errors of stores said it again.
+func withoutKey(err error, key string) error {
+	named := fmt.Sprintf("key %q", key)
+	if key == "" || !strings.Contains(err.Error(), named) {
+		return err
+	}
+	return &keylessError{strings.ReplaceAll(err.Error(), named, "its key"), err}
 }
 
 // A TokenError is a refresh, a login or a revocation that failed at the token

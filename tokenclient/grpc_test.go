@@ -2,6 +2,7 @@ package tokenclient_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -36,4 +37,56 @@ func TestPerRPCCredentials(t *testing.T) {
 			t.Errorf("WithoutToken: %d headers, error %v", len(md), err)
 		}
 	})
+}
+
+// TestPerRPCCredentialsLoopback: without TLS the token stays within this machine, and goes
+// where Origins says.
+func TestPerRPCCredentialsLoopback(t *testing.T) {
+	for name, insecure := range map[string]bool{"": false, "InsecureHTTP": true} {
+		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
+			c.Origins = []string{"https://rpc.example.com", "http://localhost:50051", "http://127.0.0.1:1", "http://[::1]:1", "https://localhost:2", "http://localhost"}
+			if c.InsecureHTTP = insecure; insecure {
+				c.Origins = append(c.Origins, "http://rpc.example.com")
+			}
+		})
+		creds := s.PerRPCCredentials().Loopback()
+		if creds.RequireTransportSecurity() {
+			t.Errorf("%s: plain connections are refused", name)
+		}
+		for uri, want := range map[string]string{
+			"https://localhost:50051/things.Service": "",
+			"https://127.0.0.1:1/things.Service":     "",
+			"https://[::1]:1/things.Service":         "",
+			"http://localhost:50051/":                "",
+			"https://localhost/":                     "", // a Unix socket
+			"https://localhost:2/":                   "not in Config.Origins",
+			"https://localhost:3/":                   "not in Config.Origins",
+			"https://127.0.0.1:50051/":               "not in Config.Origins",
+			"https://rpc.example.com/":               "for this machine",
+			"http://rpc.example.com/":                "for this machine",
+			"https://localhost.example.com:50051/":   "for this machine",
+			"https://localhost:50051@evil.example/":  "for this machine",
+			"//localhost:50051":                      "",
+			"localhost:50051":                        "for this machine",
+			"":                                       "for this machine",
+			"%":                                      "not a URL",
+		} {
+			md, err := creds.GetRequestMetadata(t.Context(), uri)
+			switch {
+			case want == "" && (err != nil || md["authorization"] != "Bearer "+sessiontest.Access(0)):
+				t.Errorf("%s %q: %d headers, error %v", name, uri, len(md), err)
+			case want != "" && (err == nil || md != nil || !strings.Contains(err.Error(), want)):
+				t.Errorf("%s %q: %d headers, error %v", name, uri, len(md), err)
+			}
+		}
+		if md, err := creds.GetRequestMetadata(t.Context()); err == nil || md != nil {
+			t.Errorf("%s, to nobody knows where: %d headers, error %v", name, len(md), err)
+		}
+		if md, err := creds.GetRequestMetadata(t.Context(), "https://localhost:50051/", "https://rpc.example.com/"); err == nil || md != nil {
+			t.Errorf("%s, to two places: %d headers, error %v", name, len(md), err)
+		}
+		if !insecure && !s.PerRPCCredentials().RequireTransportSecurity() {
+			t.Error("all credentials of the session allow plain connections now")
+		}
+	}
 }

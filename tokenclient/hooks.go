@@ -29,7 +29,7 @@ import (
 // the token endpoint and where the token is stored.
 type Hooks struct {
 	// Attached is called when the token was put on a request, a replay included,
-	// or on a gRPC call, with the token's generation. Unlike the others it is
+	// or on a gRPC call, or is given to the f of Session.Do, with its generation. Unlike the others it is
 	// called on the goroutine of the request and with its context, by many
 	// requests at the same time: what it costs, each request pays. If nil it
 	// costs nothing; calling it takes no lock and allocates nothing.
@@ -74,8 +74,8 @@ type Hooks struct {
 	// method and the origin it went to.
 	Rejected func(method, origin string)
 
-	// Replayed is called when a request was sent a second time, with its method
-	// and the origin it went to.
+	// Replayed is called when a request was sent again, with its method and the origin
+	// it went to.
 	Replayed func(method, origin string)
 
 	// NotInOrigins is called when a request went out without the token because its
@@ -97,7 +97,8 @@ type Hooks struct {
 	// StormGuarded is called when the server refuses refreshed tokens so often
 	// that it is not asked for another one, and not before until. Refused
 	// requests get the 401 as it is meanwhile. It is called once for each time
-	// that this begins, not for each request.
+	// that this begins, not for each request. A refresh after which the refused request is
+	// accepted does not count.
 	StormGuarded func(info RefreshInfo, until time.Time)
 
 	// SaveFailed is called when a refreshed or renewed token could not be
@@ -107,7 +108,7 @@ type Hooks struct {
 	SaveFailed func(RefreshInfo, error)
 
 	// SessionEnded is called once when a session that had a token has none any
-	// more. The error is ErrLoginRequired; it is ErrRefused too if the server
+	// more, with all its audiences. The error is ErrLoginRequired; it is ErrRefused too if the server
 	// refused the refresh token, and ErrLoggedOut after Logout.
 	SessionEnded func(error)
 }
@@ -220,6 +221,11 @@ func (s *Session) note(level slog.Level, msg string, args ...any) {
 		return
 	}
 	args = append([]any{"key", s.key}, args...)
+	for i, arg := range args {
+		if err, ok := arg.(error); ok {
+			args[i] = withoutKey(err, s.key)
+		}
+	}
 	s.queue.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
 }
 
@@ -264,6 +270,9 @@ func (s *Session) tell(e event) {
 		s.note(slog.LevelError, "token not saved", append(generation, "err", err)...)
 		post2(s, hooks.SaveFailed, info, e.err)
 	case sessionEnded:
+		if _, part := s.store.(*partStore); part {
+			return // the whole session ends with it, and tells
+		}
 		s.note(slog.LevelInfo, "session ended", "err", e.err)
 		post1(s, hooks.SessionEnded, e.err)
 	}

@@ -80,7 +80,9 @@ const (
 // A request for a user without a token is ErrLoginRequired. That is remembered for
 // a second without asking the Store again, for some thousand users beside those who
 // are logged in, whom strangers therefore cannot push out. A login by
-// [Session.SetToken] counts at once.
+// [Session.SetToken] counts at once. A key may have any length; but one of more than 512
+// bytes is not remembered without a token, so that strangers cannot fill the memory with
+// theirs.
 //
 // # Refreshes
 //

@@ -20,7 +20,14 @@ const closers = 32
 // [Session.Close] does, and for as long. The error joins those of the sessions, and is
 // ctx's too if something was not waited for. Close may be called again, and does again what
 // is left to do.
+//
+// PoolConfig.Config, and what the Pool's sessions call, would wait for themselves if they
+// called Close with the context that they were given: the error is ErrReentrant, and
+// nothing is closed.
 func (p *Pool) Close(ctx context.Context) error {
+	if ctx.Value(insidePool{p}) != nil || ctx.Value(insideHost{p}) != nil {
+		return fmt.Errorf("tokenclient: Pool.Close would wait for its own caller: %w", ErrReentrant)
+	}
 	p.mu.Lock()
 	p.closed = true
 	if p.sweeping {

@@ -12,6 +12,7 @@ const (
 	maxEmpty  = 4096 // sessions without a token that are kept
 	maxSteps  = 32   // entries that are looked at to make room for one
 	sweepStep = 1024 // entries that are looked at with Pool.mu held
+	longKey   = 512  // bytes of a key that nobody is logged in with; a longer one is not kept
 )
 
 // An entry is what a Pool knows of a key: its session, one that was evicted and that
@@ -114,6 +115,9 @@ func (p *Pool) keepLocked(e *entry) {
 		p.makeRoomLocked(&p.empty, maxEmpty-1)
 		e.empty.Store(true)
 		p.empty.push(e)
+		if len(e.key) > longKey && (s == nil || !s.busy()) {
+			p.evictLocked(e) // strangers choose keys, and their length
+		}
 		p.makeRoomLocked(&p.live, p.maxIdle) // some may have logged in
 	}
 	if !p.sweeping {

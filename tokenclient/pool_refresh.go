@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/turns"
 )
@@ -145,7 +146,7 @@ func (p *Pool) KeepFresh(ctx context.Context, recent time.Duration) error {
 		return ErrClosed
 	}
 	for {
-		now := time.Now().Round(0)
+		now := time.Now()
 		list, step := p.comingDue(now, recent)
 		end := now.Add(step)
 		for {
@@ -156,8 +157,8 @@ func (p *Pool) KeepFresh(ctx context.Context, recent time.Duration) error {
 				}
 				list = list[1:]
 			}
-			wait := end.Sub(now)
-			if wait <= 0 {
+			wait := limit.Remaining(end, now, step)
+			if wait == 0 {
 				break
 			}
 			if len(list) > 0 {
@@ -193,13 +194,14 @@ func (p *Pool) comingDue(now time.Time, recent time.Duration) (list []dueRefresh
 		if !h.usable() || !h.expires() && s.heartbeat == 0 {
 			continue
 		}
-		at := s.due(h)
+		wait := s.untilDue(h, now)
+		at := now.Round(0).Add(wait)
 		step = min(step, max(at.Sub(h.record.Token.Issued)/8, time.Second))
-		if at.Before(now.Add(keepFreshStep)) {
+		if wait < keepFreshStep {
 			list = append(list, dueRefresh{at, s, h})
 		}
 	}
-	list = slices.DeleteFunc(list, func(d dueRefresh) bool { return d.at.After(now.Add(step)) })
+	list = slices.DeleteFunc(list, func(d dueRefresh) bool { return d.at.After(now.Round(0).Add(step)) })
 	slices.SortFunc(list, func(a, b dueRefresh) int { return a.at.Compare(b.at) })
 	return list, step
 }

@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -28,10 +29,13 @@ type Session struct {
 	store Store
 	key   string
 
-	held    atomic.Pointer[held] // state.held; written with mu held
-	waiting atomic.Int32         // callers that cannot go on without a refresh
-	early   atomic.Bool          // an early refresh is under way
-	storing atomic.Bool          // renewed tokens are being stored
+	held       atomic.Pointer[held] // state.held; written with mu held
+	refused    atomic.Uint32        // state.refusedGeneration, the lower half; written with mu held
+	accepted   accepted             // where what is held was accepted first
+	waiting    atomic.Int32         // callers that cannot go on without a refresh
+	early      atomic.Bool          // an early refresh is under way
+	refreshing atomic.Bool          // what was refused is being refreshed, and perhaps nobody waits
+	storing    atomic.Bool          // renewed tokens are being stored
 
 	mu     sync.Mutex // guards state and former; not held during I/O, a callback, or while waiting
 	state  state
@@ -68,7 +72,11 @@ func newSession(set *settings, store Store, key string) *Session {
 func (s *Session) change(f func(st *state, now time.Time) effects) {
 	now := time.Now()
 	s.mu.Lock()
+	doubt := s.state.doubt
 	fx := f(&s.state, now)
+	if doubt != nil && doubt != s.state.doubt {
+		close(doubt.changed)
+	}
 	h, old := s.state.held, s.held.Load()
 	if h != old {
 		if h.usable() && h.generation != old.generation {
@@ -76,6 +84,9 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 		}
 		s.remember(old, h)
 		s.held.Store(h)
+	}
+	if refused := uint32(s.state.refusedGeneration()); refused != s.refused.Load() {
+		s.refused.Store(refused)
 	}
 	for _, e := range fx.events {
 		s.tell(e)
@@ -104,15 +115,15 @@ func (s *Session) prepare(h *held, now time.Time) {
 	if issued.IsZero() && now.Before(t.Expiry) {
 		issued = now // what is left is all that is known of the lifetime
 	}
-	h.windows = limit.NewWindows(t.Expiry.Sub(issued), s.refreshBefore)
+	h.windows, h.since = limit.NewWindows(t.Expiry.Sub(issued), s.refreshBefore), now
 	h.value[0], h.record = s.headerValue(h.record)
 }
 
 // remember keeps in mind that old's token was the session's, now that h is held. Whoever
-// logs in after a logout may be somebody else.
+// logs in after a logout, after the end, or in the place of another, may be somebody else.
 func (s *Session) remember(old, h *held) {
 	switch {
-	case h.logouts != old.logouts:
+	case h.logouts != old.logouts, !old.usable(), h.usable() && h.follows(old, true) != nil:
 		s.former = nil
 	case old.usable() && old.record.Token.AccessToken != "" && h.generation != old.generation:
 		s.former = s.former.With(old.record.Token.AccessToken)
@@ -172,17 +183,69 @@ func (s *Session) Wrap(c *http.Client) *http.Client {
 }
 
 // Token returns a copy of a token that is good to be sent now, after loading or
-// refreshing it if necessary. Without a Config.Refresher that is the token as it is,
-// expired or not, after a look at the store if it has expired. Errors are those of a
-// request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable, ErrStoreCorrupt,
-// ErrClosed, ErrReentrant, or ctx's.
-func (s *Session) Token(ctx context.Context) (*Token, error) { return s.copyOf(s.current(ctx)) }
+// refreshing it if necessary; for a token that a server has just refused it waits until
+// that is refreshed. If only the server renews it (without a Config.Refresher, or with
+// one that could present nothing but an expired token, see Config.Renewed) that is the
+// token as it is, expired or not, after a look at the store if it has expired. Errors are
+// those of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
+// ErrStoreCorrupt, ErrClosed, ErrReentrant, or ctx's.
+func (s *Session) Token(ctx context.Context) (*Token, error) {
+	h, err := s.unrefused(ctx)
+	for errors.Is(err, errOtherLogin) { // there is no request yet that began with the other one
+		h, err = s.unrefused(ctx)
+	}
+	return s.copyOf(h, err)
+}
 
 // Peek returns a copy of the token as it is, expired or not, after loading it if
 // necessary, and never refreshes it. Its AccessToken is empty if the login brought a refresh
 // token alone and no request has come since. If there is none the error is
 // ErrLoginRequired.
 func (s *Session) Peek(ctx context.Context) (*Token, error) { return s.copyOf(s.asItIs(ctx)) }
+
+// Do is for protocols that have no RoundTripper. It calls f with a token that is good to be
+// sent now: f dials, proves by t who it is, and does what there is to do. If the server
+// refuses t, f returns an error that is [ErrRejected]. The token is then refreshed, together
+// with everybody who was refused, and f is called a second time, to begin again with the new
+// one. What it returns then is the result, whatever it is.
+//
+// There is no second call, and Do returns what f did, if a refresh is out of the question:
+// refreshed tokens have been refused too often of late, as for requests of a [Transport], or
+// there is no Config.Refresher. If the refresh fails, or there is no token to begin with, the
+// error is that of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
+// ErrStoreCorrupt, ErrReplaced, ErrClosed, ErrReentrant, or ctx's.
+//
+// f gets ctx as it is, and a copy of the token: the login's own, if there are
+// Config.Audiences. It runs on the caller's goroutine; no lock is
+// held. Where the token goes is for f to know: Config.Origins is not asked.
+func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) error) error {
+	h, err := s.unrefused(ctx)
+	if err != nil {
+		return s.whose(err)
+	}
+	rejected := s.lend(ctx, h, f)
+	if !errors.Is(rejected, ErrRejected) {
+		return rejected
+	}
+	v := s.rejected(h, nil)
+	if !v.again {
+		return rejected
+	}
+	if h, err = s.insteadOf(ctx, h); err != nil {
+		return s.whose(err)
+	}
+	err = s.lend(ctx, h, f)
+	s.replayed(h, v, errors.Is(err, ErrRejected))
+	return err
+}
+
+// lend calls f with h's token.
+func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
+	if s.hooks.Attached != nil {
+		s.hooks.Attached(ctx, h.generation)
+	}
+	return f(ctx, h.record.Token.Clone())
+}
 
 // copyOf returns a copy of h's token.
 func (s *Session) copyOf(h *held, err error) (*Token, error) {

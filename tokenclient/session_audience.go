@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +19,8 @@ import (
 // session with audiences has one refresh token and one access token for each. A request
 // gets the one of its origin, and all share one refresh at a time, among processes too.
 type Audience struct {
-	// Name says which one it is, in a [Token] and for [Session.TokenFor]. In hooks, log
-	// lines and errors it follows the key, in parentheses. It is required.
+	// Name says which one it is, in a [Token] and for [Session.TokenFor]. Hooks, log lines
+	// and errors that name the key have it behind that, in parentheses. It is required.
 	Name string
 
 	// Refresher exchanges the session's refresh token for an access token of this
@@ -127,7 +128,7 @@ type parts []*Session
 
 func newParts(whole *Session) (list parts) {
 	for _, a := range whole.settings.audiences {
-		key := fmt.Sprintf("%s (%s)", whole.key, a.name)
+		key := strings.TrimPrefix(fmt.Sprintf("%s (%s)", whole.key, a.name), " ")
 		list = append(list, newSession(a.settings, &partStore{whole: whole, name: a.name}, key))
 	}
 	return list
@@ -157,8 +158,8 @@ func (s *Session) TokenFor(ctx context.Context, audience string) (*Token, error)
 // movedTo has the parts of s, and the session that s is a part of, follow when s holds h:
 // another login's token than old, or none.
 func (s *Session) movedTo(h, old *held) {
-	if h.usable() == old.usable() && h.record.Era == old.record.Era {
-		return
+	if h.usable() == old.usable() && h.record.Era == old.record.Era || !s.isOpen() {
+		return // Close closes the parts
 	}
 	if p, ok := s.store.(*partStore); ok && p.whole.holds().record.Era != h.record.Era {
 		p.whole.lookForNewerSoon()
@@ -169,7 +170,7 @@ func (s *Session) movedTo(h, old *held) {
 			if !h.usable() {
 				return st.endWithWhole(old.record, now)
 			}
-			return st.beginWithWhole(view)
+			return st.beginWithWhole(view, h.logins != old.logins)
 		})
 	}
 }
@@ -312,14 +313,18 @@ type partHost struct{ host }
 // changed is that of a [host]: it is for the whole session to say.
 func (partHost) changed(*Session) {}
 
-// beginWithWhole makes r what a part of a session has, of which another login has come.
-func (st *state) beginWithWhole(r Record) (fx effects) {
+// beginWithWhole makes r what a part of a session has, of which another login has come. late:
+// there may be requests that had begun before.
+func (st *state) beginWithWhole(r Record, late bool) (fx effects) {
 	if st.closed || st.held.usable() && st.held.record.Era == r.Era {
 		return fx
 	}
 	st.fence++
 	st.storm = limit.Storm{}
 	st.adopt(r)
+	if late {
+		st.held.logins++
+	}
 	fx.release = true
 	return fx
 }

@@ -45,6 +45,9 @@ func (s *Session) startEarly(h *held, cause Cause) bool {
 }
 
 func (s *Session) mayRefreshEarly(h *held) (may bool) {
+	if h.expired(time.Now()) && s.serverRenews(h) {
+		return false // the next request asks the server
+	}
 	s.ask(func(st *state, now time.Time) {
 		may = st.mayRefreshEarly(h, canRefresh(s.refresher, h.record.Token), now)
 	})
@@ -73,7 +76,9 @@ const keepFreshStep = 30 * time.Second
 // KeepFresh refreshes the token in time, before requests have to ask for it, and
 // every Config.Heartbeat at least if that is set. It runs until ctx ends, and then
 // returns nil, or until the session ends, and then returns an error that is
-// ErrLoginRequired (ErrClosed after Close). Refreshes that fail are tried again.
+// ErrLoginRequired (ErrClosed after Close). Refreshes that fail are tried again. With
+// Config.Renewed, an expired token that only a heartbeat could exchange is left to the next
+// request.
 //
 // A token whose expiry is unknown cannot be kept fresh without a Heartbeat: that
 // is an error at once. So is a session without a Config.Refresher, since there is
@@ -114,9 +119,13 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 // keepFreshOnce refreshes h if that is due, and returns how long to wait before the next
 // look.
 func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duration) {
-	now := time.Now().Round(0)
-	if due := s.due(h); now.Before(due) {
-		return due.Sub(now)
+	now := time.Now()
+	if wait := s.untilDue(h, now); wait > 0 {
+		return wait
+	}
+	if h.expired(now) && s.serverRenews(h) {
+		s.lookForNewer(ctx)
+		return keepFreshStep // the next request asks the server
 	}
 	// As long as it need not be, do not refresh what somebody else may be refreshing.
 	if h.overdue(now) || s.worthPresenting(h) {
@@ -128,14 +137,23 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 	return wait
 }
 
-// due returns when h is to be refreshed.
-func (s *Session) due(h *held) time.Time {
+// untilDue returns how long it is until h is to be refreshed; not more than 0 if it is.
+//
+// The time of day is what counts, because it goes on while the machine sleeps. But if it was
+// set back since the token was issued, here or by another process, it would be long in coming:
+// so there is no longer wait from when this session got the token than there is from when it
+// was issued.
+func (s *Session) untilDue(h *held, now time.Time) time.Duration {
 	due := h.soft()
 	if !canRefresh(s.refresher, h.record.Token) {
 		due = h.hard() // nothing to exchange: at the hard time the session learns that it is over
 	}
-	if beat := h.record.Token.Issued.Add(s.heartbeat); s.heartbeat > 0 && (due.IsZero() || beat.Before(due)) {
+	issued := h.record.Token.Issued
+	if beat := issued.Add(s.heartbeat); s.heartbeat > 0 && (due.IsZero() || beat.Before(due)) {
 		due = beat
 	}
-	return due
+	if issued.IsZero() {
+		issued = h.since.Round(0)
+	}
+	return min(due.Sub(now.Round(0)), due.Sub(issued)-now.Sub(h.since))
 }

@@ -29,7 +29,7 @@ func (s *Session) present(ctx context.Context, f flight, current Record) (*Token
 	result := func() (*Token, error) {
 		t, err := call.Result()
 		if err != nil {
-			return nil, err
+			return nil, notAStores(err)
 		}
 		return s.complete(t.usable(), old, sent)
 	}
@@ -42,6 +42,26 @@ func (s *Session) present(ctx context.Context, f flight, current Record) (*Token
 		return nil, asTokenError(err, old)
 	}
 	return t, nil
+}
+
+// notAStores returns err, of a Refresher, as one that is no verdict of a Store. It may come
+// from another session, through whose client the Refresher makes its request.
+func notAStores(err error) error {
+	is := func(target error) bool { return errors.Is(err, target) }
+	var te *TokenError
+	switch {
+	case !slices.ContainsFunc([]error{ErrReplaced, ErrOvertaken, ErrNoToken, ErrAnnounced}, is):
+		return err
+	case errors.As(err, &te):
+		c := *te
+		c.Err = notAStores(te.Err)
+		return &c
+	case is(ErrLoginRequired): // what the Refresher says by that holds all the same
+		return &kindError{err.Error(), ErrLoginRequired}
+	case is(ErrNotPresented):
+		return &notPresented{errors.New(err.Error())}
+	}
+	return errors.New(err.Error())
 }
 
 // awaitLate saves what a Refresher brings that was left behind in f, unless a logout has come

@@ -31,12 +31,15 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 			s.ask(func(st *state, _ time.Time) { inAnswer = st.renewal.last == h.generation })
 		}
 	}
+	if errors.Is(err, errOtherLogin) {
+		h, err = s.asItIs(ctx)
+	}
 	return s.copyOf(h, err)
 }
 
-// RefreshRejected is for protocols other than HTTP: it reports that the server
-// refused t, which [Session.Token] returned, and returns a copy of a token to try
-// instead. If the session has another token by now, that is returned at once;
+// RefreshRejected is for protocols other than HTTP, where [Session.Do] does not fit: it
+// reports that the server refused t, which [Session.Token] returned, and returns a copy of a
+// token to try instead. If the session has another token by now, that is returned at once;
 // else it is refreshed, together with everybody who was refused, at most three
 // times at once and then once in 30 seconds; beyond that the error is a
 // [*TokenError] that says when. Try once with the result, and then give up.
@@ -74,22 +77,17 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case now.logouts != h.logouts:
-		return nil, ErrLoggedOut
 	case now.generation == h.generation:
 		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, errNoRefresher)
 	}
-	return now, nil
+	return now, now.follows(h, true)
 }
 
 // rejected says what follows the rejection of h by u, nil if that is unknown.
 func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
-	from := ""
-	if u != nil {
-		from = origin.Of(u).String()
-	}
+	at := placeOf(u)
 	s.change(func(st *state, now time.Time) (fx effects) {
-		v, fx = st.rejected(h, from, s.refresher != nil, now)
+		v, fx = st.rejected(h, at, s.refresher != nil, now)
 		return fx
 	})
 	if v.look {
@@ -98,9 +96,18 @@ func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
 	return v
 }
 
-// replayed notes whether the server refused h, which a request was sent again with.
-func (s *Session) replayed(h *held, refused bool) {
-	s.ask(func(st *state, _ time.Time) { st.storm.Replayed(h.generation, refused) })
+// placeOf returns that of u, which may be nil.
+func placeOf(u *url.URL) place {
+	if u == nil {
+		return place{}
+	}
+	return place{origin.Of(u).String(), u.Path}
+}
+
+// replayed notes whether the server refused h, which a request was sent again with that had
+// been refused before, with v.
+func (s *Session) replayed(h *held, v rejection, refused bool) {
+	s.ask(func(st *state, _ time.Time) { st.storm.Replayed(h.generation, refused, v.asked) })
 }
 
 // insteadOf returns the generation to use in the place of h, which the server refused.
@@ -109,19 +116,33 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	if s.holds().generation == h.generation {
 		next, err = s.refreshed(ctx, h, CauseRejected)
 	} else {
-		next, err = s.current(ctx)
+		next, err = s.unrefused(ctx) // and it will not be sent a third time
 	}
-	if err == nil && next.logouts != h.logouts {
-		return nil, ErrLoggedOut
+	if err == nil {
+		err = next.follows(h, true)
 	}
 	return next, err
 }
 
-// refreshInBackground refreshes h, which the server refused, for those who come later.
-func (s *Session) refreshInBackground(h *held) {
-	s.inBackground(func() {
-		_, _ = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
+// refreshInBackground refreshes what the server refused, for those who come later. One
+// goroutine does that for all: the refresh may have to wait for long.
+func (s *Session) refreshInBackground() {
+	if !s.refreshing.CompareAndSwap(false, true) {
+		return
+	}
+	begun := s.inBackground(func() {
+		var err error
+		for h := s.holds(); err == nil && uint32(h.generation) == s.refused.Load(); h = s.holds() {
+			_, err = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
+		}
+		s.refreshing.Store(false)
+		if err == nil && uint32(s.holds().generation) == s.refused.Load() {
+			s.refreshInBackground() // what came in between
+		}
 	})
+	if !begun {
+		s.refreshing.Store(false)
+	}
 }
 
 // refreshed waits for the one refresh that replaces h. It leaves with ctx, and the refresh
@@ -138,7 +159,7 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 	for ctx.Err() == nil {
 		released := s.released.sent()
 		if s.holds().generation != h.generation {
-			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h) })
+			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h, cause == CauseRejected) })
 			return next, err
 		}
 		select {
@@ -160,7 +181,7 @@ func answers(next *held, err error, h *held, cause Cause) (bool, error) {
 	var idle errNotTried
 	switch {
 	case err == nil: // not enough: a flight that was begun for an older generation, whose successor is h
-		return next.generation > h.generation, nil
+		return next.generation > h.generation, next.follows(h, cause == CauseRejected)
 	case errors.Is(err, errFenced): // look at held again
 		return false, nil
 	case errors.As(err, &idle): // it was begun by somebody who respects the backoff; who forces does not

@@ -51,6 +51,14 @@ func (s *Session) sendTime() time.Time {
 	return time.Now().Round(0)
 }
 
+// serverRenews reports whether it is the API's server that may renew h when it has expired.
+// A Refresher that presents the access token itself, as a heartbeat does, is no way out then:
+// its refusal would end the session. One that has something else to present is.
+func (s *Session) serverRenews(h *held) bool {
+	return s.refresher == nil ||
+		s.findRenewed != nil && h.record.Token.RefreshToken == "" && !canRefresh(s.refresher, new(Token))
+}
+
 // renewedBy looks for a token in resp, which answers a request that was sent with h. resp is
 // nil if there was no answer.
 func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {

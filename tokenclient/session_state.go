@@ -2,8 +2,10 @@ package tokenclient
 
 import (
 	"errors"
+	"math"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
@@ -16,12 +18,14 @@ import (
 type state struct {
 	held   *held // never nil
 	closed bool
+	late   late // of what is held
 
 	// fence goes up with each login and logout. What began before one changes nothing
 	// when it ends.
 	fence uint64
 
 	trouble *trouble // nil: none, as in most sessions
+	doubt   *doubt   // nil: what is held was not refused
 	storm   limit.Storm
 	renewal renewal
 }
@@ -60,9 +64,10 @@ type held struct {
 	// that it was sent with: of tokens with the same text it tells which was refused.
 	generation uint64
 
-	// logouts is how often the session was logged out before. A request that began before
-	// a logout is not sent again for whoever logged in after it.
-	logouts uint64
+	// logouts is how often the session was logged out before, and logins how often a login
+	// came while there may have been requests that had begun before it: by SetToken, or while
+	// a refresh ran, in another process. They are not sent for whoever logged in.
+	logouts, logins uint32
 
 	record Record // its Token is nil if the session is empty, ended or closed
 
@@ -74,6 +79,8 @@ type held struct {
 	// windows say when before its Expiry the token is refreshed: in the background from the
 	// soft one on, before anything is sent from the hard one on.
 	windows limit.Windows
+
+	since time.Time // when this session began to hold the token; its monotonic clock cannot be set
 }
 
 // usable reports whether requests may go out with h at all.
@@ -96,6 +103,26 @@ func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }
 
 // overdue reports whether nothing should be sent with h any more.
 func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.hard()) }
+
+// late is how much later than its Issued a token came that this session got from the server,
+// in milliseconds, and one more; 0: it got it from elsewhere.
+type late uint32
+
+// follows returns an error unless a request that began with old may be sent with h. After a
+// login that may be somebody else's it may not, if it was sent with old. If it was not, a
+// login of another process that came before the refresh is no matter: this process has just
+// not known of it.
+func (h *held) follows(old *held, sent bool) error {
+	was, now := old.record, h.record
+	switch {
+	case h.logouts != old.logouts:
+		return ErrLoggedOut
+	case now.Era == was.Era, !sent && h.logins == old.logins,
+		endpoint.SameSubject(was.Token.AccessToken, now.Token.AccessToken):
+		return nil
+	}
+	return errOtherLogin
+}
 
 // leaving remembers what an ended session held, so that it does not come back.
 type leaving struct {
@@ -153,9 +180,29 @@ func (st *state) info(f flight, now time.Time) RefreshInfo {
 
 // adopt makes r, which holds a token, the next generation.
 func (st *state) adopt(r Record) {
-	st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, record: r}
-	st.trouble = nil
+	st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, logins: st.held.logins, record: r}
+	st.trouble, st.doubt, st.late = nil, nil, 0
 	st.renewal.forget()
+}
+
+// comes notes that the server has just sent what is held.
+func (st *state) comes(now time.Time) {
+	ms := now.Sub(st.held.record.Token.Issued).Milliseconds()
+	st.late = late(1 + min(max(ms, 0), math.MaxInt32))
+}
+
+// young reports whether servers may not know what is held yet, and it is worth waiting for.
+// What a login brought is exchanged at once if it is refused, since it can be: it may
+// have been made long before it was handed over.
+func (st *state) young(now time.Time) bool {
+	r, born := st.held.record, st.held.record.Token.Issued
+	switch {
+	case st.late > 0:
+		born = born.Add(time.Duration(st.late-1) * time.Millisecond)
+	case r.Number <= 1 && r.Token.RefreshToken != "":
+		return false
+	}
+	return limit.Young(born, now)
 }
 
 // end ends the session for a reason that is ErrLoginRequired. One that has ended keeps its
@@ -165,7 +212,7 @@ func (st *state) end(fx *effects, reason error, now time.Time) {
 	if !old.usable() && left.reason != nil && !logout {
 		return
 	}
-	h := &held{generation: old.generation + 1, logouts: old.logouts}
+	h := &held{generation: old.generation + 1, logouts: old.logouts, logins: old.logins}
 	left.reason = reason
 	if logout {
 		h.logouts++
@@ -174,7 +221,7 @@ func (st *state) end(fx *effects, reason error, now time.Time) {
 	if old.usable() {
 		left.record = old.record
 	}
-	st.held = h
+	st.held, st.doubt = h, nil
 	st.trouble = &trouble{left: left, looks: looks{at: now.Add(lookInterval), err: reason}}
 	st.renewal.forget()
 	fx.release = true
@@ -215,6 +262,7 @@ func (st *state) loginStored(fence uint64, r Record, now time.Time) (fx effects,
 	st.fence++ // a refresh that was begun while the store was written to knows less
 	st.storm = limit.Storm{}
 	st.adopt(r)
+	st.held.logins++
 	fx.release = true
 	return fx, nil
 }
@@ -242,22 +290,23 @@ func (st *state) logoutStored(fence uint64) {
 func (st *state) close() (fx effects) {
 	if !st.closed {
 		st.closed = true
-		st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts}
+		st.held = &held{generation: st.held.generation + 1, logouts: st.held.logouts, logins: st.held.logins}
+		st.doubt = nil
 		fx.release = true
 	}
 	return fx
 }
 
 // whatFollows returns what a request goes on with that waited for a refresh of h, when the
-// session holds another generation.
-func (st *state) whatFollows(h *held) (*held, error) {
+// session holds another generation. sent: h was refused.
+func (st *state) whatFollows(h *held, sent bool) (*held, error) {
 	switch now := st.held; {
 	case st.closed:
 		return nil, ErrClosed
 	case now.logouts != h.logouts:
 		return nil, ErrLoggedOut
 	case now.usable():
-		return now, nil
+		return now, now.follows(h, sent)
 	}
 	return nil, st.ended()
 }

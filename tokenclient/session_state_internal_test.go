@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 var drawStates = flag.Bool("draw", false, "write the diagram of a session's states into docs/architecture.md")
@@ -36,6 +38,9 @@ func (h *history) clone() *history {
 	c := *h
 	if t := h.state.trouble; t != nil {
 		c.state.trouble = new(*t)
+	}
+	if d := h.state.doubt; d != nil {
+		c.state.doubt = &doubt{slices.Clone(d.at), d.lag.Clone(), d.changed}
 	}
 	return &c
 }
@@ -159,6 +164,20 @@ var stateEvents = []struct {
 			return result{h.stored, ErrReplaced, t}
 		})
 	}},
+	{"an answer refused the token", func(h *history) {
+		if h.state.held.usable() {
+			h.state.rejected(h.state.held, place{"https://api.example.com", "/things"}, true, h.now)
+		}
+	}},
+	{"an answer refused the token, which is young", func(h *history) {
+		now := h.state.held
+		if a, _, _ := h.state.askLag(now, "https://api.example.com", true, false, h.now); a == limit.LagWait {
+			h.state.askLag(now, "https://api.example.com", true, false, h.now.Add(time.Second))
+		}
+	}},
+	{"the young token was tried", func(h *history) {
+		h.state.triedLag(h.state.held, "https://api.example.com", limit.LagAccepted)
+	}},
 	{"an answer brought a token", func(h *history) {
 		if h.state.held.usable() {
 			t := h.issue()
@@ -260,12 +279,91 @@ func TestStateInvariants(t *testing.T) {
 		if is.renewal.unstored != nil && !is.closed && is.renewal.unstored != is.held {
 			complain("what is to be stored is not what is held")
 		}
+		if is.doubt != nil && (!is.held.usable() || is.doubt == was.doubt && is.held.generation != was.held.generation) {
+			complain("there is a doubt about what is not held")
+		}
+		if is.refusedGeneration() != 0 && strings.HasPrefix(event, "refresh") && event != "refresh overtaken by Logout" {
+			complain("requests wait for a refresh that has ended")
+		}
 		if is.renewal.refreshing {
 			complain("a refresh that has ended runs")
 		}
 	})
 	if steps < 1000 {
 		t.Errorf("%d steps", steps)
+	}
+}
+
+// TestStateWaits: who waits for the refresh of a token that was refused.
+func TestStateWaits(t *testing.T) {
+	h := newHistory()
+	h.state.adopt(h.begin(h.issue()))
+	now, good := h.state.held, place{"https://api.example.com", "/good"}
+	refused := []place{{}, {"https://api.example.com", "/bad"}, {"https://other.example.com", "/good"}}
+	if h.state.waits(now, good, false) {
+		t.Error("a request waits though nothing was refused")
+	}
+	for _, at := range refused {
+		h.state.rejected(now, at, true, h.now)
+	}
+	for _, tc := range []struct {
+		name       string
+		h          *held
+		at         place
+		replayable bool
+		want       bool
+	}{
+		{"another place", now, good, true, false},
+		{"another place, cannot be sent again", now, good, false, true},
+		{"another path", now, place{"https://api.example.com", "/"}, true, false},
+		{"the place", now, refused[1], true, true},
+		{"another origin", now, refused[2], true, true},
+		{"unknown place", now, place{}, false, true},
+		{"another generation", &held{generation: now.generation + 1}, refused[1], false, false},
+	} {
+		if got := h.state.waits(tc.h, tc.at, tc.replayable); got != tc.want {
+			t.Errorf("%s: waits %v", tc.name, got)
+		}
+	}
+	for i := range 100 {
+		h.state.rejected(now, place{path: fmt.Sprint(i)}, true, h.now)
+	}
+	if n := len(h.state.doubt.at); n != maxRefused {
+		t.Errorf("%d places are remembered", n)
+	}
+}
+
+// TestStateYoung: which tokens a server is thought not to know.
+func TestStateYoung(t *testing.T) {
+	const here = "https://api.example.com"
+	second := func(h *history, number uint64, issued time.Duration) {
+		token := h.issue()
+		token.Issued = h.now.Add(issued)
+		h.stored = Record{State: Active, Token: token, Era: [16]byte{1}, Number: number}
+		h.state.adopt(h.stored)
+	}
+	for _, tc := range []struct {
+		name     string
+		begin    func(h *history)
+		accepted bool
+		want     limit.LagAnswer
+	}{
+		{"nothing held", func(*history) {}, false, limit.LagOver},
+		{"a login", func(h *history) { second(h, 1, 0) }, false, limit.LagOver},
+		{"a login that cannot be exchanged", func(h *history) { second(h, 1, 0); h.stored.Token.RefreshToken = "" }, false, limit.LagWait},
+		{"refreshed by another process", func(h *history) { second(h, 2, 0) }, false, limit.LagWait},
+		{"accepted here", func(h *history) { second(h, 2, 0) }, true, limit.LagOver},
+		{"refreshed a minute ago", func(h *history) { second(h, 2, -time.Minute) }, false, limit.LagOver},
+		{"refreshed in a minute, by another clock", func(h *history) { second(h, 2, time.Minute) }, false, limit.LagOver},
+		{"came late", func(h *history) { second(h, 2, -time.Minute); h.state.comes(h.now) }, false, limit.LagWait},
+		{"came in an answer to a request with a login's", func(h *history) { second(h, 1, 0); h.state.comes(h.now) }, false, limit.LagWait},
+		{"closed", func(h *history) { second(h, 2, 0); h.state.close() }, false, limit.LagOver},
+	} {
+		h := newHistory()
+		tc.begin(h)
+		if a, _, _ := h.state.askLag(h.state.held, here, true, tc.accepted, h.now); a != tc.want {
+			t.Errorf("%s: answer %d, want %d", tc.name, a, tc.want)
+		}
 	}
 }
 

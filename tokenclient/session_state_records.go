@@ -212,6 +212,7 @@ func (st *state) renewedBy(h *held, t *Token, keep bool, now time.Time) (fx effe
 	r := st.held.record // its number may be higher than h's: h was stored meanwhile
 	r.Token = t
 	st.adopt(r)
+	st.comes(now)
 	st.renewal.last, st.renewal.unstored, st.renewal.due = st.held.generation, st.held, keep
 	fx.tell(tokenAdopted, st.info(flight{}, now), nil)
 	fx.tell(tokenRenewed, st.info(flight{}, now), nil)

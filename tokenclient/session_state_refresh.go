@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
@@ -25,6 +26,7 @@ type flight struct {
 	unstored *held  // a renewed token that is to be presented in the place of the stored one; nil: none
 	fresh    bool   // the last refresh did not fail
 	late     bool   // the token came when it had been given up
+	spent    bool   // its refresh token was presented
 }
 
 // refreshBegins begins the one refresh of h, unless there is nothing to do: then it returns
@@ -40,6 +42,7 @@ func (st *state) refreshBegins(h *held, cause Cause, now time.Time) (f flight, i
 	case st.held.generation != h.generation:
 		return f, st.held, fx, nil
 	case pending != nil && cause != CauseForced:
+		st.doubt.noRefresh() // nobody is to wait for what does not come soon
 		return f, nil, fx, errNotTried{pending}
 	}
 	st.renewal.refreshing = true
@@ -108,6 +111,7 @@ func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx 
 		e.err = errFenced
 	case err == nil, e.retry != nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
 		own := res.made != nil && (err == nil || e.retry != nil)
+		f.spent = res.made != nil
 		if e.held, e.err = st.refreshed(&fx, f, r, own, now); e.held != nil && e.retry != nil {
 			fx.tell(tokenNotSaved, st.info(flight{}, now), e.retry)
 		}
@@ -145,8 +149,14 @@ func (st *state) refreshed(fx *effects, f flight, r Record, own bool, now time.T
 		_ = st.overtaken(fx, f, ErrOvertaken, now)
 		return st.held, nil
 	}
+	waited := now.Sub(f.began) > lookInterval // r was stored since, as far as is known
+	other := r.Era != f.seen.Era && (waited || f.spent)
 	st.adopt(r)
+	if other {
+		st.held.logins++
+	}
 	if own {
+		st.comes(now)
 		fx.tell(tokenRefreshed, st.info(f, now), nil)
 	} else {
 		fx.tell(tokenAdopted, st.info(f, now), nil)
@@ -178,6 +188,7 @@ func (st *state) failed(fx *effects, f flight, r Record, err error, now time.Tim
 		}
 	}
 	trouble.backoff.Failed(err, r.Announced, retryAfter, now)
+	st.doubt.noRefresh()
 	fx.tell(refreshFailed, st.info(f, now), err)
 	if trouble.refusals == manyRefusals && errors.Is(err, ErrStillRefused) {
 		fx.events = append(fx.events, event{kind: refreshStillRefused, info: st.info(f, now), err: err, times: manyRefusals})
@@ -191,12 +202,68 @@ const manyRefusals = 3
 // A rejection is what follows a server's refusal of a token.
 type rejection struct {
 	again bool      // there is a newer token, or there may be one
+	asked uint64    // the generation that is refreshed for this reason, among others; 0: none
 	look  bool      // only another process can have one: look
 	next  time.Time // when a refresh may be tried, if not now; zero: never
 }
 
-// rejected goes on after a server at from rejected h.
-func (st *state) rejected(h *held, from string, canRefresh bool, now time.Time) (v rejection, fx effects) {
+// A place is where a token may be refused that others take. The zero one is unknown.
+type place struct{ origin, path string }
+
+// maxRefused is how many places a session remembers to have refused what it holds.
+const maxRefused = 8
+
+// A doubt is what a session knows of servers that refused what it holds.
+type doubt struct {
+	// at are the places where it was refused, as long as it is going to be refreshed for that.
+	at []place
+
+	lag limit.Lag // servers that may not know of it yet
+
+	// changed is closed when those who wait for servers are to look again.
+	changed chan struct{}
+}
+
+// makeDoubt is the doubt of st, for writing.
+func (st *state) makeDoubt() *doubt {
+	if st.doubt == nil {
+		st.doubt = &doubt{changed: make(chan struct{})}
+	}
+	return st.doubt
+}
+
+// refusedAt notes that d was refused.
+func (d *doubt) refusedAt(at place) {
+	if len(d.at) < maxRefused && !slices.Contains(d.at, at) {
+		d.at = append(slices.Clip(d.at), at)
+	}
+}
+
+// noRefresh is for when there is no refresh to wait for. d may be nil.
+func (d *doubt) noRefresh() {
+	if d != nil {
+		d.at = nil
+	}
+}
+
+// refusedGeneration is that of what is held if it is known to be refused, and is going to be
+// refreshed for that; 0: it is not.
+func (st *state) refusedGeneration() uint64 {
+	if st.doubt == nil || len(st.doubt.at) == 0 {
+		return 0
+	}
+	return st.held.generation
+}
+
+// waits reports whether a request to at, which is about to be sent with h, waits for the
+// refresh of h. h may be good at other places than those that refused it; only what cannot
+// be sent a second time does not try that.
+func (st *state) waits(h *held, at place, replayable bool) bool {
+	return st.doubt != nil && st.refusedGeneration() == h.generation && (!replayable || slices.Contains(st.doubt.at, at))
+}
+
+// rejected goes on after a server rejected h at a place.
+func (st *state) rejected(h *held, at place, canRefresh bool, now time.Time) (v rejection, fx effects) {
 	switch {
 	case st.closed:
 		return v, fx
@@ -209,10 +276,39 @@ func (st *state) rejected(h *held, from string, canRefresh bool, now time.Time) 
 	}
 	ok, begins := st.storm.Allow(h.generation, now)
 	v = rejection{again: ok, next: st.storm.Next()}
+	if ok && !st.renewal.refreshing { // else a refresh may be what made the server refuse h
+		v.asked = h.generation
+	}
+	if ok {
+		st.makeDoubt().refusedAt(at)
+	}
 	if begins {
-		fx.events = []event{{kind: rejectedTooOften, info: st.info(flight{}, now), origin: from, until: v.next}}
+		fx.events = []event{{kind: rejectedTooOften, info: st.info(flight{}, now), origin: at.origin, until: v.next}}
 	}
 	return v, fx
+}
+
+// askLag says what a request does that server refused h for, which may be young. accepted says
+// whether a request that was not sent again was accepted there.
+func (st *state) askLag(h *held, server string, canTry, accepted bool, now time.Time) (a limit.LagAnswer, until time.Time, changed <-chan struct{}) {
+	if !st.held.usable() || st.held.generation != h.generation || !st.young(now) {
+		return limit.LagOver, until, nil
+	}
+	if known := st.doubt != nil && st.doubt.lag.Knows(server); accepted && !known {
+		return limit.LagOver, until, nil
+	}
+	d := st.makeDoubt()
+	a, until = d.lag.Ask(server, canTry, now)
+	return a, until, d.changed
+}
+
+// triedLag notes what came of a try that askLag asked for.
+func (st *state) triedLag(h *held, server string, r limit.LagResult) {
+	if st.doubt != nil && st.held.generation == h.generation {
+		d := &doubt{at: st.doubt.at, lag: st.doubt.lag.Clone(), changed: make(chan struct{})}
+		d.lag.Tried(server, r)
+		st.doubt = d
+	}
 }
 
 // untilRefresh is how long a refresh of h has to wait after those that failed.

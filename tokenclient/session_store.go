@@ -182,7 +182,7 @@ func (s *Session) saveAll(ctx context.Context) (errs []error) {
 		s.saveFailed(err)
 		errs = append(errs, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := context.WithTimeout(s.insideContext(ctx), s.timeout)
 	defer cancel()
 	for _, e := range s.unsaved.all() {
 		if s.saveAgain(ctx, e) != nil {

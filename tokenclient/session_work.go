@@ -10,14 +10,27 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
-// insideKey marks the contexts that a session hands to its Refresher and Store.
-type insideKey struct{ s *Session }
+// insideKey marks the contexts that a session hands to its Refresher and Store. Those of a
+// part of it bear the mark of the whole: they have one hold on the key.
+type insideKey struct{ whole *Session }
 
-func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s}) != nil }
+func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s.whole()}) != nil }
+
+// whole returns the session that s is a part of, or s.
+func (s *Session) whole() *Session {
+	if p, ok := s.store.(*partStore); ok {
+		return p.whole
+	}
+	return s
+}
+
+// insideHost marks them for the [host] of the session, which has more to wait for.
+type insideHost struct{ host host }
 
 // insideContext returns ctx as one with which nothing can wait for a refresh of s.
 func (s *Session) insideContext(ctx context.Context) context.Context {
-	return context.WithValue(ctx, insideKey{s}, true)
+	whole := s.whole()
+	return context.WithValue(context.WithValue(ctx, insideHost{whole.host}, true), insideKey{whole}, true)
 }
 
 // work is what a session does by itself: its goroutines, all of which Close waits for.
@@ -54,7 +67,7 @@ func (s *Session) begin() bool {
 	}
 	if w.running++; w.running == 1 {
 		w.now = &atWork{closing: make(chan struct{}), idle: make(chan struct{})}
-		w.now.lifetime, w.now.end = context.WithCancel(context.WithValue(context.Background(), insideKey{s}, true))
+		w.now.lifetime, w.now.end = context.WithCancel(s.insideContext(context.Background()))
 	}
 	return true
 }
@@ -158,6 +171,11 @@ const (
 
 	// closeStoreTime is how long Close gives the Store when its context has ended.
 	closeStoreTime = 10 * time.Second
+
+	// closeLateTime is how much longer than RefreshTimeout Close waits for a Refresher or
+	// Store that ignores the end of its context. A pair that comes late is worth that; but
+	// one that called Close, with another context than its own, waits for Close.
+	closeLateTime = time.Minute
 )
 
 // await waits until w, the work of s, which is closed, is done. w may be nil.
@@ -168,9 +186,13 @@ func (s *Session) await(ctx context.Context, w *atWork) error {
 	patience := time.AfterFunc(closePatience, w.end)
 	defer patience.Stop()
 	defer w.end()
+	late := time.NewTimer(s.timeout + closeLateTime)
+	defer late.Stop()
 	select {
 	case <-w.idle:
 		return nil
+	case <-late.C:
+		return errCloseLate
 	case <-ctx.Done():
 	}
 	if s.storeless() {
@@ -199,6 +221,8 @@ func errCloseLeft(ctx context.Context) error {
 	return fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
 }
 
+var errCloseLate = fmt.Errorf("%w: Close did not wait any longer for a Refresher or a Store that does not return when its context ends", errBroken)
+
 // Close ends the session: it waits for a refresh that is under way and for its
 // result to be saved, but not for another process that holds the key. Requests
 // and calls fail with ErrClosed from then on. Close does not log out: the stored
@@ -216,7 +240,16 @@ func errCloseLeft(ctx context.Context) error {
 // that fails: without that token the next process has to log in. If ctx ended and something
 // was not waited for, the error is ctx's too. Close may be called again, and does again
 // what is left to do.
+//
+// A Refresher, Store, [ClientAuth] or any other callback that calls Close with the context
+// it was given would wait for itself: the error is ErrReentrant, and nothing is closed. One
+// that drops that context keeps Close waiting for Config.RefreshTimeout and a minute, as
+// does any Refresher or Store that ignores the end of its context. Hooks may call Close:
+// it does not wait for them.
 func (s *Session) Close(ctx context.Context) error {
+	if s.inside(ctx) {
+		return fmt.Errorf("tokenclient: Close would wait for its own caller: %w", ErrReentrant)
+	}
 	s.change(func(st *state, _ time.Time) effects { return st.close() })
 	w := s.work.close()
 	s.host.changed(s)

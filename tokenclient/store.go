@@ -33,8 +33,8 @@ type Store interface {
 	//
 	// t may be empty: a session that needs no login begins with such a token.
 	//
-	// A corrupt record is replaced by a login only, and kept aside where the
-	// store can; a record of a newer format never is.
+	// A record that cannot be understood, because it is corrupt or of a newer
+	// format, is replaced by a login only, and kept aside where the store can.
 	Replace(ctx context.Context, key string, t *Token) (now, was Record, err error)
 
 	// Refresh lets exactly one process at a time exchange the token that follows

@@ -9,7 +9,9 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
@@ -25,17 +27,34 @@ import (
 // with [WithoutToken] go to Base as they are.
 //
 // A request waits for a refresh only if its token has expired or was refused, and
-// only as long as its context lasts. What it then gets:
+// only as long as its context lasts. A token that was refused is remembered until its
+// refresh has ended: what goes to the same origin and path meanwhile waits for that, and
+// so does what cannot be sent again for certain, wherever it goes. Everything else is sent:
+// the token may be good there. If the refresh fails, so is what waited. What a request
+// gets whose own token was refused:
 //
 //   - the second answer, whatever that is, after a refresh that succeeded;
 //   - the first answer, a 401, untouched, if a new token would not help
 //     (insufficient scope, step-up authentication), if the body cannot be sent
 //     again, if NoReplay says so, or if refreshed tokens have been refused too
-//     often of late; unless a new token would not help, the token is refreshed
-//     in the background for the requests that follow;
+//     often of late (refreshes that helped do not count); unless a new token
+//     would not help, the token is refreshed in the background for the requests
+//     that follow;
 //   - otherwise an error and not the 401, which programs take for a logout:
 //     ErrLoginRequired if only a login helps, a [*TokenError], ErrStoreUnavailable
-//     or ErrStoreCorrupt if trying later may, and the context's error if it ended.
+//     or ErrStoreCorrupt if trying later may, ErrReplaced if somebody else may have
+//     logged in meanwhile, and the context's error if it ended.
+//
+// A server may not know yet a token that was made a moment ago. So before a token is refreshed
+// that is not 5 seconds old, the request waits and is sent again with it: 0.1, 0.3, 0.7 and
+// 1.5 seconds after the first refusal. Of all requests that the origin refused, one does so
+// for the others, and none waits for longer than 2 seconds, nor for more than half of the
+// time that is left to its context. The age counts from when the token came, or from its
+// Issued if another process got it. Nothing waits for a token that the origin has accepted,
+// nor, as it can be exchanged at once, for that of a login, if it has a refresh token; nor
+// without a Refresher, nor a request that NoReplay is about. One whose body is not among
+// those that [http.NewRequest] knows can be sent twice at most: it waits only if another
+// request tries the token.
 //
 // A RoundTripper should not interpret responses, nor return an error once it has
 // one. This one does both, knowingly, because only here is the request still at
@@ -52,8 +71,10 @@ import (
 // A Transport is safe for concurrent use. Its fields must not change after the
 // first request.
 type Transport struct {
-	// Base makes the requests. Nil: [http.DefaultTransport]. Better is one with HTTP/2
-	// pings; see "Connections" in the package documentation.
+	// Base makes the requests. Nil: [http.DefaultTransport], as it is when it is used. Better
+	// is one with HTTP/2 pings; see "Connections" in the package documentation. To put a
+	// Transport into the place of http.DefaultTransport, give it what was there as its Base;
+	// one that leads back to itself is an error.
 	Base http.RoundTripper
 
 	// Session has the token. Without one every request is an error, unless
@@ -160,11 +181,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, notSent(req, err)
 	case !attach:
-		return t.base().RoundTrip(req)
+		return t.pass(req)
 	case own:
 		return t.inPlaceOf(req, s)
 	}
+	refused := s.refused.Load()
 	h, err := s.current(req.Context())
+	if err == nil && uint32(h.generation) == refused {
+		h, err = s.afterRefusal(req.Context(), h, placeOf(req.URL), t.replayable(req))
+	}
 	if err != nil {
 		return nil, notSent(req, s.whose(err))
 	}
@@ -172,10 +197,18 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.send(req, s, h, body)
 	if err != nil || !s.rejectedBy(resp) {
 		body.HandOver()
+		if err == nil {
+			s.answered(h, req.URL, resp)
+		}
 		s.renewedBy(resp, h, sent)
 		return resp, err
 	}
 	return t.rejected(req, s, h, body, resp)
+}
+
+// replayable reports whether req can be sent again, whatever a server does that refuses it.
+func (t *Transport) replayable(req *http.Request) bool {
+	return replay.Certain(req, t.replayOptions()) && (t.NoReplay == nil || !t.NoReplay(req))
 }
 
 // inPlaceOf sends req with s's token in the place of the header that the caller has set.
@@ -209,44 +242,122 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 		body.HandOver()
 		return resp, nil
 	}
-	if !s.rejected(h, req.URL).again {
+	now := t.tryYoung(req, s, h, lastSending{body: body, resp: resp, refused: true})
+	if now.over() {
+		return now.resp, now.err
+	}
+	body, resp = now.body, now.resp
+	v := s.rejected(h, req.URL)
+	if !v.again {
 		body.HandOver()
 		return resp, nil
 	}
-	var again replay.Body
-	ok := t.NoReplay == nil || !t.NoReplay(req)
-	if ok {
-		again, ok = body.TakeBack(req.Context())
-	}
+	again, ok := t.takeBack(req, body)
 	if !ok {
 		body.HandOver()
-		s.refreshInBackground(h)
+		s.refreshInBackground()
 		return resp, nil
 	}
-	// Before the refresh: it may need this connection.
-	if again.Busy() {
-		go discard(resp.Body) // it ends with the Read, and that with the second sending
-	} else {
-		discard(resp.Body)
-	}
+	drop(resp, again) // before the refresh: it may need this connection
 	h, err := s.insteadOf(req.Context(), h)
 	if err != nil {
 		again.Close()
 		return nil, s.whose(err)
 	}
-	s.tellReplayed(req)
-	sent := s.sendTime()
-	resp, err = t.send(req, s, h, again)
-	if err == nil {
-		refused := s.rejectedBy(resp)
-		s.replayed(h, refused)
-		if refused {
-			s.tellRejected(req, h)
-		} else {
-			s.renewedBy(resp, h, sent)
+	if now = t.sendAgain(req, s, h, again); !now.over() {
+		now = t.tryYoung(req, s, h, now)
+	}
+	if now.err == nil {
+		s.replayed(h, v, now.refused)
+	}
+	return now.resp, now.err
+}
+
+// lastSending is what came of the last sending of a request.
+type lastSending struct {
+	body    replay.Body // that it was sent with
+	resp    *http.Response
+	err     error
+	refused bool // resp refuses the token
+	last    bool // the body cannot be sent once more
+}
+
+// over reports whether there is nothing to do but to hand the answer or the error over.
+func (x lastSending) over() bool {
+	return !x.refused || x.last || !challengeAllowsRefresh(x.resp)
+}
+
+// tryYoung goes on after x, by which the server refused h, the token of s, for as long as the
+// server may not know h yet. It sends the request again with h, or waits for another
+// request that does. It returns what came of that; or x, if there is no point in it.
+func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSending) lastSending {
+	if s.refresher == nil || !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
+		return x
+	}
+	server := origin.Of(req.URL).String()
+	for {
+		x.resp.Body = aside.Put(x.resp.Body) // the others may need this connection
+		a, err := s.awaitLag(req.Context(), h, server, x.body.Repeats())
+		if err != nil {
+			x.body.HandOver()
+			_ = x.resp.Body.Close()
+			return lastSending{body: x.body, err: err}
+		}
+		if a == limit.LagOver {
+			return x
+		}
+		again, ok := x.body.TakeBack(req.Context())
+		if !ok {
+			if a == limit.LagTry {
+				s.triedLag(h, server, limit.LagFailed)
+			}
+			return x
+		}
+		drop(x.resp, again)
+		x = t.sendAgain(req, s, h, again)
+		if a == limit.LagTry {
+			s.triedLag(h, server, x.lagResult())
+		}
+		if x.over() || a == limit.LagKnown { // in that case h is refused here, and taken elsewhere
+			return x
 		}
 	}
-	return resp, err
+}
+
+// lagResult is what x says of the server.
+func (x lastSending) lagResult() limit.LagResult {
+	switch {
+	case x.err != nil:
+		return limit.LagFailed
+	case x.refused:
+		return limit.LagRefused
+	}
+	return limit.LagAccepted
+}
+
+// takeBack returns the body of another sending of req, if there may be one.
+func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.Body, ok bool) {
+	if t.NoReplay != nil && t.NoReplay(req) {
+		return again, false
+	}
+	return body.TakeBack(req.Context())
+}
+
+// sendAgain sends req once more, with the token of h, which is s's.
+func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) lastSending {
+	s.tellReplayed(req)
+	x, at := lastSending{body: again, last: !again.Repeats()}, s.sendTime()
+	x.resp, x.err = t.send(req, s, h, again)
+	switch {
+	case x.err != nil:
+	case s.rejectedBy(x.resp):
+		x.refused = true
+		s.tellRejected(req, h)
+	default:
+		s.answered(h, req.URL, x.resp)
+		s.renewedBy(x.resp, h, at)
+	}
+	return x
 }
 
 // send sends a copy of req with the token of h, which is s's, and body.
@@ -264,7 +375,7 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Bod
 	if s.hooks.Attached != nil {
 		s.hooks.Attached(req.Context(), h.generation)
 	}
-	resp, err := t.base().RoundTrip(r)
+	resp, err := t.pass(r)
 	if resp != nil {
 		resp.Request = req // the copy shows the token
 	}
@@ -319,11 +430,68 @@ func (t *Transport) base() http.RoundTripper {
 	return http.DefaultTransport
 }
 
+// maxPasses is how often a request may come by the same Transport, by way of
+// http.DefaultTransport, or go through Transports that wrap each other.
+const maxPasses = 8
+
+var errLeadsBack = errors.New("tokenclient: Transport.Base leads back to the Transport itself (nil means http.DefaultTransport when it is used);" +
+	" write http.DefaultTransport = session.Transport(http.DefaultTransport), with what was there before in it")
+
+// last follows Base through further Transports, and returns what comes after them; nil if
+// they lead back to t.
+func (t *Transport) last() http.RoundTripper {
+	base := t.base()
+	for range maxPasses {
+		next, ok := base.(*Transport)
+		if !ok || next == nil {
+			return base
+		}
+		if next == t {
+			break
+		}
+		base = next.base()
+	}
+	return nil
+}
+
+type passesKey struct{ t *Transport }
+
+// pass hands req to Base, unless that leads back to t.
+func (t *Transport) pass(req *http.Request) (*http.Response, error) {
+	base, given := t.base(), req
+	if _, ok := base.(*http.Transport); !ok {
+		last := t.last()
+		if last == nil {
+			return nil, notSent(req, errLeadsBack)
+		}
+		// Wrappers of other people look http.DefaultTransport up when they are used, too.
+		_, network := last.(*http.Transport)
+		if _, ok := http.DefaultTransport.(*http.Transport); !ok && !network {
+			passes, _ := req.Context().Value(passesKey{t}).(int)
+			if passes == maxPasses {
+				return nil, notSent(req, errLeadsBack)
+			}
+			req = req.WithContext(context.WithValue(req.Context(), passesKey{t}, passes+1))
+		}
+	}
+	resp, err := base.RoundTrip(req)
+	switch {
+	case resp == nil && err == nil:
+		err = fmt.Errorf("tokenclient: Transport.Base, a %T, returned neither a response nor an error", base)
+	case resp != nil && resp.Request == req:
+		resp.Request = given
+	}
+	return resp, err
+}
+
 // CloseIdleConnections closes those of Base, as [http.Client.CloseIdleConnections]
 // asks for, and all to token endpoints for which the program gave no Transport, whichever
 // session made them.
 func (t *Transport) CloseIdleConnections() {
 	connections.CloseIdle()
+	if t.last() == nil {
+		return
+	}
 	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
@@ -341,6 +509,15 @@ const (
 	discardBytes = 64 << 10
 	discardTime  = 250 * time.Millisecond
 )
+
+// drop is for an answer that nobody wants, before the body of its request is sent again.
+func drop(resp *http.Response, again replay.Body) {
+	if again.Busy() {
+		go discard(resp.Body) // it ends with the Read, and that with the second sending
+	} else {
+		discard(resp.Body)
+	}
+}
 
 // discard reads what is left of a refused answer, so that its connection can be
 // used again, unless that is much or takes long.
@@ -363,7 +540,7 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 	attach, own, err = s.rules.Judge(req, s.header, s.isOurs)
 	switch {
 	case attach:
-		err = s.rules.JudgeProxy(req, t.base())
+		err = s.rules.JudgeProxy(req, t.last())
 	case own:
 		s.tellHeaderKept(req.URL)
 	case err == nil:

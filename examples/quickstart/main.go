@@ -126,6 +126,11 @@ func (s *story) tokensExpire(ctx context.Context) error {
 
 // An administrator does this, or a server that lost its sessions.
 func (s *story) accessTokenIsRevoked(ctx context.Context) error {
+	// With a token that is seconds old and was never accepted, the session would first try
+	// whether the server only does not know it yet.
+	if err := s.call(ctx); err != nil {
+		return err
+	}
 	s.server.RevokeAccess(user)
 	s.say("The server revoked the access token before its time.")
 	if err := s.call(ctx); err != nil {

@@ -51,6 +51,18 @@ func JWTExpiry(accessToken string, issued time.Time) (expiry, iat time.Time) {
 	return Expiry(issued, lifetime), iat
 }
 
+// SameSubject reports whether two access tokens are known to be of the same user: both are
+// JWTs with the same subject of the same issuer (RFC 7519, sections 4.1.1 and 4.1.2; RFC
+// 9068, section 2.2, demands both claims). Here too no signature is verified: who can make
+// a login's token lie about that can make it anybody's.
+func SameSubject(a, b string) bool {
+	one, other := jwtClaims(a), jwtClaims(b)
+	subject, _ := one["sub"].(string)
+	issuer, _ := one["iss"].(string)
+	return subject != "" && other["sub"] == any(subject) &&
+		(one["iss"] == nil && other["iss"] == nil || issuer != "" && other["iss"] == any(issuer))
+}
+
 // jwtTimes returns the claims exp and iat of accessToken, zero where it says nothing.
 func jwtTimes(accessToken string) (exp, iat time.Time) {
 	claims := jwtClaims(accessToken)

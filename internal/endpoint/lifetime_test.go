@@ -20,6 +20,36 @@ func testJWT(claims string) string {
 	return enc([]byte(`{"alg":"HS256"}`)) + "." + enc([]byte(claims)) + ".c2ln"
 }
 
+func TestSameSubject(t *testing.T) {
+	alice := testJWT(`{"iss":"https://auth.example.com","sub":"alice","exp":1}`)
+	for name, c := range map[string]struct {
+		a, b string
+		want bool
+	}{
+		"same":                 {alice, testJWT(`{"iss":"https://auth.example.com","sub":"alice","exp":2}`), true},
+		"no issuer":            {testJWT(`{"sub":"alice","jti":"1"}`), testJWT(`{"sub":"alice","jti":"2"}`), true},
+		"another subject":      {alice, testJWT(`{"iss":"https://auth.example.com","sub":"bob"}`), false},
+		"another issuer":       {alice, testJWT(`{"iss":"https://other.example.com","sub":"alice"}`), false},
+		"odd issuers":          {testJWT(`{"iss":["x"],"sub":"alice"}`), testJWT(`{"iss":["x"],"sub":"alice"}`), false},
+		"odd subjects":         {testJWT(`{"sub":{"x":1}}`), testJWT(`{"sub":{"x":1}}`), false},
+		"one odd subject":      {testJWT(`{"sub":"alice"}`), testJWT(`{"sub":["alice"]}`), false},
+		"one without issuer":   {alice, testJWT(`{"sub":"alice"}`), false},
+		"no subject":           {testJWT(`{"iss":"x"}`), testJWT(`{"iss":"x"}`), false},
+		"empty subject":        {testJWT(`{"sub":""}`), testJWT(`{"sub":""}`), false},
+		"subject is a number":  {testJWT(`{"sub":7}`), testJWT(`{"sub":7}`), false},
+		"subject is null":      {testJWT(`{"sub":null}`), testJWT(`{"sub":null}`), false},
+		"opaque":               {"opaque", "opaque", false},
+		"one opaque":           {alice, "opaque", false},
+		"no token":             {"", "", false},
+		"too long to be read":  {testJWT(`{"sub":"alice","x":"` + strings.Repeat("x", 16<<10) + `"}`), alice, false},
+		"no object in the JWT": {testJWT(`["sub"]`), testJWT(`["sub"]`), false},
+	} {
+		if endpoint.SameSubject(c.a, c.b) != c.want || endpoint.SameSubject(c.b, c.a) != c.want {
+			t.Errorf("%s: not %v", name, c.want)
+		}
+	}
+}
+
 func TestJWTExpiry(t *testing.T) {
 	const now = 1772366400
 	issued := time.Unix(now, 0)

@@ -1,6 +1,7 @@
-// Package limit decides how often a token endpoint may be asked for another token.
+// Package limit decides how often a token endpoint may be asked for another token, and how
+// long a server is given to learn of one.
 //
-// Its rule: no endpoint is asked more often than the bounds below, whatever servers
+// Its rule: no endpoint is asked in vain more often than the bounds below, whatever servers
 // answer and however many requests wait. Each bound is for one session, as long as the
 // clock is not set; package tokenclient says which of its refreshes each is for.
 //
@@ -18,19 +19,25 @@
 // [Storm]: when the server refuses access tokens that are new. 3 refreshes at once
 // and then one in 30 seconds: never more than 3 + t/30s in any time t. While it
 // refuses each new token, too, the interval doubles up to an hour: never more than
-// 9 + t/1h.
+// 9 + t/1h. Refreshes that helped do not count: the server accepted a request that had
+// been refused, and that had asked for it. Of these there is at most one for each such
+// request, one after another, and the server had to do its part in each.
+//
+// [Lag]: when a server refuses a token that is [Young], and may not know it yet. Before
+// anything is refreshed for that the same token is tried four times in 1.5 seconds, by one
+// request for all; nobody waits for longer than 2 seconds.
 //
 // [Retry]: what is tried until it works. The n-th wait is between half of 2^(n-1)
 // seconds and all of it, and at most a minute: never more than 6 + t/30s in any time t.
 //
 // # Clocks
 //
-// The package has no clock and no timer: the time is an argument. It is read as wall
-// clock time, since the monotonic clock stands still while a machine sleeps, and what
-// expires does not wait for it. A wall clock can be set. Each time that it is, what a
-// bound allows at the beginning may be allowed once more. From the first call after
-// that on nothing is held back for longer than a clock that is right could do it: 10
-// minutes by a Backoff, an hour by a Storm.
+// The package has no clock and no timer: the time is an argument. It is read as wall clock
+// time, since the monotonic clock stands still while a machine sleeps, and what expires
+// does not wait for it; only the seconds of a Lag are monotonic ones. A wall clock can be
+// set. Each time that it is, what a bound allows at the beginning may be allowed once more.
+// From the first call after that on nothing is held back for longer than a clock that is
+// right could do it: 10 minutes by a Backoff, an hour by a Storm.
 //
 // # What it does not know
 //

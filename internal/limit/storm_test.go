@@ -15,35 +15,50 @@ func TestStorm(t *testing.T) {
 		interval = 30 * time.Second
 		longest  = time.Hour
 	)
+	// What becomes of a replay: it is refused, or it is accepted, and its request had asked
+	// for the refresh or had not.
+	const (
+		refused = iota
+		helped
+		elsewhere
+	)
 	// A step is some time later, a refusal of the next generation, and a replay.
 	type step struct {
 		after   time.Duration
 		allowed bool
-		refused bool // the replay
+		replay  int
 	}
 	repeat := func(n int, s step) []step { return slices.Repeat([]step{s}, n) }
 	join := slices.Concat[[]step]
-	bad := repeat(burst, step{0, true, true})
+	bad := repeat(burst, step{0, true, refused})
 	for _, tc := range []struct {
 		name  string
 		steps []step
 	}{
-		{"burst, then nothing", join(bad, repeat(10, step{0, false, true}))},
-		{"burst of good ones is one too", join(repeat(burst, step{0, true, false}), repeat(10, step{0, false, false}))},
+		{"burst, then nothing", join(bad, repeat(10, step{0, false, refused}))},
+		{"burst of others' successes is one too", join(repeat(burst, step{0, true, elsewhere}), repeat(10, step{0, false, elsewhere}))},
+		{"good ones cost nothing", join(repeat(1000, step{0, true, helped}), bad, repeat(3, step{0, false, refused}))},
+		{"a good one gives back no more than it took", join(repeat(burst-1, step{0, true, refused}), repeat(100, step{0, true, helped}),
+			[]step{{0, true, refused}}, repeat(3, step{0, false, refused}))},
+		{"every other one is good", join([]step{{0, true, helped}, {0, true, refused}, {0, true, helped}, {0, true, refused}, {0, true, helped}, {0, true, refused}},
+			repeat(3, step{0, false, refused}))},
 		{"one more for each interval", join(bad, []step{
-			{interval, true, true}, {interval, false, true}, {interval, true, true},
-			{2 * interval, false, true}, {2 * interval, true, true},
+			{interval, true, refused}, {interval, false, refused}, {interval, true, refused},
+			{2 * interval, false, refused}, {2 * interval, true, refused},
 		})},
-		{"at most an hour", join(bad, repeat(20, step{longest, true, true}), []step{{longest / 2, false, true}, {longest / 2, true, true}})},
-		{"good ones as slow as the interval", repeat(1000, step{interval, true, false})},
-		{"a good one ends the storm", join(bad, repeat(20, step{longest, true, true}),
-			[]step{{longest, true, false}}, repeat(10, step{interval, true, false}))},
-		{"the clock is set back", join(bad, []step{{-24 * time.Hour, false, true}, {interval, true, true}})},
-		{"the clock is set forward", join(bad, []step{{1000 * time.Hour, true, true}, {0, false, true}})},
-		{"a year of rest", join(repeat(burst, step{0, true, false}), []step{{365 * 24 * time.Hour, true, false}},
-			repeat(burst-1, step{0, true, false}), repeat(3, step{0, false, false}))},
-		{"the interval begins with the burst", join([]step{{0, true, false}, {interval - 1, true, false}, {1, true, false}, {0, true, false}},
-			repeat(3, step{interval / 4, false, false}), []step{{interval / 4, true, false}})},
+		{"others' successes do not shorten the interval", join(repeat(burst+3, step{longest, true, refused}), []step{
+			{longest, true, elsewhere}, {interval, false, refused}, {4 * interval, false, refused}, {4 * interval, true, refused},
+		})},
+		{"at most an hour", join(bad, repeat(20, step{longest, true, refused}), []step{{longest / 2, false, refused}, {longest / 2, true, refused}})},
+		{"others' successes as slow as the interval", repeat(1000, step{interval, true, elsewhere})},
+		{"a good one ends the storm", join(bad, repeat(20, step{longest, true, refused}),
+			[]step{{longest, true, helped}}, repeat(burst, step{interval, true, elsewhere}))},
+		{"the clock is set back", join(bad, []step{{-24 * time.Hour, false, refused}, {interval, true, refused}})},
+		{"the clock is set forward", join(bad, []step{{1000 * time.Hour, true, refused}, {0, false, refused}})},
+		{"a year of rest", join(repeat(burst, step{0, true, elsewhere}), []step{{365 * 24 * time.Hour, true, elsewhere}},
+			repeat(burst-1, step{0, true, elsewhere}), repeat(3, step{0, false, elsewhere}))},
+		{"the interval begins with the burst", join([]step{{0, true, elsewhere}, {interval - 1, true, elsewhere}, {1, true, elsewhere}, {0, true, elsewhere}},
+			repeat(3, step{interval / 4, false, elsewhere}), []step{{interval / 4, true, elsewhere}})},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var s limit.Storm
@@ -73,8 +88,12 @@ func TestStorm(t *testing.T) {
 					}
 				}
 				generation++
+				asked := generation - 1
+				if step.replay == elsewhere {
+					asked = 0
+				}
 				for range 3 {
-					s.Replayed(generation, step.refused)
+					s.Replayed(generation, step.replay == refused, asked)
 				}
 			}
 		})
@@ -88,8 +107,15 @@ type stormRun struct {
 	now        time.Time // what the clock says
 	generation uint64
 	granted    uint64
-	grants     []time.Time
+	grants     []grant
 	refused    int // per cent of the replays
+}
+
+// A grant is a refresh of a generation that was refused.
+type grant struct {
+	at         time.Time
+	generation uint64
+	helped     bool // a request that had asked for it was accepted
 }
 
 func newStormRun(seed uint64, refused int) *stormRun {
@@ -109,30 +135,53 @@ func (r *stormRun) step() (ok bool) {
 	case !ok:
 	case r.generation > r.granted:
 		r.granted = r.generation
-		r.grants = append(r.grants, r.now)
+		r.grants = append(r.grants, grant{at: r.now, generation: r.generation})
 		fallthrough
 	default:
 		if r.random.IntN(5) > 0 { // else the refresh failed
 			r.generation++
-			r.storm.Replayed(r.generation, r.random.IntN(100) < r.refused)
+			asked := r.generation - 1
+			if r.random.IntN(3) == 0 {
+				asked = 0
+			}
+			r.replayed(r.generation, r.random.IntN(100) < r.refused, asked)
 		}
 	}
 	return ok
 }
 
-// TestStormBound: however refusals come, there are never more refreshes than 3 + t/30s in
-// any time t, also of requests that come home late.
+// replayed is the end of a replay with generation, whose request had asked for the refresh
+// of asked.
+func (r *stormRun) replayed(generation uint64, refused bool, asked uint64) {
+	r.storm.Replayed(generation, refused, asked)
+	if i := slices.IndexFunc(r.grants, func(g grant) bool { return g.generation == asked }); i >= 0 && !refused {
+		r.grants[i].helped = true
+	}
+}
+
+// vain are the times of the refreshes that helped nobody.
+func (r *stormRun) vain() (list []time.Time) {
+	for _, g := range r.grants {
+		if !g.helped {
+			list = append(list, g.at)
+		}
+	}
+	return list
+}
+
+// TestStormBound: however refusals come, there are never more refreshes in vain than
+// 3 + t/30s in any time t, also if requests come home late.
 func TestStormBound(t *testing.T) {
 	for seed := range uint64(1000) {
 		r := newStormRun(seed, []int{0, 20, 50, 90, 100}[seed%5])
 		for range 400 {
 			r.step()
 			if r.random.IntN(3) == 0 { // somebody who was slow
-				old := r.generation - min(r.generation, r.random.Uint64N(4))
-				r.storm.Replayed(old, r.random.IntN(2) == 0)
+				old := r.generation - min(r.generation, r.random.Uint64N(6))
+				r.replayed(old, r.random.IntN(2) == 0, r.random.Uint64N(2)*(old-min(old, 1)))
 			}
 		}
-		if few := tooMany(r.grants, 3, 30*time.Second); few != nil {
+		if few := tooMany(r.vain(), 3, 30*time.Second); few != nil {
 			t.Fatalf("seed %d: %d refreshes in %v", seed, len(few), few[len(few)-1].Sub(few[0]))
 		}
 	}
@@ -146,7 +195,7 @@ func TestStormBoundAllRefused(t *testing.T) {
 		for range 1000 {
 			r.step()
 		}
-		if few := tooMany(r.grants, 9, time.Hour); few != nil {
+		if few := tooMany(r.vain(), 9, time.Hour); few != nil {
 			t.Fatalf("seed %d: %d refreshes in %v", seed, len(few), few[len(few)-1].Sub(few[0]))
 		}
 	}
@@ -156,7 +205,7 @@ func TestStormBoundAllRefused(t *testing.T) {
 	for now := begin; now.Before(begin.Add(12 * time.Hour)); now = now.Add(time.Second) {
 		if ok, _ := s.Allow(generation, now); ok {
 			generation++
-			s.Replayed(generation, true)
+			s.Replayed(generation, true, generation-1)
 		}
 	}
 	if grants := generation - 1; grants < 20 || grants > 9+12 {
@@ -188,7 +237,7 @@ func TestStormBoundClockSet(t *testing.T) {
 					t.Fatalf("seed %d: not before %v from now", seed, left)
 				}
 			}
-			if few := tooMany(r.grants, 3, 30*time.Second); few != nil {
+			if few := tooMany(r.vain(), 3, 30*time.Second); few != nil {
 				t.Fatalf("seed %d: %d refreshes in %v", seed, len(few), few[len(few)-1].Sub(few[0]))
 			}
 		}

@@ -4,6 +4,8 @@ package processes_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 	"os"
 	"strings"
 	"testing"
@@ -86,17 +88,21 @@ var badFolders = []struct {
 		return w.edit(t, func([]byte) []byte { return nil })
 	}},
 	{"record of a newer format", "ErrStoreUnavailable", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
-		return w.edit(t, func(b []byte) []byte { b[0]++; return b })
+		return w.edit(t, newerFormat)
+	}},
+	{"record with a first byte that was flipped", "ErrStoreCorrupt", "read", func(t *testing.T, w *world, _ *processes.Process) func() {
+		return w.edit(t, func(b []byte) []byte { b[0] ^= 2; return b })
 	}},
 	{"record of another account", "ErrStoreCorrupt", "open", func(t *testing.T, w *world, _ *processes.Process) func() {
 		real, err := os.ReadFile(w.file(account))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := w.Store.Replace(t.Context(), "somebody else", w.Issue("eve")); err != nil {
+		other := w.elsewhere(t)
+		if _, _, err := other.Store.Replace(t.Context(), "somebody else", w.Issue("eve")); err != nil {
 			t.Fatal(err)
 		}
-		theirs, err := os.ReadFile(w.file("somebody else"))
+		theirs, err := os.ReadFile(other.file("somebody else"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,25 +257,32 @@ func TestBadFolderAtStart(t *testing.T) {
 	}
 }
 
-// TestBadFolderLogin logs in over a record that cannot be used. One that is damaged
-// is replaced; one of a newer format is not, because the newer program on the same
-// machine can read it.
+// TestBadFolderLogin logs in over records that cannot be used, by damage or because a newer
+// program wrote them: whoever logs in means to replace what is there.
 func TestBadFolderLogin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.login(t, "alice")
-	undo := w.edit(t, func(b []byte) []byte { b[0]++; return b })
 	p := w.Start(t, nil)
-	token := w.Issue("bob")
-	a := p.Do(t, processes.Order{Do: "login", Token: processes.NewWireToken(token)})
-	a.WantKind(t, "a login over a newer format", "ErrStoreUnavailable")
-	w.WantSilent(t, "the error", a.Err)
-	undo()
-	w.wantStored(t, tokenclient.Active, 1)
-
-	w.edit(t, func(b []byte) []byte { return b[:20] })
-	p.Login(t, token)
-	p.Get(t).WantServed(t, "after a login over a damaged record", "bob")
-	w.Start(t, nil).Get(t).WantServed(t, "a later process", "bob")
+	for name, spoil := range map[string]func([]byte) []byte{
+		"a newer format":   newerFormat,
+		"a flipped byte":   func(b []byte) []byte { b[0] ^= 2; return b },
+		"a damaged record": func(b []byte) []byte { return b[:20] },
+	} {
+		w.edit(t, spoil)
+		token := w.Issue("bob")
+		p.Login(t, token)
+		p.Get(t).WantServed(t, "after a login over "+name, "bob")
+		w.Start(t, nil).Get(t).WantServed(t, "a later process, after a login over "+name, "bob")
+		w.wantStored(t, tokenclient.Active, 1)
+	}
 	w.WantRefreshes(t, 0, 0)
+}
+
+// newerFormat is the record b as a later version may write it: with another first byte and
+// the checksum of that.
+func newerFormat(b []byte) []byte {
+	b[0]++
+	binary.BigEndian.PutUint32(b[63:], crc32.Checksum(b[:63], crc32.MakeTable(crc32.Castagnoli)))
+	return b
 }

@@ -86,7 +86,7 @@ func TestLogoutRace(t *testing.T) {
 
 // TestLogoutRaceNewUser logs in as somebody else during the old user's
 // refresh: the new pair must survive, the old one must not come back over it, and B
-// goes on as the new user.
+// goes on as the new user, but for the request that had begun as the old one.
 func TestLogoutRaceNewUser(t *testing.T) {
 	t.Parallel()
 	for _, at := range raceInstants[1:] {
@@ -108,7 +108,7 @@ func TestLogoutRaceNewUser(t *testing.T) {
 				}
 				a.Login(t, w.Issue("bob"))
 				held.Release()
-				get.Wait(t).WantServed(t, "B, which was refreshing", "bob")
+				get.Wait(t).WantKind(t, "B, which was refreshing for alice", "ErrReplaced")
 
 				for _, p := range []*processes.Process{a, b, w.Start(t, nil)} {
 					p.Get(t).WantServed(t, p.Name+" afterwards", "bob")

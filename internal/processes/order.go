@@ -81,6 +81,7 @@ type Answer struct {
 var kinds = map[string]func(error) bool{
 	"ErrLoginRequired":    is(tokenclient.ErrLoginRequired),
 	"ErrLoggedOut":        is(tokenclient.ErrLoggedOut),
+	"ErrReplaced":         is(tokenclient.ErrReplaced),
 	"ErrClosed":           is(tokenclient.ErrClosed),
 	"ErrStoreUnavailable": is(tokenclient.ErrStoreUnavailable),
 	"ErrStoreCorrupt":     is(tokenclient.ErrStoreCorrupt),

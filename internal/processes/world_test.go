@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -108,10 +109,33 @@ func (w *world) refreshing(t testing.TB, at processes.Stage, others int) (holder
 	return h, all[1:]
 }
 
+// elsewhere opens another folder, which is the test's own: that of the agents may belong to
+// the user that they run as.
+func (w *world) elsewhere(t testing.TB) *world {
+	t.Helper()
+	s := w.Base
+	s.Address, s.UID = filepath.Join(t.TempDir(), "elsewhere"), 0
+	files, err := openFiles(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := *w.World
+	other.Store = files
+	return &world{&other, s.Address}
+}
+
 // stored is what the folder holds, tombstones included.
 func (w *world) stored(t testing.TB) tokenclient.Record {
 	t.Helper()
-	r, err := w.Store.Load(t.Context(), account)
+	copied := w.elsewhere(t)
+	raw, err := os.ReadFile(w.file(account))
+	if err == nil {
+		err = os.WriteFile(copied.file(account), raw, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := copied.Store.Load(t.Context(), account)
 	if err != nil && !errors.Is(err, tokenclient.ErrNoToken) {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +23,7 @@ type Medium interface {
 	// the error is ErrNotWritten.
 	CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error)
 
-	// Where names the record of key in errors.
+	// Where says in errors where the record of key is, other than by key itself.
 	Where(key string) string
 }
 
@@ -127,27 +126,17 @@ func (e *Engine) turn(key string) Turn {
 	return e.NewTurn(key)
 }
 
+// made refuses a store that nobody made, like a zero File.
+func (e *Engine) made(op string) error {
+	if e.Medium == nil {
+		return fmt.Errorf("store: %s of a store that was not made by its constructor", op)
+	}
+	return nil
+}
+
 func newID() (id [16]byte) {
 	rand.Read(id[:]) // never fails
 	return id
-}
-
-// fail gives an error of the medium or the sealer its place, if it does not name
-// that itself, and its kind, if it has none yet.
-func (e *Engine) fail(ctx context.Context, op, key string, err error) error {
-	if where := e.Medium.Where(key); !strings.Contains(err.Error(), where) {
-		op += " " + where
-	}
-	if errors.Is(err, tokenclient.ErrStoreCorrupt) {
-		return fmt.Errorf("store: %s: %w", op, err)
-	}
-	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
-		err = fmt.Errorf("%w (%w)", err, ended) // media may have words of their own for it
-	}
-	if errors.Is(err, tokenclient.ErrStoreUnavailable) {
-		return fmt.Errorf("store: %s: %w", op, err)
-	}
-	return fmt.Errorf("store: %s: %w: %w", op, tokenclient.ErrStoreUnavailable, err)
 }
 
 // read returns the entry of key. If its header cannot be understood, the error is
@@ -162,7 +151,7 @@ func (e *Engine) read(ctx context.Context, key string) (entry, error) {
 	}
 	r, err := DecodeRecord(raw)
 	if err != nil {
-		return entry{raw: raw}, e.fail(ctx, "read", key, err)
+		return entry{raw: raw}, e.fail(ctx, "read", key, withRemedy(err))
 	}
 	return entry{raw, r}, nil
 }
@@ -176,7 +165,7 @@ func (e *Engine) answer(ctx context.Context, key string, q entry) (tokenclient.R
 	}
 	t, err := e.Sealer.Open(ctx, key, q.rec)
 	if err != nil {
-		return rec, e.fail(ctx, "open", key, err)
+		return rec, e.fail(ctx, "open", key, withRemedy(err))
 	}
 	rec.Token = t
 	return rec, nil
@@ -184,6 +173,9 @@ func (e *Engine) answer(ctx context.Context, key string, q entry) (tokenclient.R
 
 // Load returns the record of key.
 func (e *Engine) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	if err := e.made("Load"); err != nil {
+		return tokenclient.Record{}, err
+	}
 	q, err := e.read(ctx, key)
 	if err != nil {
 		return tokenclient.Record{}, err

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
@@ -31,7 +32,9 @@ const Format = 1
 //
 // Format and write id come first because an engine may compare only these 17
 // bytes: no two writes share them. The checksum covers only the header, as the
-// payload has a stronger check of its own.
+// payload has a stronger check of its own. A later format must not have this checksum of
+// these bytes in this place: it is how a first byte that was damaged is told from a
+// format that is newer.
 const (
 	checksumAt = 63
 	headerLen  = checksumAt + 4
@@ -60,20 +63,10 @@ const maxFormat = 8
 
 // ErrNewerFormat is what DecodeRecord returns for a record that a later version
 // of this package wrote. Such a record is locked and not corrupt: the token is
-// good, and not even a login may overwrite it.
-var ErrNewerFormat = fmt.Errorf("%w: record of a newer format", tokenclient.ErrStoreUnavailable)
-
-// corruptError is an error that is tokenclient.ErrStoreCorrupt, with a text of
-// its own.
-type corruptError struct{ text string }
-
-func (e *corruptError) Error() string { return e.text }
-func (e *corruptError) Unwrap() error { return tokenclient.ErrStoreCorrupt }
-
-// Corruptf returns an error that is tokenclient.ErrStoreCorrupt.
-func Corruptf(format string, args ...any) error {
-	return &corruptError{"corrupt record: " + fmt.Sprintf(format, args...)}
-}
+// good, for programs that can read it. So nothing overwrites it that happens by itself,
+// nor does a logout, which could not revoke it. A login does: whoever logs in means to
+// replace what is there, whatever it is, and has no other way if it is damaged.
+var ErrNewerFormat = Unavailable(errors.New("record of a newer format"))
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -105,22 +98,26 @@ func leaseMillis(d time.Duration) uint32 {
 
 // DecodeRecord reads what Encode wrote. It keeps no reference to b. Its errors are
 // tokenclient.ErrStoreCorrupt, or ErrNewerFormat if the first byte, which is all
-// that formats have in common, is above Format, but not a character of text.
+// that formats have in common, is above Format, but not a character of text, and not
+// all that is wrong with a record of Format.
 func DecodeRecord(b []byte) (*Record, error) {
 	if len(b) == 0 {
 		return nil, Corruptf("empty")
 	}
-	if b[0] > Format && b[0] <= maxFormat {
-		return nil, fmt.Errorf("%w: it has format %d, this program reads up to format %d: upgrade the program",
+	switch {
+	case b[0] == Format:
+	case hasChecksumOf(Format, b):
+		return nil, Corruptf("its first byte is damaged")
+	case b[0] > Format && b[0] <= maxFormat:
+		return nil, fmt.Errorf("%w: it has format %d, this program reads up to format %d: upgrade the program, or log in again, which replaces the record",
 			ErrNewerFormat, b[0], Format)
-	}
-	if b[0] != Format {
+	default:
 		return nil, Corruptf("unknown format %d", b[0])
 	}
 	if len(b) < headerLen {
 		return nil, Corruptf("truncated: %d bytes, the header alone has %d", len(b), headerLen)
 	}
-	if crc32.Checksum(b[:checksumAt], castagnoli) != binary.BigEndian.Uint32(b[checksumAt:]) {
+	if !hasChecksumOf(Format, b) {
 		return nil, Corruptf("header has a wrong checksum")
 	}
 	r := &Record{
@@ -150,4 +147,13 @@ func DecodeRecord(b []byte) (*Record, error) {
 		return nil, Corruptf("invalid state %d", byte(r.State))
 	}
 	return r, nil
+}
+
+// hasChecksumOf reports whether b has the checksum of a header that begins with format.
+func hasChecksumOf(format byte, b []byte) bool {
+	if len(b) < headerLen {
+		return false
+	}
+	sum := crc32.Update(crc32.Checksum([]byte{format}, castagnoli), castagnoli, b[1:checksumAt])
+	return sum == binary.BigEndian.Uint32(b[checksumAt:])
 }

@@ -30,6 +30,17 @@ func fixChecksum(b []byte) []byte {
 	return b
 }
 
+// ofThisFormat reports whether b would have the right checksum if its first byte was that
+// of the format.
+func ofThisFormat(b []byte) bool {
+	if len(b) < headerLen {
+		return false
+	}
+	b = bytes.Clone(b)
+	b[0] = protocol.Format
+	return bytes.Equal(b, fixChecksum(b))
+}
+
 func TestRecordCopies(t *testing.T) {
 	b := (&protocol.Record{Number: 1, State: tokenclient.Active, Sealed: []byte("payload")}).Encode()
 	r, err := protocol.DecodeRecord(b)
@@ -78,7 +89,7 @@ func TestRecordErrorTexts(t *testing.T) {
 		{fixChecksum(slices.Replace(bytes.Clone(active), 41, 42, 9)), []string{"state 9"}},
 		{fixChecksum(slices.Replace(bytes.Clone(active), 41, 42, 2)), []string{"tombstone", "logged out"}},
 		{fixChecksum(slices.Replace(bytes.Clone(active), 40, 41, 0)), []string{"number 0"}},
-		{[]byte{3}, []string{"format 3", "format 1", "upgrade"}},
+		{[]byte{3}, []string{"format 3", "format 1", "upgrade", "log in again"}},
 	} {
 		_, err := protocol.DecodeRecord(c.b)
 		if err == nil {
@@ -87,6 +98,30 @@ func TestRecordErrorTexts(t *testing.T) {
 		for _, w := range c.want {
 			if !strings.Contains(err.Error(), w) {
 				t.Errorf("error %q does not say %q", err, w)
+			}
+		}
+	}
+}
+
+// A first byte that was damaged makes no record of a newer format, which a program that
+// can read it would have to be found for.
+func TestRecordFirstByte(t *testing.T) {
+	for _, r := range []protocol.Record{
+		{WriteID: [16]byte{1}, Number: 1, State: tokenclient.Active, Sealed: []byte("payload")},
+		{WriteID: [16]byte{2}, State: tokenclient.LoggedOut},
+	} {
+		good := r.Encode()
+		for first := range 256 {
+			b := bytes.Clone(good)
+			if b[0] = byte(first); b[0] == protocol.Format {
+				continue
+			}
+			if _, err := protocol.DecodeRecord(b); !errors.Is(err, tokenclient.ErrStoreCorrupt) {
+				t.Errorf("%v, first byte %d: %v", r.State, first, err)
+			}
+			newer := first > protocol.Format && first <= 8
+			if _, err := protocol.DecodeRecord(fixChecksum(b)); errors.Is(err, protocol.ErrNewerFormat) != newer {
+				t.Errorf("%v, format %d: %v", r.State, first, err)
 			}
 		}
 	}
@@ -107,7 +142,7 @@ func FuzzRecord(f *testing.F) {
 				t.Fatal("DecodeRecord changed its argument")
 			}
 			if err != nil {
-				newer := len(b) > 0 && b[0] > protocol.Format && b[0] <= 8
+				newer := len(b) > 0 && b[0] > protocol.Format && b[0] <= 8 && !ofThisFormat(b)
 				if r != nil || errors.Is(err, protocol.ErrNewerFormat) != newer || errors.Is(err, tokenclient.ErrStoreCorrupt) == newer {
 					t.Fatalf("record %v, a newer format %t; error %v", r, newer, err)
 				}

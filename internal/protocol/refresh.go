@@ -54,6 +54,9 @@ func (e *Engine) Refresh(ctx context.Context, key string, seen tokenclient.Recor
 	if ctx.Value(reentry{e, key}) != nil {
 		return tokenclient.Record{}, tokenclient.ErrReentrant
 	}
+	if err := e.made("Refresh"); err != nil {
+		return tokenclient.Record{}, err
+	}
 	if timeout <= 0 || timeout > maxTimeout {
 		return tokenclient.Record{}, fmt.Errorf("store: Refresh with a timeout of %v", timeout)
 	}
@@ -144,8 +147,8 @@ var errHeld = errors.New("held by another process or session")
 // store was rolled back, and what the caller has is the newest there is.
 func (f *flight) restore(ctx context.Context, q entry) error {
 	if f.seen.Token == nil {
-		return fmt.Errorf("store: refresh %s: %w: it went back from number %d to %d, and the caller has no token to mend it",
-			f.e.Medium.Where(f.key), tokenclient.ErrStoreUnavailable, f.seen.Number, q.rec.Number)
+		return f.e.fail(ctx, "refresh", f.key, fmt.Errorf("it went back from number %d to %d, and the caller has no token to mend it",
+			f.seen.Number, q.rec.Number))
 	}
 	r := &Record{
 		WriteID: newID(), Era: f.seen.Era, Number: f.seen.Number, State: tokenclient.Active,
@@ -168,6 +171,9 @@ func (f *flight) restore(ctx context.Context, q entry) error {
 // Whatever can fail before the token is spent is done before: to open the token
 // that is to be presented, and to make the key that will seal the next one.
 func (f *flight) claim(ctx context.Context, q entry) (held entry, cur tokenclient.Record, err error) {
+	if f.fn == nil { // where the record is newer, nobody needs one
+		return held, cur, errors.New("store: Refresh with a nil function, of a token that has to be exchanged")
+	}
 	if cur, err = f.e.answer(ctx, f.key, q); err != nil {
 		return held, cur, err
 	}

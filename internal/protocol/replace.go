@@ -16,6 +16,9 @@ import (
 // read. Otherwise a login whose reply was lost could be repeated over a later
 // logout, and would bring the session back.
 func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	if err := e.made("Replace"); err != nil {
+		return now, was, err
+	}
 	next, err := e.newEra(ctx, key, t)
 	if err != nil {
 		return now, was, err
@@ -84,19 +87,21 @@ func (e *Engine) newEra(ctx context.Context, key string, t *tokenclient.Token) (
 // notEmpty guards the record against what a refresh brought and is no token: it would be
 // written over a good one.
 func notEmpty(t *tokenclient.Token) error {
+	if t == nil {
+		return errors.New("store: a nil token")
+	}
 	if t.AccessToken == "" && t.RefreshToken == "" {
 		return errors.New("store: a token with neither access nor refresh token")
 	}
 	return nil
 }
 
-// readOver reads what Replace is about to write over. If nobody can understand it,
-// a login may have it all the same, except if a later version of this package
-// would understand it; its bytes are kept aside first, unless that was done for
-// last.
+// readOver reads what Replace is about to write over. If it cannot be understood, a
+// login may have it all the same, even if a later version of this package would
+// understand it; its bytes are kept aside first, unless that was done for last.
 func (e *Engine) readOver(ctx context.Context, key string, last entry, evenCorrupt bool) (entry, error) {
 	q, err := e.read(ctx, key)
-	if err == nil || !evenCorrupt || q.raw == nil || errors.Is(err, ErrNewerFormat) {
+	if err == nil || !evenCorrupt || q.raw == nil {
 		return q, err
 	}
 	if k, ok := e.Medium.(Keeper); ok && !bytes.Equal(q.raw, last.raw) {

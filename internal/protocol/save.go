@@ -17,6 +17,9 @@ import (
 // caller goes on with what it has seen: were it to take the token for stored, and others
 // to exchange its refresh token, it would mend the store with the older of the two.
 func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	if err := e.made("Save"); err != nil {
+		return tokenclient.Record{}, err
+	}
 	if err := notEmpty(t); err != nil {
 		return tokenclient.Record{}, err
 	}

@@ -49,6 +49,15 @@ func New(req *http.Request, o Options) Body {
 	return Body{req: req, source: newSource(req, o, e)}
 }
 
+// Certain reports whether the body of req can be sent again however much of it was read.
+func Certain(req *http.Request, o Options) bool {
+	switch {
+	case req.Body == nil, req.Body == http.NoBody, req.GetBody != nil:
+		return true
+	}
+	return req.ContentLength > 0 && req.ContentLength <= o.Limit
+}
+
 // Context returns ctx, that of the request, with what b has to learn of this sending.
 func (b Body) Context(ctx context.Context) context.Context {
 	if e := b.expectation(); e != nil {
@@ -107,6 +116,10 @@ func (b Body) TakeBack(ctx context.Context) (again Body, ok bool) {
 	}
 	return Body{b.req, b.source, body}, true
 }
+
+// Repeats reports whether TakeBack can be called on what TakeBack returned, and again, and
+// mostly returns true. Of a body that needs care there are two sendings at most.
+func (b Body) Repeats() bool { return b.source == nil }
 
 // Busy reports whether a Read of the first sending is still at work after TakeBack. Over
 // HTTP/2 the Close of the refused answer waits for it, and it may wait for what the

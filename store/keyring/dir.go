@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,7 +36,37 @@ func makeDir(dir string) error {
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
 		return fmt.Errorf("%s has mode %04o, which lets others at it: make it 0700 (chmod 700)", dir, mode)
 	}
-	return nil
+	return checkOwner(dir, info)
+}
+
+// checkFile refuses what is no file, and one of another user.
+func checkFile(path string, info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file (%v)", path, info.Mode().Type())
+	}
+	return checkOwner(path, info)
+}
+
+// open opens a file, and neither follows a link nor waits for the other end of a pipe.
+func open(path string, flags int) (*os.File, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if err := checkFile(path, info); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(path, flags|openFlags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat() // of what is open: the name may have changed hands
+	if err == nil {
+		err = checkFile(path, info)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // path returns a name that is of this item alone. Names of items may hold any
@@ -52,9 +83,22 @@ func (it *item) path(suffix string) string {
 func (it *item) lock(ctx context.Context) (unlock func(), err error) {
 	path := it.path(".lock")
 	it.step.Store("lock " + path + "; another process, or an earlier call, is waiting for the keyring")
-	l := flock.New(path, flock.SetPermissions(0o600))
+	if info, err := os.Lstat(path); err == nil {
+		if err := checkFile(path, info); err != nil {
+			return nil, err
+		}
+	}
+	l := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDONLY|openFlags))
 	if _, err := l.TryLockContext(ctx, 20*time.Millisecond); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	info, err := l.Stat() // of what is locked
+	if err == nil {
+		err = checkFile(path, info)
+	}
+	if err != nil {
+		_ = l.Close()
+		return nil, err
 	}
 	return func() { _ = l.Close() }, nil
 }
@@ -68,10 +112,15 @@ func (it *item) marker() string { return it.path(".id") }
 
 // marked returns the id in the marker, empty if there is none.
 func (it *item) marked() (id string, err error) {
-	b, err := os.ReadFile(it.marker())
+	f, err := open(it.marker(), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 2*idLen)) // more than is in a good one
 	if err != nil {
 		return "", err
 	}
@@ -87,7 +136,7 @@ func (it *item) marked() (id string, err error) {
 func (it *item) mark(id string) error {
 	// Under the lock this name is nobody else's. What a crash left is written over.
 	temp := it.path(".id.new")
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := open(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}

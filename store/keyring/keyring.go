@@ -41,7 +41,8 @@ const maxName = 255
 // never was. It may be the folder of the [store.File], and must be the same for all
 // processes that use the item. Like that of File it is made with mode 0700 if it is
 // missing, and refused if it is a symbolic link, or on Unix if others than its owner
-// can get at it.
+// can get at it or if that is neither the user nor root. So are files in it that are none,
+// or that belong to somebody else.
 //
 // The keyring is asked at once, and only here: what Key returns never blocks and is
 // safe for concurrent use. Its id is made from the key, so that the same key in a
@@ -101,7 +102,7 @@ func key(r ring, limit time.Duration, dir, service, account string) (store.KeyWr
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("keyring: Key: %w: %w", tokenclient.ErrStoreUnavailable, err)
+		return nil, &unavailable{fmt.Errorf("keyring: Key: %w", err)}
 	}
 	it := &item{ring: r, service: service, account: account, dir: dir}
 	w, err := it.within(limit)
@@ -109,10 +110,17 @@ func key(r ring, limit time.Duration, dir, service, account string) (store.KeyWr
 	case errors.Is(err, errNoRing): // which does not change by waiting
 		return nil, fmt.Errorf("keyring: Key: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("keyring: Key: %w: service %q, account %q: %w", tokenclient.ErrStoreUnavailable, service, account, err)
+		return nil, &unavailable{fmt.Errorf("keyring: Key: service %q, account %q: %w", service, account, err)}
 	}
 	return w, nil
 }
+
+// unavailable is an error that is tokenclient.ErrStoreUnavailable, too. Its text says what is
+// the matter; that of the kind says "locked", which a keyring may be, and a folder is not.
+type unavailable struct{ err error }
+
+func (e *unavailable) Error() string   { return e.err.Error() }
+func (e *unavailable) Unwrap() []error { return []error{tokenclient.ErrStoreUnavailable, e.err} }
 
 func checkName(what, name string) error {
 	switch {

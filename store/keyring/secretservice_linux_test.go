@@ -311,7 +311,7 @@ func wantNoMarker(t *testing.T, dir string) {
 
 const (
 	password    = "correct horse"
-	unavailable = "unavailable true keyring: Key: tokenclient: store locked or unavailable: " +
+	unavailable = "unavailable true keyring: Key: " +
 		`service "com.example.cli", account "tokens": `
 )
 

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -36,6 +35,9 @@ import (
 // ReadTimeout and a second, and for no longer than the 5 seconds of a Shared.
 //
 // A write is sent once, whatever c's MaxRetries, as store.KV demands.
+//
+// Errors of the KV name the command and say what happened in words of this package, for those
+// of the client and of Redis name users and hosts. They are the client's error too.
 func New(c redis.UniversalClient, prefix string) store.KV {
 	if c == nil {
 		return nil
@@ -124,10 +126,10 @@ func ask[T any](ctx context.Context, k *kv, op string, do func() (T, error)) (re
 	}
 	done := make(chan answer, 1)
 	go func() {
-		a := answer{err: errors.New("a hook of the client ended its goroutine")}
+		a := answer{err: mishap("a hook of the client ended its goroutine")}
 		defer func() {
 			if p := recover(); p != nil { // nobody else would on this goroutine
-				a = answer{err: fmt.Errorf("the client or a hook of it panicked with a %T", p)}
+				a = answer{err: mishap(fmt.Sprintf("the client or a hook of it panicked with a %T", p))}
 			}
 			done <- a
 		}()
@@ -136,19 +138,10 @@ func ask[T any](ctx context.Context, k *kv, op string, do func() (T, error)) (re
 	select {
 	case a := <-done:
 		if a.err != nil {
-			return result, fmt.Errorf("redisstore: %s: %w", op, withoutArgs(a.err))
+			return result, fmt.Errorf("redisstore: %s: %w", op, told(a.err))
 		}
 		return a.result, nil
 	case <-ctx.Done():
 		return result, fmt.Errorf("redisstore: %s: Redis did not answer: %w", op, ctx.Err())
 	}
-}
-
-// withoutArgs drops what Redis quotes of a command that it does not know, or that
-// was renamed: the record may be among it.
-func withoutArgs(err error) error {
-	if text, _, found := strings.Cut(err.Error(), ", with args"); found {
-		return errors.New(text)
-	}
-	return err
 }

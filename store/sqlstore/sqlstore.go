@@ -49,8 +49,9 @@ func New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 // does, and the KV never closes db. It may be used by several goroutines at a time: make one
 // for a database, and let all sessions share it.
 //
-// Errors of the KV name the operation and the table, and are those of the driver; if
-// ctx ended, they are ctx's error too, and say so if that was in line.
+// Errors of the KV name the operation and the table, and say what happened in words of this
+// package, for those of drivers name users and hosts. They are the driver's error too, and
+// ctx's if that ended; they say so if that was in line.
 func (o Options) New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 	t, err := newTable(db, d, table)
 	if err == nil && o.MaxOperations < 0 {
@@ -208,6 +209,7 @@ func (t *table) inTurn(ctx context.Context, l *line, do func(querier) error) err
 // fail names the operation and the table. Drivers have words of their own for a
 // context that ended, "database is locked" among them.
 func (t *table) fail(ctx context.Context, op string, err error) error {
+	err = told(err)
 	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
 		err = fmt.Errorf("%w: %w", ended, err)
 	}

@@ -15,6 +15,8 @@
 //     behaved or not.
 //   - secrets_… looks for secrets in all that is printed, logged or returned.
 //   - token_… is how long a token lives.
+//   - standards_… has the examples of the RFCs, as they are printed. docs/standards.md has
+//     what they ask for, section by section.
 //
 // A file …_rig_test.go has no tests: it is a rig that only this subject needs.
 package behaviour_test

@@ -82,6 +82,50 @@ func TestPoolKeepFresh(t *testing.T) {
 	})
 }
 
+// TestPoolKeepFreshClockWasSetBack: as for one session.
+func TestPoolKeepFreshClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ahead := func(key string) *tokenclient.Token {
+			token := sessiontest.Everybody(key)
+			token.Issued, token.Expiry = token.Issued.Add(24*time.Hour), token.Expiry.Add(24*time.Hour)
+			return token
+		}
+		var mu sync.Mutex
+		times := map[string]int{}
+		refresh := tokenclient.RefresherFunc(func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			times[userOf(old)]++
+			return fresh(old), nil
+		})
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+			Store: &sessiontest.PoolStore{Known: ahead}, IdleFor: 24 * time.Hour,
+			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
+				c := tokenclient.Config{Refresher: refresh, Origins: []string{sessiontest.FakeAPI}}
+				if key == "alive" {
+					c.Heartbeat = time.Minute
+				}
+				return c, nil
+			},
+		}, nil)
+		for _, key := range []string{"by-expiry", "alive"} {
+			sessionOf(t, p, key)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Hour)
+		defer cancel()
+		if err := p.KeepFresh(ctx, 0); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if n := times["alive"]; n < 12*60-1 || n > 12*60+1 {
+			t.Errorf("%d heartbeats in 12 hours", n)
+		}
+		if n := times["by-expiry"]; n < 11 || n > 15 {
+			t.Errorf("%d refreshes of a token of one hour in 12 hours", n)
+		}
+	})
+}
+
 // TestPoolKeepFreshShort: tokens that live for seconds are kept fresh as well.
 func TestPoolKeepFreshShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -99,6 +99,55 @@ func TestRefresherMisuse(t *testing.T) {
 	}
 }
 
+// What only a Store may say is an error like any other: a Refresher may have it from the
+// client of another session.
+func TestRefresherMisuseSpeaksForAStore(t *testing.T) {
+	for name, verdict := range map[string]error{
+		"replaced":             fmt.Errorf("by another session: %w", tokenclient.ErrReplaced),
+		"overtaken":            &tokenclient.TokenError{StatusCode: 400, Err: tokenclient.ErrOvertaken},
+		"announced":            tokenclient.ErrAnnounced,
+		"no token":             tokenclient.ErrNoToken,
+		"no token, not sent":   fmt.Errorf("%w: %w", tokenclient.ErrNotPresented, tokenclient.ErrNoToken),
+		"replaced, and refuse": fmt.Errorf("%w: %w", tokenclient.ErrReplaced, tokenclient.ErrLoginRequired),
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, keep sessiontest.Change) {
+				var broken atomic.Bool
+				var calls atomic.Int32
+				broken.Store(true)
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, srv *tokentest.Server) {
+					next := srv.OAuth2Refresher()
+					c.Refresher = tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+						if broken.Load() {
+							if calls.Add(1) > 10 {
+								return next.Refresh(ctx, old) // it would go on for ever
+							}
+							return nil, verdict
+						}
+						return next.Refresh(ctx, old)
+					})
+					keep(c, srv)
+				})
+				r.Login(t)
+				r.Server.RevokeAccess("alice")
+				_, err := r.Get(t.Context())
+				if calls.Load() > 2 {
+					t.Errorf("%d calls of the Refresher", calls.Load())
+				}
+				broken.Store(false)
+				time.Sleep(2 * time.Second)
+				if errors.Is(verdict, tokenclient.ErrLoginRequired) {
+					sessiontest.WantErr(t, "GET", err, tokenclient.ErrRefused)
+					r.Login(t)
+				} else if te := (*tokenclient.TokenError)(nil); !errors.As(err, &te) || errors.Is(err, tokenclient.ErrLoginRequired) {
+					t.Errorf("GET: %v, want a TokenError that ends no session", err)
+				}
+				r.WantGet(t, 200)
+			})
+		})
+	}
+}
+
 func TestRefresherMisuseReturnsTheSameToken(t *testing.T) {
 	for _, tc := range []struct {
 		name    string

@@ -44,6 +44,54 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
+// TestHeartbeatClockWasSetBack: at the login the clock was a day ahead, and it was set right
+// since. The time of day at which the token is to be refreshed is a day away, and the server
+// waits for a quarter of an hour.
+func TestHeartbeatClockWasSetBack(t *testing.T) {
+	for _, tc := range []struct {
+		name        string
+		heartbeat   time.Duration
+		opaque      bool
+		least, most int // heartbeats in 12 hours
+	}{
+		{"by expiry", 0, false, 12 * 4, 12 * 6},
+		{"heartbeat", time.Minute, false, 12*60 - 1, 12*60 + 1},
+		{"heartbeat, no expiry", 10 * time.Minute, true, 12*6 - 1, 12*6 + 1},
+	} {
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			beats := func(c *tokenclient.Config, srv *tokentest.Server) {
+				c.Refresher, c.Heartbeat = heartbeat(srv), tc.heartbeat
+			}
+			for _, other := range []bool{false, true} {
+				r := newSlidingRig(t, tokentest.Options{Opaque: tc.opaque}, beats)
+				token := r.stored(t).Token
+				token.Issued = time.Now().Add(24 * time.Hour)
+				if !token.Expiry.IsZero() {
+					token.Expiry = token.Expiry.Add(24 * time.Hour)
+				}
+				r.Give(t, token)
+				keeper := r.Rig
+				if other { // another process has the token from the store
+					keeper = r.Another(t, func(c *tokenclient.Config, srv *tokentest.Server) {
+						slides(c, r.store)
+						beats(c, srv)
+					})
+				}
+				stop, ended := keeper.KeepFresh(t)
+				time.Sleep(12 * time.Hour)
+				keeper.WantGet(t, 200)
+				stop()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				if c := r.Server.Counters(); c.Heartbeats < tc.least || c.Heartbeats > tc.most || c.Unauthorized != 0 {
+					t.Errorf("another process %t: %+v, want %d to %d heartbeats", other, c, tc.least, tc.most)
+				}
+			}
+		})
+	}
+}
+
 // TestHeartbeatSavedByTraffic: where answers renew the token often enough there is
 // nothing for KeepFresh to do.
 func TestHeartbeatSavedByTraffic(t *testing.T) {

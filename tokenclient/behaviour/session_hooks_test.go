@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,12 @@ func TestHooksStory(t *testing.T) {
 		l.want(t) // a login is the program's own doing
 
 		r.Server.RevokeAccess("alice")
-		r.WantGets(t, 3, 200)
+		release := r.Server.Hold() // so that all three are refused
+		var all sync.WaitGroup
+		all.Go(func() { r.WantGets(t, 3, 200) })
+		synctest.Wait()
+		release()
+		all.Wait()
 		again := "replayed GET " + r.Server.URL
 		l.want(t, "refreshed", again, again, again)
 		token, err := r.Session.Peek(t.Context())

@@ -97,12 +97,14 @@ func TestLateRejectionsEndInTheSameToken(t *testing.T) {
 		}
 		r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) {
 			sent.Add(1)
+			time.Sleep(time.Second) // all are sent before the first is refused
 			return sessiontest.Reply(req, 401), nil
 		}, nil)
 		r.Give(t, sessiontest.Pair("same", "r1", time.Hour))
 		r.WantGets(t, n, 401)
-		if refreshes.Load() != 1 || sent.Load() != 2*n {
-			t.Errorf("%d refreshes and %d sendings, want 1 and %d", refreshes.Load(), sent.Load(), 2*n)
+		// As the token is new, one of them tries it for all.
+		if got := sent.Load(); refreshes.Load() != 1 || got <= 2*n || got > 2*n+4 {
+			t.Errorf("%d refreshes and %d sendings, want 1 and up to %d", refreshes.Load(), got, 2*n+4)
 		}
 	})
 }

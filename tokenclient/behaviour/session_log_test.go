@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -196,4 +199,94 @@ func TestLogLines(t *testing.T) {
 			t.Errorf("a secret in the log (%q):\n%s", mark, log.text.String())
 		}
 	})
+}
+
+// brokenKV is an engine that can be broken.
+type brokenKV struct {
+	store.KV
+	broken atomic.Bool
+}
+
+func (b *brokenKV) Get(ctx context.Context, key string) ([]byte, error) {
+	if b.broken.Load() {
+		return nil, errors.New("out of order")
+	}
+	return b.KV.Get(ctx, key)
+}
+
+func (b *brokenKV) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
+	if b.broken.Load() {
+		return false, errors.New("out of order")
+	}
+	return b.KV.CompareAndSwap(ctx, key, old, new)
+}
+
+// mapStorage is a Storage.
+type mapStorage map[string][]byte
+
+func (m mapStorage) Get(key string) ([]byte, error)     { return m[key], nil }
+func (m mapStorage) Put(key string, value []byte) error { m[key] = value; return nil }
+
+// TestLogHidesKey: a handler that hides the value of "key" has hidden it. The errors of stores
+// name the key, for those who get them without a log line around.
+func TestLogHidesKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const key = "alice@example.com"
+		var mu sync.Mutex
+		var text strings.Builder
+		log := slog.New(slog.NewTextHandler(lockedWriter{&mu, &text}, &slog.HandlerOptions{
+			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == "key" {
+					return slog.String("key", "hidden")
+				}
+				return a
+			},
+		}))
+		kv := &brokenKV{KV: store.SingleProcess(make(mapStorage))}
+		shared, err := store.NewShared(kv, store.Plaintext(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		breaks := false
+		refresher := tokenclient.RefresherFunc(func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+			kv.broken.Store(breaks)
+			return fresh(old), nil
+		})
+		r := sessiontest.NewFake(t, refresher, func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 200), nil },
+			func(c *tokenclient.Config) { c.Logger, c.Store, c.Key = log, shared, key })
+		r.Give(t, sessiontest.Pair("access", "refresh", time.Hour))
+		kv.broken.Store(true)
+		if _, err := r.Session.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), `key "`+key+`"`) || !strings.Contains(err.Error(), "out of order") {
+			t.Errorf("the error of the caller: %v", err)
+		}
+		kv.broken.Store(false)
+		breaks = true
+		if _, err := r.Session.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		kv.broken.Store(false)
+		time.Sleep(time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, msg := range []string{"refresh failed", "token not saved"} {
+			if !strings.Contains(text.String(), msg) {
+				t.Errorf("%q was not logged", msg)
+			}
+		}
+		if strings.Contains(text.String(), key) || !strings.Contains(text.String(), "its key") {
+			t.Errorf("the key is in the log:\n%s", text.String())
+		}
+	})
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }

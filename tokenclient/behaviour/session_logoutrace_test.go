@@ -176,23 +176,29 @@ func TestLogoutRaceWithNextLogin(t *testing.T) {
 	})
 }
 
-// A login without a logout before it replaces the session under a refresh.
+// A login without a logout before it replaces the session under a refresh. A request that
+// waited is sent with the new token only if that is known to be the same user's.
 func TestLogoutRaceWithLoginAlone(t *testing.T) {
-	eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
-		errs := r.wait(t, 1)
-		bob := r.Server.Issue("bob")
-		r.Give(t, bob)
-		if err := <-errs; err == nil || err.Error() != "status 200" {
-			t.Errorf("a request that waited: %v, want it sent with the new token", err)
-		}
-		r.at.Lift()
-		time.Sleep(5 * time.Minute)
-		r.WantGet(t, 200)
-		if now, err := r.Session.Peek(t.Context()); err != nil || now.RefreshToken != bob.RefreshToken {
-			t.Errorf("token %v, error %v; want bob's", now, err)
-		}
-		if got := r.heard(); strings.Contains(got, "refreshed") {
-			t.Errorf("hooks %v: the refresh that lost was reported as a success", got)
-		}
-	})
+	for _, user := range []string{"bob", "alice"} {
+		eachRacePoint(t, func(t *testing.T, r *raceRig, _ bool) {
+			errs := r.wait(t, 1)
+			next := r.Server.Issue(user)
+			r.Give(t, next)
+			switch err := <-errs; {
+			case user == "bob":
+				sessiontest.WantErr(t, "a request that waited", err, tokenclient.ErrReplaced)
+			case err == nil || err.Error() != "status 200":
+				t.Errorf("a request that waited: %v, want it sent with the new token", err)
+			}
+			r.at.Lift()
+			time.Sleep(5 * time.Minute)
+			r.WantGet(t, 200)
+			if now, err := r.Session.Peek(t.Context()); err != nil || now.RefreshToken != next.RefreshToken {
+				t.Errorf("token %v, error %v; want %s's", now, err, user)
+			}
+			if got := r.heard(); strings.Contains(got, "refreshed") {
+				t.Errorf("hooks %v: the refresh that lost was reported as a success", got)
+			}
+		})
+	}
 }

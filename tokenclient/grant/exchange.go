@@ -71,7 +71,7 @@ func (e TokenExchange) Validate() error {
 	}
 	for _, resource := range e.Resource {
 		u, err := url.Parse(resource)
-		if err != nil || !u.IsAbs() || u.Fragment != "" {
+		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") { // an empty fragment is one, too
 			return errors.New("TokenExchange.Resource has what is no absolute URI without a fragment (RFC 8693, section 2.1); write it like \"https://api.example.com\", or set Audience")
 		}
 	}

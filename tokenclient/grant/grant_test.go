@@ -144,6 +144,7 @@ func TestMistakes(t *testing.T) {
 		{grant.TokenExchange{Subject: some, Resource: []string{"api.example.com"}}, "TokenExchange.Resource has what is no absolute URI"},
 		{grant.TokenExchange{Subject: some, Resource: []string{"https://api.example.com", ""}}, "TokenExchange.Resource has what is no absolute URI"},
 		{grant.TokenExchange{Subject: some, Resource: []string{"https://api.example.com/#planted"}}, "TokenExchange.Resource has what is no absolute URI"},
+		{grant.TokenExchange{Subject: some, Resource: []string{"https://api.example.com/#"}}, "TokenExchange.Resource has what is no absolute URI"},
 		{grant.TokenExchange{Subject: some, Resource: []string{"https://api.example.com\n"}}, "TokenExchange.Resource has what is no absolute URI"},
 		{(*grant.TokenExchange)(nil), "holds a nil pointer, a *grant.TokenExchange"},
 		{grant.JWTBearer(nil), "holds a nil pointer, a grant.JWTBearer"},

@@ -66,7 +66,9 @@ func (s *Server) FailRefresh(n int, f Fault) {
 }
 
 // FailAPI is [Server.FailRefresh] for requests to /api/. Such a request needs no
-// token. A GET that finds its connection cut takes two faults, because net/http
+// token. A 401 to a token that a [tokenclient.Session] got from a refresh less than 5
+// seconds ago, and that was not accepted yet, has it try the same token again before it
+// refreshes; see [tokenclient.Transport]. A GET that finds its connection cut takes two faults, because net/http
 // sends it again by itself if the connection was used before.
 func (s *Server) FailAPI(n int, f Fault) {
 	s.mu.Lock()

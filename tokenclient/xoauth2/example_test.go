@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"net/http"
 
 	"golang.org/x/oauth2"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/xoauth2"
@@ -77,6 +79,38 @@ func Example() {
 	// Output:
 	// 200 OK
 	// another token: true
+}
+
+// A program that had conf.Client(ctx, token), and the token in a file of its own. From now on
+// the session's Store has the newest one, and that file is read and never written.
+func ExampleTakeOver() {
+	srv, err := tokentest.Start(nil, nil) // stands for the server of the program
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer srv.Close()
+	ctx, conf, api := context.Background(), config(srv), srv.URL
+	token := &oauth2.Token{RefreshToken: srv.Issue("alice").RefreshToken} // from that file
+	tokens := new(store.Memory)                                           // mostly store.NewFile
+
+	session, err := xoauth2.TakeOver(ctx, conf, token, tokenclient.Config{
+		Store: tokens, Key: "alice",
+		Origins: []string{api},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer session.Close(ctx)
+	client := session.Wrap(http.DefaultClient)
+
+	resp, err := client.Get(api + "/api/things")
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp.Body.Close()
+	fmt.Println(resp.Status)
+	// Output:
+	// 200 OK
 }
 
 func ExampleRefresher() {

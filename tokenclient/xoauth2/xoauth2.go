@@ -1,8 +1,9 @@
 // Package xoauth2 goes between this module and golang.org/x/oauth2. Logins stay
-// there; a [tokenclient.Session] takes over with the first token. Two names do it:
+// there; a [tokenclient.Session] takes over with the first token. [TakeOver] does it in one
+// call, and [FromToken] with each later login:
 //
-//	refresher, err := xoauth2.Refresher(conf)           // for tokenclient.Config
-//	err = session.SetToken(ctx, xoauth2.FromToken(token)) // after a login
+//	session, err := xoauth2.TakeOver(ctx, conf, token, tokenclient.Config{Origins: …})
+//	err = session.SetToken(ctx, xoauth2.FromToken(token)) // after another login
 //
 // The other way, [TokenSource] and [ToToken] serve packages that want the types
 // of x/oauth2.
