@@ -223,7 +223,16 @@ func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, er
 	if !may {
 		return absent, err
 	}
-	r, _, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
+	r, was, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
+	wrote := was.State == LoggedOut || was.Token != nil && (was.Token.AccessToken != "" || was.Token.RefreshToken != "")
+	if err != nil || !wrote {
+		return r, err
+	}
+	// Another process has logged in or out since the look. That is put back: nobody may log in
+	// again because this session can do without.
+	if r, _, err = s.replace(ctx, was.Token); err == nil && !r.holdsToken() {
+		err = ErrNoToken
+	}
 	return r, err
 }
 
