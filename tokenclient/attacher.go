@@ -42,8 +42,23 @@ type Attacher interface {
 // Bearer is the default [Attacher]: the Authorization header of RFC 6750, section
 // 2.1. The scheme is the token's type if that is DPoP or MAC, in any case, and Bearer
 // for all others: servers write many things there that are no schemes, such as
-// jwt-bearer, N_A, or a URN. For another scheme make an Attacher of your own.
-type Bearer struct{}
+// jwt-bearer, N_A, or a URN. For a scheme that the server does not name so make an Attacher
+// of your own.
+type Bearer struct {
+	// Schemes are further types of tokens that are schemes of the Authorization header
+	// (RFC 9110, section 11.1), as a list separated by spaces. Empty: none.
+	Schemes string
+}
+
+// Validate reports what in Schemes can be no scheme.
+func (b Bearer) Validate() error {
+	for _, s := range strings.Fields(b.Schemes) {
+		if !isHeaderName(s) {
+			return fmt.Errorf(`Bearer.Schemes has %q, which is no scheme (RFC 9110, section 11.1); write it like "Custom Other"`, s)
+		}
+	}
+	return nil
+}
 
 // HeaderName returns "Authorization".
 func (Bearer) HeaderName() string { return "Authorization" }
@@ -51,8 +66,8 @@ func (Bearer) HeaderName() string { return "Authorization" }
 // Attach sets the header.
 func (b Bearer) Attach(req *http.Request, t *Token) error { return setHeader(req, b, t) }
 
-func (Bearer) headerValue(t *Token) (string, error) {
-	return endpoint.Scheme(t.TokenType) + " " + t.AccessToken, nil
+func (b Bearer) headerValue(t *Token) (string, error) {
+	return endpoint.Scheme(t.TokenType, strings.Fields(b.Schemes)...) + " " + t.AccessToken, nil
 }
 
 // A HeaderAttacher is an [Attacher] that puts the bare access token into the

@@ -44,6 +44,19 @@ func TestAttacherBearer(t *testing.T) {
 	}
 }
 
+// TestAttacherSchemes: what the program lists is a scheme too, in its own spelling.
+func TestAttacherSchemes(t *testing.T) {
+	for tokenType, want := range map[string]string{
+		"custom": "Custom a", "CUSTOM": "Custom a", "other": "other a", "mac": "MAC a", "": "Bearer a", "user": "Bearer a",
+	} {
+		req := &http.Request{Header: http.Header{}}
+		err := tokenclient.Bearer{Schemes: "Custom  other"}.Attach(req, &tokenclient.Token{AccessToken: "a", TokenType: tokenType})
+		if got := req.Header.Get("Authorization"); err != nil || got != want {
+			t.Errorf("type %q: %q, %v; want %q", tokenType, got, err, want)
+		}
+	}
+}
+
 // TestAttacherHeader: the bare token in a header of the server's own, in whatever
 // way its name is written, and nothing in Authorization.
 func TestAttacherHeader(t *testing.T) {

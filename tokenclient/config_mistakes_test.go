@@ -151,6 +151,7 @@ func mistakes() []mistake {
 			r.HTTPClient = &http.Client{Jar: (*cookiejar.Jar)(nil)}
 		}),
 
+		{"no scheme", withAttacher(tokenclient.Bearer{Schemes: "Custom a,b"}), "Config.Attacher: Bearer.Schemes has \"a,b\"", "write it like"},
 		inAudience("no name", "[1].Name is empty", "stored under that", func(a *tokenclient.Audience) { a.Name = "" }),
 		inAudience("same name", `[1].Name is "mail"`, "give each its own", func(a *tokenclient.Audience) { a.Name = "mail" }),
 		inAudience("no Refresher", "[1].Refresher is nil", "copy of Config.Refresher", func(a *tokenclient.Audience) { a.Refresher = nil }),

@@ -215,6 +215,37 @@ func (s *server) lost(t *testing.T, c *http.Client, answered int, busy bool) int
 	return 20
 }
 
+// TestPathComesBack: the path is down, for new connections too. The first call is
+// answered that is made when it is back, or the second with a Transport of the caller's.
+func TestPathComesBack(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		for _, k := range kinds {
+			t.Run(fmt.Sprintf("HTTP/2 %v, client %s", http2, k.name), func(t *testing.T) {
+				s := serve(t, http2)
+				c := k.client(t, s.transport(t))
+				s.warmUp(t, c, 1)
+				s.Silence()
+				s.Down(true)
+				for range 3 {
+					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond) // nobody will answer
+					if call(ctx, c, "https://"+s.Addr) == nil {
+						t.Error("answered on a path that is down")
+					}
+					cancel()
+				}
+				s.Down(false)
+				lost := 0
+				for lost < 5 && s.call(t, c) != nil {
+					lost++
+				}
+				if most := map[bool]int{true: 0, false: 1}[k.own]; lost > most {
+					t.Errorf("%d calls were lost after it came back", lost)
+				}
+			})
+		}
+	}
+}
+
 // warmUp makes n calls at the same time, so that there are as many HTTP/1.1 connections.
 func (s *server) warmUp(t *testing.T, c *http.Client, n int) {
 	t.Helper()

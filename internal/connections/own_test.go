@@ -259,15 +259,17 @@ func TestFewClients(t *testing.T) {
 		late(c)
 	}
 	remembered := 0
-	for _, c := range clients {
+	for i, c := range clients {
 		if wasLate(c) {
 			remembered++
+		} else if i == len(clients)-1 {
+			t.Error("the last one is forgotten")
 		}
 		if wasLate(c) {
 			t.Error("remembered twice")
 		}
 	}
-	if remembered != 8 {
+	if remembered > 8 { // or less: other tests have clients too
 		t.Errorf("%d are remembered", remembered)
 	}
 }
@@ -281,4 +283,7 @@ func TestConcurrentUse(t *testing.T) {
 		all.Go(func() { connections.For(clients[i%len(clients)]).Over(context.DeadlineExceeded) })
 	}
 	all.Wait()
+	for _, c := range clients {
+		connections.For(c) // forgets
+	}
 }

@@ -2,50 +2,29 @@ package endpoint_test
 
 import (
 	"context"
-	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
-	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpointtest"
 )
 
 const (
-	plantedRefresh = "planted-refresh-token-0123456789"
-	plantedAccess  = "planted-access-token-0123456789"
-	plantedSecret  = "planted-client-secret-0123456789"
+	plantedRefresh = endpointtest.Refresh
+	plantedAccess  = endpointtest.Access
+	plantedSecret  = endpointtest.Secret
+)
+
+var (
+	serve  = endpointtest.Serve
+	answer = endpointtest.Answer
 )
 
 // roundTripper is a function as an http.RoundTripper.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-// serve starts a server for the life of the test and counts its requests.
-func serve(t *testing.T, h http.HandlerFunc) (srv *httptest.Server, calls *atomic.Int32) {
-	t.Helper()
-	calls = new(atomic.Int32)
-	srv = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		calls.Add(1)
-		h(w, r)
-	}))
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	srv.Start()
-	t.Cleanup(srv.Close)
-	return srv, calls
-}
-
-// answer is a handler that always answers so.
-func answer(status int, contentType, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", contentType)
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}
-}
 
 // refresh is a call that sends the planted refresh token to a server.
 func refresh(srv *httptest.Server) *endpoint.Call {
@@ -103,9 +82,5 @@ func checkSecrets(t *testing.T, f *endpoint.Failure) {
 			errs = append(errs, e.Unwrap()...)
 		}
 	}
-	for _, text := range texts {
-		if strings.Contains(strings.ToLower(text), "planted") {
-			t.Errorf("a secret in %q", text)
-		}
-	}
+	endpointtest.WantSilent(t, texts...)
 }

@@ -72,16 +72,8 @@ func run(api, dir string) (err error) {
 }
 `
 
-// ofAPool is what the README's code would be with a Pool.
+// ofAPool is what the README's code would be with a Pool, from where it makes the session on.
 const ofAPool = `
-	key, err := store.LoadOrCreateKeyFile(filepath.Join(dir, "secret.key"))
-	if err != nil {
-		return err
-	}
-	files, err := store.NewFile(filepath.Join(dir, "tokens"), store.Seal(key))
-	if err != nil {
-		return err
-	}
 	pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
 		Store: files,
 		Config: func(context.Context, string) (tokenclient.Config, error) {
@@ -159,9 +151,11 @@ func TestSignals(t *testing.T) {
 			return append([]string{"-api", l.srv.URL, "-user", "alice", "-dir", l.dir}, command...)
 		}
 	}
+	readme := ofTheReadme(t)
+	files, _, _ := strings.Cut(readme, "session, err := ")
 	for name, s := range map[string]signalled{
-		"readme": {program: framed(t, ofTheReadme(t)), args: framedArgs, ready: true},
-		"pool":   {program: framed(t, ofAPool), args: framedArgs, ready: true},
+		"readme": {program: framed(t, readme), args: framedArgs, ready: true},
+		"pool":   {program: framed(t, files+ofAPool), args: framedArgs, ready: true},
 		"cli":    {program: build(t, "../../examples/cli"), args: cli("get", "/api/orders"), login: cli("login")},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,70 +12,24 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/recordtest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-type refreshFunc = func(context.Context, tokenclient.Record) (*tokenclient.Token, error)
+type refreshFunc = recordtest.RefreshFunc
 
-func tok(name string) *tokenclient.Token {
-	return &tokenclient.Token{AccessToken: "access-" + name, RefreshToken: "refresh-" + name}
-}
-
-// next is a fn that exchanges refresh-x for refresh-x'.
-func next(_ context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
-	t := cur.Token.Clone()
-	t.AccessToken += "'"
-	t.RefreshToken += "'"
-	return t, nil
-}
-
-func never(t *testing.T) refreshFunc {
-	return func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
-		t.Error("fn was called")
-		return nil, errors.New("must not be called")
-	}
-}
+var (
+	tok        = recordtest.Token
+	next       = recordtest.Next
+	never      = recordtest.Never
+	login      = recordtest.Login
+	wantToken  = recordtest.WantToken
+	wantStored = recordtest.WantStored
+	wantErr    = recordtest.WantErr
+)
 
 func fails(err error) refreshFunc {
 	return func(context.Context, tokenclient.Record) (*tokenclient.Token, error) { return nil, err }
-}
-
-// login stores tok(name) and returns the record.
-func login(t testing.TB, s tokenclient.Store, key, name string) tokenclient.Record {
-	t.Helper()
-	now, _, err := s.Replace(context.Background(), key, tok(name))
-	if err != nil {
-		t.Fatalf("login: %v", err)
-	}
-	return now
-}
-
-// wantToken checks that rec is active with the given refresh token and number.
-func wantToken(t testing.TB, rec tokenclient.Record, refreshToken string, number uint64) {
-	t.Helper()
-	if rec.State != tokenclient.Active || rec.Token == nil || rec.Token.RefreshToken != refreshToken || rec.Number != number {
-		got := "none"
-		if rec.Token != nil {
-			got = rec.Token.RefreshToken
-		}
-		t.Fatalf("record is %v, number %d, refresh token %q; want active, %d, %q", rec.State, rec.Number, got, number, refreshToken)
-	}
-}
-
-func wantStored(t testing.TB, s tokenclient.Store, key, refreshToken string, number uint64) {
-	t.Helper()
-	rec, err := s.Load(context.Background(), key)
-	if err != nil {
-		t.Fatalf("load: %v", err)
-	}
-	wantToken(t, rec, refreshToken, number)
-}
-
-func wantErr(t testing.TB, err, want error) {
-	t.Helper()
-	if !errors.Is(err, want) {
-		t.Fatalf("error is %v, want %v", err, want)
-	}
 }
 
 // A header is what a record says in the clear.

@@ -81,9 +81,10 @@ var plantedBugs = []plantedBug{
 		"	case q.rec == nil || q.rec.Era != s.next.Era:",
 		"	case q.rec == nil || q.rec.Era != s.next.Era && !BUG:"}}},
 	{"wall clock", "P1", []patch{
+		// The space ends the number: the rest of the id is left to chance, and a digit in it would be read along.
 		{refreshFile,
 			"	f.claiming, f.issued = true, f.e.timing.now()\n",
-			"	f.claiming, f.issued = true, f.e.timing.now()\n	if BUG {\n		copy(f.lease[:], fmt.Sprint(f.issued.UnixNano()/1e6))\n		r.Lease = f.lease\n	}\n"},
+			"	f.claiming, f.issued = true, f.e.timing.now()\n	if BUG {\n		copy(f.lease[:], fmt.Sprint(f.issued.UnixNano()/1e6, \" \"))\n		r.Lease = f.lease\n	}\n"},
 		{leaseFile,
 			"	left := r.Hold() - now.Sub(t.since)\n",
 			"	left := r.Hold() - now.Sub(t.since)\n	if BUG {\n		var ms int64\n		_, _ = fmt.Sscan(string(r.Lease[:13]), &ms)\n		left = r.LeaseLen - now.Sub(time.UnixMilli(ms))\n	}\n"}}},

@@ -196,12 +196,9 @@ func TestRFC6749Answers(t *testing.T) {
 		{"long", `{"access_token":"2YotnFZFEjr1zCsicMWpAA","refresh_token":"` + long + `"}`, tokenclient.Token{RefreshToken: long}},
 	} {
 		c.want.AccessToken = "2YotnFZFEjr1zCsicMWpAA"
-		read(c.name, "HTTP/1.1 200 OK\nContent-Type: application/json\n\n"+c.body, lifetimeUnknown, &c.want)
+		read(c.name, "HTTP/1.1 200 OK\nContent-Type: application/json\n\n"+c.body, 0, &c.want)
 	}
 }
-
-// lifetimeUnknown is from Issued to no Expiry at all, as package time counts it.
-const lifetimeUnknown = time.Duration(-1 << 63)
 
 // TestRFC6749Errors: the codes of section 5.2 are told, and one of them ends a session.
 func TestRFC6749Errors(t *testing.T) {
@@ -230,7 +227,7 @@ func TestRFC6749Errors(t *testing.T) {
 }
 
 // TestRFC6749NewRefreshToken: a new refresh token takes the place of the old one, and
-// without a new one the old one stays (section 6). All of the answers is used by a session.
+// without a new one the old one stays (section 6).
 func TestRFC6749NewRefreshToken(t *testing.T) {
 	answer := func(body string) string { return "HTTP/1.1 200 OK\nContent-Type: application/json\n\n" + body }
 	w := &rfcWire{answers: []string{rfc6749Answer, answer(`{"access_token":"b","token_type":"Bearer"}`), answer(`{"access_token":"c","refresh_token":"next"}`)}}

@@ -8,7 +8,6 @@ import (
 	"log"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -57,25 +56,19 @@ type rfcWire struct {
 
 // RoundTrip implements http.RoundTripper.
 func (w *rfcWire) RoundTrip(req *http.Request) (*http.Response, error) {
-	var body []byte
+	sent := ""
 	if req.Body != nil {
-		body, _ = io.ReadAll(req.Body)
-		_ = req.Body.Close()
+		sent = bodyOf(req)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sent = append(w.sent, readRequest(req, string(body)))
+	w.sent = append(w.sent, readRequest(req, sent))
 	answer := w.answers[min(len(w.sent), len(w.answers))-1]
 	if answer == "" {
 		return nil, errors.New("connection reset by peer")
 	}
-	return http.ReadResponse(bufio.NewReader(strings.NewReader(printedAnswer(answer))), req)
-}
-
-// printedAnswer is an example as it goes over the wire.
-func printedAnswer(text string) string {
-	head, body, _ := strings.Cut(strings.TrimSpace(text), "\n\n")
-	return head + "\n\n" + body
+	head, body, _ := strings.Cut(strings.TrimSpace(answer), "\n\n")
+	return http.ReadResponse(bufio.NewReader(strings.NewReader(head+"\n\n"+body)), req)
 }
 
 func (w *rfcWire) got() []rfcRequest {
@@ -106,32 +99,26 @@ func (w *rfcWire) wantSent(t *testing.T, name, want string) {
 	}
 }
 
-// wantRead fails unless the token is what an answer says, whole.
+// wantRead fails unless the token is what an answer says, whole. A lifetime of 0 is none.
 func wantRead(t *testing.T, name string, got *tokenclient.Token, lifetime time.Duration, want *tokenclient.Token) {
 	t.Helper()
 	if got == nil {
 		t.Errorf("%s: no token", name)
 		return
 	}
-	is := got.Clone()
-	if life := is.Expiry.Sub(is.Issued); life != lifetime {
-		t.Errorf("%s: good for %v, want %v", name, life, lifetime)
+	if lifetime == 0 && !got.Expiry.IsZero() || lifetime != 0 && !got.Expiry.Equal(got.Issued.Add(lifetime)) {
+		t.Errorf("%s: issued %v, expiry %v, want a lifetime of %v", name, got.Issued, got.Expiry, lifetime)
 	}
-	is.Issued, is.Expiry = time.Time{}, time.Time{}
-	if is.AccessToken != want.AccessToken || is.RefreshToken != want.RefreshToken || is.TokenType != want.TokenType ||
-		is.Scope != want.Scope || !is.RefreshExpiry.Equal(want.RefreshExpiry) || fmt.Sprint(is.Extra) != fmt.Sprint(want.Extra) {
-		t.Errorf("%s: read %+v, want %+v", name, fields(is), fields(want))
+	if is, wanted := membersOf(got), membersOf(want); is != wanted {
+		t.Errorf("%s: read %.300s, want %.300s", name, is, wanted)
 	}
 }
 
-// fields shows a token of an example, which is no secret.
-func fields(t *tokenclient.Token) string {
-	v := reflect.ValueOf(*t)
-	var b strings.Builder
-	for _, name := range []string{"AccessToken", "RefreshToken", "TokenType", "Scope", "Extra"} {
-		fmt.Fprintf(&b, "%s %v, ", name, v.FieldByName(name))
-	}
-	return b.String()
+// membersOf is what an answer said of a token, but for times. It is for tokens of
+// examples, which are no secrets.
+func membersOf(t *tokenclient.Token) string {
+	return fmt.Sprintf("access token %q, refresh token %q, type %q, scope %q, refresh token until %v, %v",
+		t.AccessToken, t.RefreshToken, t.TokenType, t.Scope, t.RefreshExpiry, t.Extra)
 }
 
 // wantTokenError returns err as the error of a token endpoint.
