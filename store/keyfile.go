@@ -155,7 +155,6 @@ func placeKeyFile(temp, path string) error {
 	if err != nil {
 		return err
 	}
-	defer lock.unlock()
 	_, err = os.Lstat(path)
 	switch {
 	case err == nil:
@@ -163,9 +162,10 @@ func placeKeyFile(temp, path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		err = os.Rename(temp, path)
 	}
+	lock.unlock()
 	if err == nil || errors.Is(err, fs.ErrExist) {
-		// Whoever gets the lock from now on, be it this one or one of another file,
-		// finds the key there.
+		// Whoever gets the lock from now on, be it of this file or of a new one, finds
+		// the key there.
 		_ = os.Remove(path + ".lock")
 	}
 	return err
