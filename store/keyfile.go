@@ -20,8 +20,8 @@ import (
 //
 // On Unix a file that its group or others can read or write is refused, and one that
 // belongs to neither the user nor root. The path may be a symbolic link, as mounted secrets
-// are; what counts is the file it leads to. On Windows the folder's access list decides who can read it,
-// and nothing is checked.
+// are; what counts is the file it leads to. On Windows the folder's access list decides who
+// can read it, and nothing is checked.
 //
 // The file is read once. An absent file is an error that is [fs.ErrNotExist]. The
 // key's id is made from the key, so that the same key elsewhere is recognised, and
