@@ -101,6 +101,7 @@ func newAudiences(c *Config, whole *settings) (list []audienceSettings, err erro
 	for i, a := range c.Audiences {
 		own := *c
 		own.Refresher, own.Origins, own.AnyOrigin = a.Refresher, a.Origins, false
+		own.Audiences = append([]Audience{{Refresher: c.Refresher}}, c.Audiences...) // their endpoints
 		set := *whole
 		if set.rules, err = newRules(&own); err != nil {
 			return nil, err
