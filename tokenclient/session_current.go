@@ -224,8 +224,9 @@ func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, er
 		return absent, err
 	}
 	r, was, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
-	wrote := was.State == LoggedOut || was.Token != nil && (was.Token.AccessToken != "" || was.Token.RefreshToken != "")
-	if err != nil || !wrote {
+	says := func(t *Token) bool { return t != nil && (t.AccessToken != "" || t.RefreshToken != "") }
+	ours := r.State == Active && !says(r.Token) // else somebody came later still
+	if err != nil || !ours || was.State != LoggedOut && !says(was.Token) {
 		return r, err
 	}
 	// Another process has logged in or out since the look. That is put back: nobody may log in
