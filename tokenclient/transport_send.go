@@ -86,8 +86,9 @@ func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.
 // sendAgain sends req once more, with the token of h, which is s's.
 func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) lastSending {
 	s.tellReplayed(req)
-	x, at := lastSending{body: again, last: !again.Repeats()}, s.sendTime()
-	x.resp, x.err = t.send(req, s, h, again)
+	at := s.sendTime()
+	resp, err := t.send(req, s, h, again)
+	x := lastSending{body: again, last: !again.Repeats(), resp: resp, err: err}
 	switch {
 	case x.err != nil:
 	case s.rejectedBy(x.resp):
