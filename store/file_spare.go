@@ -25,6 +25,7 @@ type spare struct {
 	mu     sync.Mutex // guards what follows
 	temp   *os.File   // empty; nil once it was used
 	record *os.File   // the record as it was written last; nil if it was not since
+	closed bool       // what others still bring is closed, too
 }
 
 // outOfFiles tells the errors of a process, or a machine, that has too many files open.
@@ -105,6 +106,7 @@ func (s *spare) close() {
 	for _, file := range []*os.File{s.lock, s.dir, s.temp, s.record} {
 		_ = file.Close() // of a nil one, too
 	}
+	s.temp, s.record, s.closed = nil, nil, true
 }
 
 // tryLock takes the short lock. It is nil if another has it.
@@ -152,7 +154,7 @@ func (s *spare) putBack(temp *os.File) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil || s.temp != nil {
+	if err != nil || s.temp != nil || s.closed {
 		_ = os.Remove(temp.Name())
 		_ = temp.Close()
 		return
@@ -166,6 +168,10 @@ func (s *spare) syncDir() error { return syncOpenDir(s.dir) }
 func (s *spare) keep(file *os.File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		_ = file.Close()
+		return
+	}
 	_ = s.record.Close()
 	s.record = file
 }

@@ -20,8 +20,8 @@ import (
 //
 // On Unix a file that its group or others can read or write is refused, and one that
 // belongs to neither the user nor root. The path may be a symbolic link, as mounted secrets
-// are; what counts is the file it leads to. On Windows the folder's access list decides who can read it,
-// and nothing is checked.
+// are; what counts is the file it leads to. On Windows the folder's access list decides who
+// can read it, and nothing is checked.
 //
 // The file is read once. An absent file is an error that is [fs.ErrNotExist]. The
 // key's id is made from the key, so that the same key elsewhere is recognised, and
@@ -40,7 +40,8 @@ func KeyFile(path string) (KeyWrapper, error) {
 // time all get the same key, and a crash leaves either no file or a whole one.
 //
 // The file is part of the session: without it the tokens cannot be read, and a
-// file made anew does not help. Whoever has both can read the tokens: leave it out of
+// file made anew does not help: what is stored is ErrStoreUnavailable then, until a login
+// (tokenclient.Session.SetToken) replaces it. Whoever has both can read the tokens: leave it out of
 // the backups that hold them, which is easier if it is not in their folder.
 func LoadOrCreateKeyFile(path string) (KeyWrapper, error) {
 	w, err := readKeyFile(path)
@@ -155,7 +156,6 @@ func placeKeyFile(temp, path string) error {
 	if err != nil {
 		return err
 	}
-	defer lock.unlock()
 	_, err = os.Lstat(path)
 	switch {
 	case err == nil:
@@ -163,9 +163,10 @@ func placeKeyFile(temp, path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		err = os.Rename(temp, path)
 	}
+	lock.unlock()
 	if err == nil || errors.Is(err, fs.ErrExist) {
-		// Whoever gets the lock from now on, be it this one or one of another file,
-		// finds the key there.
+		// Whoever gets the lock from now on, be it of this file or of a new one, finds
+		// the key there.
 		_ = os.Remove(path + ".lock")
 	}
 	return err

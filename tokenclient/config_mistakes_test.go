@@ -158,6 +158,8 @@ func mistakes() []mistake {
 		inAudience("Refresher says so", "[1].Refresher: JSONRefresher.TokenURL is empty", "write it like", func(a *tokenclient.Audience) { a.Refresher = new(tokenclient.JSONRefresher) }),
 		inAudience("no origin", "[1].Origins is empty", "list where", func(a *tokenclient.Audience) { a.Origins = nil }),
 		inAudience("same origin", "[1].Origins has https://mail.example.com", "two tokens", func(a *tokenclient.Audience) { a.Origins = []string{"https://mail.example.com"} }),
+		inAudience("same origin in another spelling", "[1].Origins has https://MAIL.example.com:443", "two tokens", func(a *tokenclient.Audience) { a.Origins = []string{"https://MAIL.example.com:443"} }),
+		inAudience("origin of the login in another spelling", "[1].Origins has https://API.example.com:443", "two tokens", func(a *tokenclient.Audience) { a.Origins = []string{"https://API.example.com:443"} }),
 		inAudience("nil Attacher", "[1].Attacher holds a nil pointer", "assign one", func(a *tokenclient.Audience) { a.Attacher = (*pointerAttacher)(nil) }),
 		{"Audience, Renewed", func(c *tokenclient.Config) {
 			c.Renewed = tokenclient.RenewedHeader("X-Auth-Token")

@@ -156,8 +156,8 @@ type TokenError struct {
 	StatusCode int
 
 	// Code and Description are the "error" and "error_description" of the answer
-	// (RFC 6749, section 5.2), or what the server has in their place, shortened, and
-	// without the tokens that were sent.
+	// (RFC 6749, section 5.2), or what the server has in their place, shortened. If
+	// what was sent occurs in one, a token or a password, all of it is left out.
 	Code, Description string
 
 	// RetryAfter is how long the server asked to wait, 0 if it did not.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -33,6 +34,7 @@ func runTool(ctx context.Context, dir, api string, token *tokenclient.Token) (er
 		Refresher: &tokenclient.JSONRefresher{TokenURL: api + "/token/refresh"},
 		Store:     files, Key: "alice",
 		Origins: []string{api},
+		Logger:  slog.Default(), // says, among others, if a request goes out without the token, and why
 	})
 	if err != nil {
 		return err

@@ -108,7 +108,7 @@ type Hooks struct {
 	SaveFailed func(RefreshInfo, error)
 
 	// SessionEnded is called once when a session that had a token has none any
-	// more. The error is ErrLoginRequired; it is ErrRefused too if the server
+	// more, with all its audiences. The error is ErrLoginRequired; it is ErrRefused too if the server
 	// refused the refresh token, and ErrLoggedOut after Logout.
 	SessionEnded func(error)
 }
@@ -270,6 +270,9 @@ func (s *Session) tell(e event) {
 		s.note(slog.LevelError, "token not saved", append(generation, "err", err)...)
 		post2(s, hooks.SaveFailed, info, e.err)
 	case sessionEnded:
+		if _, part := s.store.(*partStore); part {
+			return // the whole session ends with it, and tells
+		}
 		s.note(slog.LevelInfo, "session ended", "err", e.err)
 		post1(s, hooks.SessionEnded, e.err)
 	}

@@ -76,7 +76,9 @@ type OAuth2Refresher struct {
 	Terminal func(Answer) bool
 
 	// HTTPClient makes the requests. It is copied: the copy follows no
-	// redirects, because the body holds the refresh token. Nil: http.DefaultClient.
+	// redirects, because the body holds the refresh token. If its Transport adds a
+	// credential of its own, such as a gateway's token, a 401 may be about that, and reads as
+	// one about the refresh token: have Terminal tell the two apart. Nil: http.DefaultClient.
 	// If it has no Transport, it gets connections of its own with HTTP/2 pings; a
 	// Transport that the program gives should have them too. See "Connections" in
 	// the package documentation.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,8 +19,8 @@ import (
 // session with audiences has one refresh token and one access token for each. A request
 // gets the one of its origin, and all share one refresh at a time, among processes too.
 type Audience struct {
-	// Name says which one it is, in a [Token] and for [Session.TokenFor]. In hooks, log
-	// lines and errors it follows the key, in parentheses. It is required.
+	// Name says which one it is, in a [Token] and for [Session.TokenFor]. Hooks, log lines
+	// and errors that name the key have it behind that, in parentheses. It is required.
 	Name string
 
 	// Refresher exchanges the session's refresh token for an access token of this
@@ -76,12 +78,16 @@ func (c *Config) checkAudiences() error {
 		}
 		for _, o := range a.Origins {
 			if origins[o] {
-				return fmt.Errorf("%s.Origins has %s, which is in another list too; a request there would have two tokens", field, o)
+				return twoTokens(i, o)
 			}
 			origins[o] = true
 		}
 	}
 	return nil
+}
+
+func twoTokens(i int, origin string) error {
+	return fmt.Errorf("Config.Audiences[%d].Origins has %s, which is in another list too; a request there would have two tokens", i, origin)
 }
 
 // audienceSettings are those of a part of a session.
@@ -92,12 +98,20 @@ type audienceSettings struct {
 
 // newAudiences returns the settings of c's audiences. Those of the session itself are whole.
 func newAudiences(c *Config, whole *settings) (list []audienceSettings, err error) {
-	for _, a := range c.Audiences {
+	for i, a := range c.Audiences {
 		own := *c
 		own.Refresher, own.Origins, own.AnyOrigin = a.Refresher, a.Origins, false
+		own.Audiences = append([]Audience{{Refresher: c.Refresher}}, c.Audiences...) // their endpoints
 		set := *whole
 		if set.rules, err = newRules(&own); err != nil {
 			return nil, err
+		}
+		for _, o := range a.Origins { // in whatever spelling
+			u, err := url.Parse(o)
+			twice := func(other audienceSettings) bool { return other.rules.Allows(u) }
+			if err == nil && (!c.AnyOrigin && whole.rules.Allows(u) || slices.ContainsFunc(list, twice)) {
+				return nil, fmt.Errorf("tokenclient: %w", twoTokens(i, o))
+			}
 		}
 		set.refresher, set.heartbeat, set.audiences = a.Refresher, 0, nil
 		if a.Attacher != nil {
@@ -115,7 +129,7 @@ type parts []*Session
 
 func newParts(whole *Session) (list parts) {
 	for _, a := range whole.settings.audiences {
-		key := fmt.Sprintf("%s (%s)", whole.key, a.name)
+		key := strings.TrimPrefix(fmt.Sprintf("%s (%s)", whole.key, a.name), " ")
 		list = append(list, newSession(a.settings, &partStore{whole: whole, name: a.name}, key))
 	}
 	return list
@@ -145,8 +159,8 @@ func (s *Session) TokenFor(ctx context.Context, audience string) (*Token, error)
 // movedTo has the parts of s, and the session that s is a part of, follow when s holds h:
 // another login's token than old, or none.
 func (s *Session) movedTo(h, old *held) {
-	if h.usable() == old.usable() && h.record.Era == old.record.Era {
-		return
+	if h.usable() == old.usable() && h.record.Era == old.record.Era || !s.isOpen() {
+		return // Close closes the parts
 	}
 	if p, ok := s.store.(*partStore); ok && p.whole.holds().record.Era != h.record.Era {
 		p.whole.lookForNewerSoon()
@@ -184,9 +198,10 @@ func (p *partStore) view(r Record) Record {
 		return r
 	}
 	t := &Token{RefreshToken: r.Token.RefreshToken, RefreshExpiry: r.Token.RefreshExpiry}
+	whole := r.Number
 	r.Number = 1
 	if own, ok := r.Token.Audiences[p.name]; ok && own.Token != nil {
-		t, r.Number = own.Token.Clone(), own.Number
+		t, r.Number = own.Token.Clone(), min(own.Number, whole) // a larger one is of another login
 		t.RefreshToken, t.RefreshExpiry = r.Token.RefreshToken, r.Token.RefreshExpiry
 	}
 	r.Token = t
@@ -225,13 +240,13 @@ func (p *partStore) Load(ctx context.Context, _ string) (Record, error) {
 // Refresh implements [Store].
 func (p *partStore) Refresh(ctx context.Context, key string, seen Record, timeout time.Duration,
 	fn func(context.Context, Record) (*Token, error)) (Record, error) {
+	r, err := p.newest(ctx)
 	for {
-		r, err := p.newest(ctx)
 		if v := p.view(r); err != nil || v.Era != seen.Era || v.Number > seen.Number {
 			return v, err
 		}
-		called := false
-		r, err = p.whole.store.Refresh(ctx, p.whole.key, r, timeout, func(ctx context.Context, current Record) (*Token, error) {
+		was, called := r, false
+		r, err = p.whole.store.Refresh(ctx, p.whole.key, was, timeout, func(ctx context.Context, current Record) (*Token, error) {
 			called = true
 			p.note(current)
 			t, err := fn(ctx, p.view(current))
@@ -240,17 +255,20 @@ func (p *partStore) Refresh(ctx context.Context, key string, seen Record, timeou
 			}
 			return p.with(current, t), nil
 		})
-		if called || err != nil {
+		if called || err != nil || !newer(r, was) {
 			return p.stored(key, r, err)
 		}
-		// Another part of the session, or another process, was quicker. Look what it left.
+		// Another part of the session, or another process, was quicker, and r is what it
+		// left. It is not looked for again: a Store that reads old records would never end.
 	}
 }
 
 // Save implements [Store]. It is for a token that came when its refresh had been given up.
 func (p *partStore) Save(ctx context.Context, key string, seen Record, t *Token) (Record, error) {
 	was := p.lastPresented()
-	if v := p.view(was); v.Era != seen.Era || v.Number != seen.Number || was.Token == nil {
+	// What the whole session holds may have gone on while the audience's number stayed.
+	if v := p.view(was); v.Era != seen.Era || v.Number != seen.Number || was.Token == nil || seen.Token == nil ||
+		was.Token.RefreshToken != seen.Token.RefreshToken {
 		return seen, ErrOvertaken
 	}
 	r, err := p.whole.store.Save(ctx, p.whole.key, was, p.with(was, t))

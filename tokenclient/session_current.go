@@ -223,7 +223,17 @@ func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, er
 	if !may {
 		return absent, err
 	}
-	r, _, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
+	r, was, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
+	says := func(t *Token) bool { return t != nil && (t.AccessToken != "" || t.RefreshToken != "") }
+	ours := r.State == Active && !says(r.Token) // else somebody came later still
+	if err != nil || !ours || was.State != LoggedOut && !says(was.Token) {
+		return r, err
+	}
+	// Another process has logged in or out since the look. That is put back: nobody may log in
+	// again because this session can do without.
+	if r, _, err = s.replace(ctx, was.Token); err == nil && !r.holdsToken() {
+		err = ErrNoToken
+	}
 	return r, err
 }
 

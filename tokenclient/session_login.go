@@ -28,6 +28,9 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
 	t = t.Clone()
+	for name, a := range t.Audiences { // the numbers may be those of another login
+		t.Audiences[name] = AudienceToken{a.Token, 1}
+	}
 	if t.AccessToken == "" {
 		t.Expiry = time.Time{} // there is no access token that could expire
 	}

@@ -120,8 +120,12 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 	}
 	t = t.Clone()
 	err := t.check()
-	if t.AccessToken == "" {
+	switch {
+	case t.AccessToken == "":
 		err = errors.New("token has no access token")
+	case t.AccessToken == old.RefreshToken && old.AccessToken != "" && old.AccessToken != old.RefreshToken:
+		// An answer that says what it was sent. The API must not get it.
+		err = errors.New("access token is the refresh token that was sent")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBroken, err)

@@ -4,16 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
 )
 
@@ -273,264 +266,6 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay
 	return now.resp, now.err
 }
 
-// lastSending is what came of the last sending of a request.
-type lastSending struct {
-	body    replay.Body // that it was sent with
-	resp    *http.Response
-	err     error
-	refused bool // resp refuses the token
-	last    bool // the body cannot be sent once more
-}
-
-// over reports whether there is nothing to do but to hand the answer or the error over.
-func (x lastSending) over() bool {
-	return !x.refused || x.last || !challengeAllowsRefresh(x.resp)
-}
-
-// tryYoung goes on after x, by which the server refused h, the token of s, for as long as the
-// server may not know h yet. It sends the request again with h, or waits for another
-// request that does. It returns what came of that; or x, if there is no point in it.
-func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSending) lastSending {
-	if s.refresher == nil || !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
-		return x
-	}
-	server := origin.Of(req.URL).String()
-	for {
-		x.resp.Body = aside.Put(x.resp.Body) // the others may need this connection
-		a, err := s.awaitLag(req.Context(), h, server, x.body.Repeats())
-		if err != nil {
-			x.body.HandOver()
-			_ = x.resp.Body.Close()
-			return lastSending{body: x.body, err: err}
-		}
-		if a == limit.LagOver {
-			return x
-		}
-		again, ok := x.body.TakeBack(req.Context())
-		if !ok {
-			if a == limit.LagTry {
-				s.triedLag(h, server, limit.LagFailed)
-			}
-			return x
-		}
-		drop(x.resp, again)
-		x = t.sendAgain(req, s, h, again)
-		if a == limit.LagTry {
-			s.triedLag(h, server, x.lagResult())
-		}
-		if x.over() || a == limit.LagKnown { // in that case h is refused here, and taken elsewhere
-			return x
-		}
-	}
-}
-
-// lagResult is what x says of the server.
-func (x lastSending) lagResult() limit.LagResult {
-	switch {
-	case x.err != nil:
-		return limit.LagFailed
-	case x.refused:
-		return limit.LagRefused
-	}
-	return limit.LagAccepted
-}
-
-// takeBack returns the body of another sending of req, if there may be one.
-func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.Body, ok bool) {
-	if t.NoReplay != nil && t.NoReplay(req) {
-		return again, false
-	}
-	return body.TakeBack(req.Context())
-}
-
-// sendAgain sends req once more, with the token of h, which is s's.
-func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) lastSending {
-	s.tellReplayed(req)
-	x, at := lastSending{body: again, last: !again.Repeats()}, s.sendTime()
-	x.resp, x.err = t.send(req, s, h, again)
-	switch {
-	case x.err != nil:
-	case s.rejectedBy(x.resp):
-		x.refused = true
-		s.tellRejected(req, h)
-	default:
-		s.answered(h, req.URL, x.resp)
-		s.renewedBy(x.resp, h, at)
-	}
-	return x
-}
-
-// send sends a copy of req with the token of h, which is s's, and body.
-func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Body) (*http.Response, error) {
-	var r *http.Request
-	var err error
-	ctx := body.Context(req.Context())
-	if ready := h.value[0] != ""; ready {
-		r = req.WithContext(ctx)
-		r.Header = withHeader(req.Header, s.header, h.value[:])
-		body.Attach(r)
-	} else if r, err = s.attached(ctx, req, h, body); err != nil {
-		return nil, notSent(r, err)
-	}
-	if s.hooks.Attached != nil {
-		s.hooks.Attached(req.Context(), h.generation)
-	}
-	resp, err := t.pass(r)
-	if resp != nil {
-		resp.Request = req // the copy shows the token
-	}
-	if err != nil && r.URL != req.URL {
-		err = hideToken(err, req.URL, h.record.Token)
-	}
-	return resp, err
-}
-
-// attached returns a copy of req that s's Attacher has put h's token on. All that the
-// Attacher can reach of it is its own, and nothing of the caller's.
-func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body replay.Body) (*http.Request, error) {
-	r := req.Clone(ctx)
-	if r.Header == nil {
-		r.Header = make(http.Header)
-	}
-	body.Attach(r) // before the Attacher, which may sign the headers
-	if err := s.attacher.Attach(r, h.record.Token); err != nil {
-		return r, err
-	}
-	r.Trailer = req.Trailer // the caller may fill it in while the body is read
-	return r, nil
-}
-
-// hideToken returns err, which the base transport made of a request with t, without the
-// token: an Attacher may have put it into the URL, and errors like to show that. u is the
-// caller's URL.
-func hideToken(err error, u *url.URL, t *Token) error {
-	secrets := redact.Secrets{t.AccessToken}
-	if !secrets.In(err.Error()) {
-		return err
-	}
-	if ue := (*url.Error)(nil); errors.As(err, &ue) {
-		err = &url.Error{Op: ue.Op, URL: u.Redacted(), Err: ue.Err}
-		if !secrets.In(err.Error()) {
-			return err
-		}
-	}
-	const text = "tokenclient: the request failed; why is left out, because it shows the token"
-	for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
-		if errors.Is(err, cause) {
-			return redact.Error(text, cause)
-		}
-	}
-	return errors.New(text)
-}
-
-func (t *Transport) base() http.RoundTripper {
-	if t.Base != nil {
-		return t.Base
-	}
-	return http.DefaultTransport
-}
-
-// maxPasses is how often a request may come by the same Transport, by way of
-// http.DefaultTransport, or go through Transports that wrap each other.
-const maxPasses = 8
-
-var errLeadsBack = errors.New("tokenclient: Transport.Base leads back to the Transport itself (nil means http.DefaultTransport when it is used);" +
-	" write http.DefaultTransport = session.Transport(http.DefaultTransport), with what was there before in it")
-
-// last follows Base through further Transports, and returns what comes after them; nil if
-// they lead back to t.
-func (t *Transport) last() http.RoundTripper {
-	base := t.base()
-	for range maxPasses {
-		next, ok := base.(*Transport)
-		if !ok || next == nil {
-			return base
-		}
-		if next == t {
-			break
-		}
-		base = next.base()
-	}
-	return nil
-}
-
-type passesKey struct{ t *Transport }
-
-// pass hands req to Base, unless that leads back to t.
-func (t *Transport) pass(req *http.Request) (*http.Response, error) {
-	base, given := t.base(), req
-	if _, ok := base.(*http.Transport); !ok {
-		last := t.last()
-		if last == nil {
-			return nil, notSent(req, errLeadsBack)
-		}
-		// Wrappers of other people look http.DefaultTransport up when they are used, too.
-		_, network := last.(*http.Transport)
-		if _, ok := http.DefaultTransport.(*http.Transport); !ok && !network {
-			passes, _ := req.Context().Value(passesKey{t}).(int)
-			if passes == maxPasses {
-				return nil, notSent(req, errLeadsBack)
-			}
-			req = req.WithContext(context.WithValue(req.Context(), passesKey{t}, passes+1))
-		}
-	}
-	resp, err := base.RoundTrip(req)
-	switch {
-	case resp == nil && err == nil:
-		err = fmt.Errorf("tokenclient: Transport.Base, a %T, returned neither a response nor an error", base)
-	case resp != nil && resp.Request == req:
-		resp.Request = given
-	}
-	return resp, err
-}
-
-// CloseIdleConnections closes those of Base, as [http.Client.CloseIdleConnections]
-// asks for, and all to token endpoints for which the program gave no Transport, whichever
-// session made them.
-func (t *Transport) CloseIdleConnections() {
-	connections.CloseIdle()
-	if t.last() == nil {
-		return
-	}
-	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
-// notSent closes the body of a request that is not sent and returns err.
-func notSent(req *http.Request, err error) error {
-	if req.Body != nil {
-		_ = req.Body.Close()
-	}
-	return err
-}
-
-const (
-	discardBytes = 64 << 10
-	discardTime  = 250 * time.Millisecond
-)
-
-// drop is for an answer that nobody wants, before the body of its request is sent again.
-func drop(resp *http.Response, again replay.Body) {
-	if again.Busy() {
-		go discard(resp.Body) // it ends with the Read, and that with the second sending
-	} else {
-		discard(resp.Body)
-	}
-}
-
-// discard reads what is left of a refused answer, so that its connection can be
-// used again, unless that is much or takes long.
-func discard(body io.ReadCloser) {
-	if body == nil {
-		return
-	}
-	stop := time.AfterFunc(discardTime, func() { _ = body.Close() })
-	defer stop.Stop()
-	_, _ = io.CopyN(io.Discard, body, discardBytes)
-	_ = body.Close()
-}
-
 // mayAttach reports whether req gets the token of s, and whether its caller has set the
 // header of it. It is an error for a token to be wanted where somebody else could read it.
 func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, err error) {
@@ -554,9 +289,13 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 
 // newRules makes what c says about where the token may go.
 func newRules(c *Config) (origin.Rules, error) {
+	endpoints := endpointsOf(c.Refresher) // the first one is where a Pool's session waits
+	for _, a := range c.Audiences {
+		endpoints = append(endpoints, endpointsOf(a.Refresher)...)
+	}
 	rules, err := origin.New(origin.Settings{
 		Origins: c.Origins, Hosts: c.Hosts, AnyOrigin: c.AnyOrigin, InsecureHTTP: c.InsecureHTTP,
-		Endpoints: endpointsOf(c.Refresher), ReplaceHeader: c.ReplaceHeader,
+		Endpoints: endpoints, ReplaceHeader: c.ReplaceHeader,
 	})
 	if err != nil {
 		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)

@@ -148,6 +148,16 @@ var (
 		"client credentials", "client authentication", "this client", "grant type", "scope", "dpop", "unknown error",
 		"an error", "error occurred", "error while", "internal", "try again", "later", "temporarily", "timeout", "timed out",
 		"too many", "rate", "limit", "unavailable",
+		// A router, a validator or a database speaks of its own things.
+		"route", "endpoint", "path", "url", "uri", "method", "handler", "bad request", "request to", "should not", "field", "argument",
+		"property", "json", "syntax", "content type", "relation", "table", "column", "database", "invocation", "connect",
+		"connection", "reach", "secret", "signing key", "public key",
+	}
+
+	// What a 401 says that is about something else than the token.
+	elsewhere = []string{
+		"api key", "apikey", "subscription key", "client id", "client secret", "client credentials", "client authentication",
+		"too many", "rate limit",
 	}
 )
 
@@ -157,12 +167,31 @@ func saysDead(text string) bool {
 	if len(text) > maxSearched {
 		return false
 	}
-	said := " " + words(text) + " "
-	about := strings.Contains(said, " refresh token ") || strings.Contains(said, " refreshtoken ")
-	says := func(list []string) bool {
-		return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(said, " "+s+" ") })
+	said := words(withoutPaths(text))
+	return says(said, refreshWords) && says(said, deadWords) && !says(said, otherWords)
+}
+
+// saysElsewhere reports whether text says of something else than a token that it is wrong.
+func saysElsewhere(text string) bool { return len(text) <= maxSearched && says(words(text), elsewhere) }
+
+// says reports whether said, which are words, has one of list in it.
+func says(said string, list []string) bool {
+	said = " " + said + " "
+	return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(said, " "+s+" ") })
+}
+
+// refreshWords are the names of a refresh token.
+var refreshWords = []string{"refresh token", "refreshtoken"}
+
+// withoutPaths returns text without the paths in it that are named after the refresh token:
+// where "POST:/auth/refresh-token" is not found, nothing is said of a token.
+func withoutPaths(text string) string {
+	if !strings.Contains(text, "/") {
+		return text
 	}
-	return about && says(deadWords) && !says(otherWords)
+	return strings.Join(slices.DeleteFunc(strings.Fields(text), func(s string) bool {
+		return strings.Contains(s, "/") && says(words(s), refreshWords)
+	}), " ")
 }
 
 // words returns the words of text in lower case, also those of RefreshTokenExpired and

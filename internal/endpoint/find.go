@@ -51,6 +51,19 @@ func hasError(m Members) bool {
 			return true
 		}
 	}
+	for _, name := range m.named("status", "statuscode", "code") {
+		switch v := m[name].(type) {
+		case string:
+			switch strings.ToLower(v) {
+			case "error", "fail", "failed", "failure":
+				return true
+			}
+		case json.Number: // that of HTTP
+			if n, err := v.Int64(); err == nil && n >= 400 && n < 600 {
+				return true
+			}
+		}
+	}
 	names := m.named("error")
 	if len(names) == 0 {
 		return false

@@ -38,20 +38,26 @@ func fold(name string) string {
 // named returns the names of m that are one of those, which are folded. The first ones of
 // those go first.
 func (m Members) named(folded ...string) []string {
-	var found []string
+	byPlace := make(map[int][]string)
 	for name := range m {
-		if slices.Contains(folded, fold(name)) {
-			found = append(found, name)
+		if i := slices.Index(folded, fold(name)); i >= 0 {
+			byPlace[i] = append(byPlace[i], name)
 		}
 	}
-	slices.SortFunc(found, func(a, b string) int {
-		if d := slices.Index(folded, fold(a)) - slices.Index(folded, fold(b)); d != 0 {
-			return d
-		}
-		return strings.Compare(b, a) // "access_token" before "accessToken" and "AccessToken"
-	})
+	var found []string
+	for _, i := range slices.Sorted(maps.Keys(byPlace)) {
+		names := byPlace[i]
+		slices.SortFunc(names, func(a, b string) int {
+			return strings.Compare(b, a) // "access_token" before "accessToken" and "AccessToken"
+		})
+		found = append(found, names[:min(len(names), maxSpellings)]...)
+	}
 	return found
 }
+
+// maxSpellings is how many spellings of one name an object is believed to have: the search
+// for each costs time.
+const maxSpellings = 16
 
 // object returns v as an object, if it is one, holds nothing but one in a list, or is the
 // JSON text of one, as gateways make of it.
@@ -66,13 +72,24 @@ func object(v any) (Members, bool) {
 			return object(v[0])
 		}
 	case string:
-		if strings.HasPrefix(strings.TrimSpace(v), "{") {
-			if d := read([]byte(v)); len(d.objects) == 1 {
-				return d.objects[0], true
-			}
-		}
+		return parseObject(v)
 	}
 	return nil, false
+}
+
+// parseObject returns the one object that text is. There may be many such members, so that
+// nothing is searched for in one that is no object from its beginning.
+func parseObject(text string) (Members, bool) {
+	if text = strings.TrimSpace(text); !strings.HasPrefix(text, "{") || !strings.Contains(text, "}") {
+		return nil, false
+	}
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	var m Members
+	if dec.Decode(&m) != nil || strings.Contains(text[dec.InputOffset():], "{") {
+		return nil, false
+	}
+	return m, true
 }
 
 // lookup follows a dotted name into m: "data.token" is the member token of the object data.
@@ -127,6 +144,20 @@ var (
 	errComplaint  = errors.New("is an error message")
 )
 
+// saysNothing are texts in the place of a token that say that there is none: what a server's
+// language prints then.
+var saysNothing = map[string]bool{
+	"null": true, "undefined": true, "none": true, "nil": true, "<nil>": true, "<null>": true, "(null)": true, "<no value>": true,
+	"[object object]": true, "nan": true, "n/a": true, "false": true, "true": true,
+}
+
+// saysWrong are texts in the place of a token that say what is wrong with it, as JSend has
+// them: {"status":"fail","data":{"token":"expired"}}.
+var saysWrong = map[string]bool{
+	"invalid": true, "expired": true, "revoked": true, "denied": true, "missing": true, "required": true, "malformed": true,
+	"unknown": true, "unauthorized": true, "forbidden": true, "error": true, "failed": true, "inactive": true,
+}
+
 // tokenText returns v as a token: "" if there is none, an error if v is none that could be
 // sent. What is around a token that no header can carry is dropped, as a server does that
 // reads the header. A number is its text.
@@ -145,8 +176,10 @@ func tokenText(v any) (string, error) {
 		return "", errNotText
 	}
 	switch text = strings.Trim(text, " \t\r\n"); {
-	case text == "null", text == "undefined", text == "None": // printed by a server's language
+	case saysNothing[strings.ToLower(text)], strings.Trim(text, "*") == "":
 		return "", nil
+	case saysWrong[strings.ToLower(text)]:
+		return "", errComplaint
 	case strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r > 0x7e }):
 		return "", errUnsendable
 	case strings.HasPrefix(strings.ToLower(text), "error: "): // Casdoor

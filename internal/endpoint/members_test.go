@@ -6,6 +6,7 @@ import (
 	"compress/zlib"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +208,9 @@ func TestReadNothing(t *testing.T) {
 		`{"user":{"token":"planted"}}`:                              no,
 		`{"csrf":{"token":"planted"}}`:                              no,
 		`{"a":{"b":{"c":{"d":{"access_token":"planted"}}}}}`:        no,
+		`{"status":"fail","data":{"token":"planted"}}`:              no, // JSend
+		`{"statusCode":403,"token":"planted"}`:                      no,
+		`{"code":401,"data":{"token":"planted"}}`:                   no,
 		`{"token":17}`:                                                    no,
 		`{"token":"a sentence, planted"}`:                                 no,
 		`{"token":"planted","jwt":"other"}`:                               no + ", and several members that may be it: name the right one in JSONFields.AccessToken",
@@ -221,6 +225,29 @@ func TestReadNothing(t *testing.T) {
 		got, err := endpoint.Read([]byte(body), endpoint.Names{}, clock)
 		if err == nil || got != nil || err.Error() != want && !strings.HasPrefix(body, "\x1f") {
 			t.Errorf("%.70s: %+v, %v, want %s", body, got, err, want)
+		}
+	}
+}
+
+// noTokens are texts in the place of a token that are none.
+var noTokens = []string{
+	"null", "undefined", "none", "nil", "<nil>", "<null>", "(null)", "<no value>", "[object object]", "nan", "n/a", "false", "true",
+	"invalid", "expired", "revoked", "denied", "missing", "required", "malformed", "unknown", "unauthorized", "forbidden", "error",
+	"failed", "inactive",
+}
+
+// TestReadNoTokens: what a server's language prints for nothing, and what it says is wrong, is
+// not a token: neither one to send nor one to lose the session's own for.
+func TestReadNoTokens(t *testing.T) {
+	for _, text := range append([]string{"NULL", "None", "Expired", "********"}, noTokens...) {
+		for _, body := range []string{`{"access_token":%q}`, `{"data":{"access_token":%q}}`, `{"token":%q}`, `{"access":%q}`} {
+			if got, err := endpoint.Read(fmt.Appendf(nil, body, text), endpoint.Names{}, clock); err == nil {
+				t.Errorf(body+": %+v", text, got)
+			}
+		}
+		got, err := endpoint.Read(fmt.Appendf(nil, `{"access_token":"a","refresh_token":%q}`, text), endpoint.Names{}, clock)
+		if err != nil || got.Access != "a" || got.Refresh != "" {
+			t.Errorf("refresh token %q: %+v, %v", text, got, err)
 		}
 	}
 }
@@ -341,5 +368,5 @@ func usable(body []byte) bool {
 		return false
 	}
 	s, _ := m["access_token"].(string)
-	return s != "" && s != "null" && s != "undefined" && s != "None" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	return s != "" && !slices.Contains(noTokens, strings.ToLower(s)) && strings.Trim(s, "*") != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

@@ -60,7 +60,8 @@ const maxDepth = 3
 // access token, and then in the objects that this lies in, but for those with another
 // access token.
 //
-// Nothing but the lack of an access token is an error.
+// Nothing but the lack of an access token is an error. "null", "false", "expired" and the like
+// are no tokens.
 func Read(body []byte, n Names, c Clock) (*Tokens, error) {
 	d := read(body)
 	var why error

@@ -20,8 +20,9 @@ func RefusesGrant(a *Answer) bool {
 
 // RefusesToken is [RefusesGrant] for an endpoint where the token is the only credential
 // that it is sent: there a 401 is about the token too, unless it says otherwise or is
-// HTML, which a proxy may have sent. It need not be the status: some answer 200, and
-// have the 401 in the body.
+// HTML, which a proxy may have sent. A gateway that misses its own key, or has seen too many
+// requests, says otherwise. It need not be the status: some answer 200, and have the 401 in
+// the body.
 func RefusesToken(a *Answer) bool {
 	if a.cannotSay() {
 		return false
@@ -34,7 +35,8 @@ func RefusesToken(a *Answer) bool {
 		return false
 	}
 	unauthorized := a.Status == http.StatusUnauthorized || a.OK() && p.status == http.StatusUnauthorized
-	return unauthorized && !isHTML(a.Body)
+	return unauthorized && !isHTML(a.Body) && !saysElsewhere(p.plain) &&
+		!slices.ContainsFunc(p.codes, saysElsewhere) && !slices.ContainsFunc(p.texts, saysElsewhere)
 }
 
 // cannotSay reports whether the answer is from a server that is overloaded or broken.

@@ -99,6 +99,27 @@ func TestVerdicts(t *testing.T) {
 		{401, page, `<html>401</html>`, false, false, ""},
 		{400, js, `{"error":"invalid_scope","error_description":"the refresh token has expired scopes"}`, false, false, "invalid_scope"},
 
+		// A router, a gateway, a validator or a database speaks, and of a path, a field or a
+		// key of its own.
+		{404, js, `{"message":"Route POST:/auth/refresh-token not found","error":"Not Found","statusCode":404}`, false, false, "Not Found"}, // Fastify
+		{404, js, `{"error":"unknown endpoint: /api/refresh-token"}`, false, false, "unknown endpoint: /api/refresh-token"},
+		{404, text, `/oauth/refresh_token not found`, false, false, ""},
+		{404, js, `{"message":"Refresh token endpoint not found"}`, false, false, ""},
+		{405, js, `{"message":"Bad method for refresh-token"}`, false, false, ""},
+		{403, js, `{"detail":"POST /oauth/refresh_token blocked by rule 942100"}`, false, false, ""},
+		{400, js, `{"message":"Invalid JSON in refresh token request"}`, false, false, ""},
+		{400, text, `Bad request for refresh token`, false, false, ""},
+		{400, js, `{"errors":[{"message":"Unknown argument \"refreshToken\" on field \"Mutation.refresh\"."}]}`, false, false, ""}, // GraphQL
+		{400, js, `{"message":"property refreshToken should not exist","error":"Bad Request"}`, false, false, "Bad Request"},       // NestJS
+		{400, js, `{"message":"Invalid prisma.refreshToken.findUnique() invocation: Can't reach database server at db:5432"}`, false, false, ""},
+		{400, js, `{"message":"relation \"refresh_token\" does not exist"}`, false, false, ""},                                                       // PostgreSQL
+		{401, js, `{"message":"No API key found in request"}`, false, false, ""},                                                                     // Kong
+		{401, js, `{"statusCode":401,"message":"Access denied due to invalid subscription key."}`, false, false, ""},                                 // Azure API Management
+		{401, js, `{"fault":{"detail":{"errorcode":"steps.oauth.v2.FailedToResolveAPIKey"}}}`, false, false, "steps.oauth.v2.FailedToResolveAPIKey"}, // Apigee
+		{401, js, `{"message":"Too many attempts"}`, false, false, ""},
+		{400, js, `{"message":"invalid access/refresh token"}`, true, true, ""},
+		{400, js, `{"message":"The refresh token is invalid/expired, see https://example.com/refresh-token"}`, true, true, ""},
+
 		// Load, and what is not known.
 		{408, js, `{"error":"invalid_grant"}`, false, false, "invalid_grant"},
 		{425, js, `{"error":"invalid_grant"}`, false, false, "invalid_grant"},

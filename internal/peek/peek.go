@@ -142,12 +142,18 @@ func (b *body) read(r *reading) {
 	}()
 	for b.needsLocked(r.most) && !r.stop {
 		p := make([]byte, min(r.most-len(b.ahead), 4096))
-		b.mu.Unlock()
-		n, panicked, err := readOnce(b.body, p)
-		b.mu.Lock()
+		n, panicked, err := b.readUnlocked(p)
 		b.ahead = append(b.ahead, p[:n]...)
 		b.err, b.panicked = err, panicked
 	}
+}
+
+// readUnlocked is one Read, for which the lock is let go of. It is taken again even if the Read
+// ends its goroutine: whoever reads next finds out for itself.
+func (b *body) readUnlocked(p []byte) (n int, panicked any, err error) {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	return readOnce(b.body, p)
 }
 
 // readOnce is one Read. A panic is that of whoever reads the body, who may expect it.

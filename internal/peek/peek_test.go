@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -322,4 +323,28 @@ func TestAtAnyPace(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 	})
+}
+
+// exits is a body whose Read ends its goroutine, as that of a test does which fails there.
+type exits struct{}
+
+func (exits) Read([]byte) (int, error) {
+	runtime.Goexit()
+	return 0, nil
+}
+
+func (exits) Close() error { return nil }
+
+func TestReadThatExits(t *testing.T) {
+	resp := &http.Response{Body: exits{}, Header: http.Header{}}
+	if got := peek.At(resp, 10, time.Minute); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = resp.Body.Read(make([]byte, 1))
+		t.Error("the next Read came back")
+	}()
+	<-ended
 }

@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -39,6 +40,8 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
+
+var _ *slog.Logger // one half needs it
 
 func main() {
 	if err := run(os.Args[1], os.Args[2]); err != nil && !errors.Is(err, context.Canceled) {

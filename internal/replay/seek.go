@@ -46,7 +46,7 @@ func newRewinder(body io.ReadCloser, length int64) *rewinder {
 	source := unwrap(body)
 	switch source := source.(type) {
 	case io.Seeker:
-		at, err := source.Seek(0, io.SeekCurrent)
+		at, err := position(source)
 		if err != nil || at < 0 {
 			return nil
 		}
@@ -71,6 +71,19 @@ func newRewinder(body io.ReadCloser, length int64) *rewinder {
 	}
 	return r
 }
+
+// position returns where s stands. A struct may have a method Seek only because of what is
+// embedded in it, and that may be nil; nobody but us calls it.
+func position(s io.Seeker) (at int64, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errNoSeek
+		}
+	}()
+	return s.Seek(0, io.SeekCurrent)
+}
+
+var errNoSeek = errors.New("tokenclient: the request's body cannot seek")
 
 // read is told what a Read of the body brought, and returns what to make of it.
 func (r *rewinder) read(p []byte, err error) (int, error) {

@@ -389,3 +389,27 @@ func TestExpectAsked(t *testing.T) {
 		_ = r.Body.Close()
 	}
 }
+
+// nobodySeeks has a method Seek, because of what is embedded, and nobody to do it.
+type nobodySeeks struct {
+	io.Reader
+	io.Seeker
+	*closes
+}
+
+func TestNilSeeker(t *testing.T) {
+	req, err := http.NewRequest(http.MethodPost, "https://api.example.com/", nobodySeeks{strings.NewReader("body"), nil, new(closes)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := replay.New(req, replay.Options{Limit: 1})
+	r := req.Clone(t.Context())
+	b.Attach(r)
+	if got, err := io.ReadAll(r.Body); string(got) != "body" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, ok := b.TakeBack(t.Context()); ok {
+		t.Error("sent again, longer than what is kept")
+	}
+	b.HandOver()
+}

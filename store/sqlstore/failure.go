@@ -24,19 +24,18 @@ type failure struct {
 func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.err }
 
-// A misfit is what this package itself has to say against a database.
-type misfit string
+// An ownError is what this package itself has to say: that a database is not fit for it, or
+// that others are in line before.
+type ownError struct{ err error }
 
-func (m misfit) Error() string { return string(m) }
-
-// inLine begins what it says of those who wait for others.
-const inLine = "in line behind other "
+func (e *ownError) Error() string { return e.err.Error() }
+func (e *ownError) Unwrap() error { return e.err }
 
 // told returns err with a text that names neither user nor host.
 func told(err error) error {
-	var own misfit
+	var own *ownError
 	switch {
-	case errors.As(err, &own), strings.HasPrefix(err.Error(), inLine):
+	case errors.As(err, &own):
 		return err
 	case errors.Is(err, sql.ErrConnDone), strings.Contains(err.Error(), "sql: database is closed"):
 		return &failure{"the *sql.DB is closed", err}

@@ -76,7 +76,7 @@ func (l *line) enter(ctx context.Context) (turn, error) {
 	if !left {
 		l.leave(<-w) // the turn came at the same moment
 	}
-	return turn{}, fmt.Errorf("in line behind other operations: %w", ctx.Err())
+	return turn{}, &ownError{fmt.Errorf("in line behind other operations: %w", ctx.Err())}
 }
 
 // leave gives t to the next in line, with its connection.

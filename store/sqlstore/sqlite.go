@@ -56,8 +56,8 @@ func (s *sqlite) check(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	if mode != "wal" && mode != "memory" {
-		return misfit("the database has journal_mode=" + mode + ", need wal, which the statement PRAGMA journal_mode=wal sets for good: " +
-			"otherwise processes that read can wait too long for those that write")
+		return &ownError{fmt.Errorf("the database has journal_mode=%s, need wal, which the statement PRAGMA journal_mode=wal sets for good: "+
+			"otherwise processes that read can wait too long for those that write", mode)}
 	}
 	s.fit.Store(true)
 	return nil
@@ -66,11 +66,11 @@ func (s *sqlite) check(ctx context.Context, conn *sql.Conn) error {
 func checkVersion(version string) error {
 	var v [3]int
 	if _, err := fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
-		return misfit(fmt.Sprintf("SQLite has the version %+q, which is no version", version))
+		return &ownError{fmt.Errorf("SQLite has the version %+q, which is no version", version)}
 	}
 	if slices.Compare(v[:], minSQLite[:]) < 0 {
-		return misfit(fmt.Sprintf("SQLite %s is too old, need %d.%d.%d or later: before that, processes that share a file can damage it",
-			version, minSQLite[0], minSQLite[1], minSQLite[2]))
+		return &ownError{fmt.Errorf("SQLite %s is too old, need %d.%d.%d or later: before that, processes that share a file can damage it",
+			version, minSQLite[0], minSQLite[1], minSQLite[2])}
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 //
 // Errors of the KV name the operation and the table, and say what happened in words of this
 // package, for those of drivers name users and hosts. They are the driver's error too, and
-// ctx's if that ended; they say so if that was in line.
+// ctx's if that ended, be it in line behind other operations, which they say then.
 func (o Options) New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 	t, err := newTable(db, d, table)
 	if err == nil && o.MaxOperations < 0 {

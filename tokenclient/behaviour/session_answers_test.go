@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -300,5 +301,39 @@ func TestAnswersOfForeignRefreshers(t *testing.T) {
 				t.Errorf("%s: %q used, %v, %v", name, used, now, err)
 			}
 		})
+	}
+}
+
+// TestAnswerEchoesTheRefreshToken: an answer that says what it was sent has no access token in
+// it. The refresh token goes to no API.
+func TestAnswerEchoesTheRefreshToken(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"message":"could not renew","token":"refresh-1"}`)
+	}))
+	t.Cleanup(srv.Close)
+	for _, c := range []struct {
+		access string
+		want   bool
+	}{{"access-1", false}, {"refresh-1", true}} { // some have one token for both
+		s, err := tokenclient.New(tokenclient.Config{
+			Refresher: &tokenclient.JSONRefresher{TokenURL: srv.URL, Request: tokenclient.RequestFields{RefreshToken: "token"}},
+			Origins:   []string{srv.URL},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: c.access, RefreshToken: "refresh-1"}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Refresh(t.Context())
+		if (err == nil) != c.want || errors.Is(err, tokenclient.ErrLoginRequired) {
+			t.Errorf("%s: %v", c.access, err)
+		}
+		if got, err := s.Peek(t.Context()); err != nil || got.AccessToken != c.access {
+			t.Errorf("%s: holds %v, %v", c.access, got, err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -30,6 +30,7 @@ type audienceServer struct {
 	access  map[string]bool // "user audience serial"
 	calls   map[string]int  // by audience
 	reuses  int
+	hooks   *tokenclient.Hooks
 }
 
 const audienceLife = 10 * time.Minute
@@ -95,7 +96,7 @@ func newAudienceServer(t *testing.T) *audienceServer {
 // session is a process that uses s.
 func (s *audienceServer) session(kept tokenclient.Store) *tokenclient.Session {
 	c := tokenclient.Config{
-		Refresher: s.For(""), Origins: []string{audienceOrigins[""]}, Store: kept,
+		Refresher: s.For(""), Origins: []string{audienceOrigins[""]}, Store: kept, Hooks: s.hooks,
 		Audiences: []tokenclient.Audience{
 			{Name: "mail", Refresher: s.For("mail"), Origins: []string{audienceOrigins["mail"]}},
 			{Name: "files", Refresher: s.For("files"), Origins: []string{audienceOrigins["files"]}},
@@ -426,6 +427,63 @@ func TestAudiencePool(t *testing.T) {
 		for _, srv := range servers {
 			srv.want("in the end", map[string]int{"": 2, "mail": 3})
 		}
+	})
+}
+
+// TestAudienceEnds: the end of a login is told once, and that of the program is none.
+func TestAudienceEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newAudienceServer(t)
+		var ended []error
+		srv.hooks = &tokenclient.Hooks{SessionEnded: func(err error) { ended = append(ended, err) }}
+		want := func(what string, n int, target error) {
+			t.Helper()
+			synctest.Wait()
+			if len(ended) != n || n > 0 && !errors.Is(ended[n-1], target) {
+				t.Errorf("%s: told %v, want %d and %v", what, ended, n, target)
+			}
+		}
+		start := func() *tokenclient.Session {
+			session := srv.session(nil)
+			if err := session.SetToken(t.Context(), srv.login("alice")); err != nil {
+				t.Fatal(err)
+			}
+			for audience := range audienceOrigins {
+				if _, err := srv.get(session, audience); err != nil {
+					t.Error(err)
+				}
+			}
+			return session
+		}
+		session := start()
+		if err := session.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want("closed", 0, nil)
+		session = start()
+		if err := session.Logout(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want("logged out", 1, tokenclient.ErrLoggedOut)
+		_ = session.Close(t.Context())
+		want("closed after a logout", 1, tokenclient.ErrLoggedOut)
+		session = start()
+		srv.mu.Lock()
+		srv.refresh = "another one"
+		srv.access = make(map[string]bool)
+		srv.mu.Unlock()
+		time.Sleep(time.Minute)
+		for range 2 {
+			for _, audience := range []string{"mail", "", "files"} {
+				if _, err := srv.get(session, audience); !errors.Is(err, tokenclient.ErrLoginRequired) {
+					t.Errorf("%q: %v", audience, err)
+				}
+			}
+			time.Sleep(2 * time.Second)
+		}
+		want("refused", 2, tokenclient.ErrLoginRequired)
+		_ = session.Close(t.Context())
+		want("in the end", 2, tokenclient.ErrLoginRequired)
 	})
 }
 

@@ -178,3 +178,76 @@ func TestServicePool(t *testing.T) {
 		}
 	}
 }
+
+// overtakenStore has other happen after the first Load.
+type overtakenStore struct {
+	tokenclient.Store
+	other func()
+}
+
+func (s *overtakenStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	r, err := s.Store.Load(ctx, key)
+	if other := s.other; other != nil {
+		s.other = nil
+		other()
+	}
+	return r, err
+}
+
+// needsNothing is a Refresher that can do without a token.
+type needsNothing struct{}
+
+func (needsNothing) CanRefresh(*tokenclient.Token) bool { return true }
+
+func (needsNothing) Refresh(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+	return &tokenclient.Token{AccessToken: "nobody's"}, nil
+}
+
+// TestStartOverLogin: a session that needs no login, and finds nothing in its store, does not
+// undo what another process has written by the time it starts.
+func TestStartOverLogin(t *testing.T) {
+	config := tokenclient.Config{Key: "key", Origins: []string{"https://api.example.com"}, Refresher: needsNothing{}}
+	for name, c := range map[string]struct {
+		other func(s *tokenclient.Session) error
+		want  string // "": a login is needed
+	}{
+		"nothing": {func(*tokenclient.Session) error { return nil }, "nobody's"},
+		"a login": {func(s *tokenclient.Session) error {
+			return s.SetToken(t.Context(), &tokenclient.Token{AccessToken: "alice's", RefreshToken: "alice's too"})
+		}, "alice's"},
+		"a start": {func(s *tokenclient.Session) error {
+			return s.SetToken(t.Context(), &tokenclient.Token{})
+		}, "nobody's"},
+		"a logout": {func(s *tokenclient.Session) error { return s.Logout(t.Context()) }, ""},
+	} {
+		kept := new(store.Memory)
+		config.Store = kept
+		other, err := tokenclient.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Store = &overtakenStore{kept, func() {
+			if err := c.other(other); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}}
+		s, err := tokenclient.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Token(t.Context())
+		stored, _ := kept.Load(t.Context(), "key")
+		if c.want == "" {
+			if !errors.Is(err, tokenclient.ErrLoginRequired) || stored.State != tokenclient.LoggedOut {
+				t.Errorf("%s: %v, %v, stored %v", name, got, err, stored.State)
+			}
+		} else if err != nil || got.AccessToken != c.want || stored.Token == nil || stored.Token.AccessToken != c.want {
+			t.Errorf("%s: %v, %v, stored %v", name, got, err, stored.State)
+		}
+		for _, s := range []*tokenclient.Session{s, other} {
+			if err := s.Close(t.Context()); err != nil {
+				t.Errorf("%s: Close: %v", name, err)
+			}
+		}
+	}
+}

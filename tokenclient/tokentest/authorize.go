@@ -112,10 +112,15 @@ func (s *Server) redeem(client string, form url.Values) answer {
 		return s.redeemCodeLocked(client, form)
 	case deviceGrant:
 		return s.redeemDeviceLocked(client, form.Get("device_code"))
+	case "client_credentials":
+		if client == "" {
+			return refusal(http.StatusBadRequest, "invalid_request", "client_id missing")
+		}
+		return s.pairLocked(&family{id: rand.Text(), user: client}, false)
 	case "":
 		return refusal(http.StatusBadRequest, "invalid_request", "grant_type missing")
 	default:
-		return refusal(http.StatusBadRequest, "unsupported_grant_type", "only refresh_token, authorization_code and "+deviceGrant)
+		return refusal(http.StatusBadRequest, "unsupported_grant_type", "only refresh_token, authorization_code, client_credentials and "+deviceGrant)
 	}
 }
 

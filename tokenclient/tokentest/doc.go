@@ -105,7 +105,8 @@
 //     pair. A missing token is a 400; one that is unknown, expired, spent or
 //     revoked is a 401. Both have a JSON body with error and error_description.
 //   - POST /oauth/token is the token endpoint of RFC 6749, for refresh tokens
-//     (section 6), authorization codes and device codes. Errors are those of
+//     (section 6), authorization codes, device codes, and client credentials, whose
+//     access token is for a user of the name of the client. Errors are those of
 //     section 5.2, so a dead refresh token is a 400 here.
 //   - GET /oauth/authorize sends the browser back with an authorization code
 //     (RFC 6749, section 4.1), once [Server.Approve] was called. PKCE (RFC 7636)

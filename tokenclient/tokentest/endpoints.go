@@ -81,6 +81,9 @@ func (s *Server) serveOAuthToken(w http.ResponseWriter, r *http.Request) {
 	token, ok := d.refreshToken(r, form)
 	if !ok {
 		s.delay(r)
+		if grant := form.Get("grant_type"); d.RefreshToken != nil && bad == nil && (grant == "" || grant == "refresh_token") {
+			bad = new(refusal(http.StatusBadRequest, "invalid_request", "not as Options.Dialect wants a refresh to be sent: another encoding, name or header"))
+		}
 		if bad == nil {
 			bad = new(s.redeem(clientID(r, form), form))
 		}

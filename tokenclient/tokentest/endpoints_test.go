@@ -77,6 +77,13 @@ func TestOAuthToken(t *testing.T) {
 	}
 	wantError(t, "parameters in the URL",
 		postForm(t, srv, "/oauth/token?"+grant+token.RefreshToken, ""), 400, "invalid_request")
+	service := postForm(t, srv, "/oauth/token", "grant_type=client_credentials&client_id=me")
+	wantStatus(t, "client credentials", service, 200)
+	if service.member("refresh_token") != "" {
+		t.Error("client credentials brought a refresh token")
+	}
+	wantStatus(t, "API for a client", get(t, srv, service.member("access_token")), 200)
+	wantError(t, "client credentials of nobody", postForm(t, srv, "/oauth/token", "grant_type=client_credentials"), 400, "invalid_request")
 	r := postForm(t, srv, "/oauth/token", grant+token.RefreshToken)
 	wantStatus(t, "refresh", r, 200)
 	if got := r.header.Get("Cache-Control"); got != "no-store" {

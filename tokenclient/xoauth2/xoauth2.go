@@ -29,8 +29,9 @@ import (
 // or the token endpoint of c can never work, there is an error that names the field. Plain
 // http is left for [tokenclient.New] to judge.
 //
-// What c does not have can be set in the result before its first use:
-// RevocationURL, Params, InsecureHTTP, and HTTPClient, which is not taken from a context here.
+// What c does not have can be set in the result before its first use: RevocationURL, Params,
+// Encoding (Atlassian takes JSON: tokenclient.JSONEncoding), Terminal and the rest, and
+// HTTPClient, which is not taken from a context here.
 // Scopes are not sent, as x/oauth2 sends none: a refresh keeps what the login got.
 func Refresher(c *oauth2.Config) (*tokenclient.OAuth2Refresher, error) {
 	switch {

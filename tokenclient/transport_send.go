@@ -1,0 +1,164 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
+)
+
+// lastSending is what came of the last sending of a request.
+type lastSending struct {
+	body    replay.Body // that it was sent with
+	resp    *http.Response
+	err     error
+	refused bool // resp refuses the token
+	last    bool // the body cannot be sent once more
+}
+
+// over reports whether there is nothing to do but to hand the answer or the error over.
+func (x lastSending) over() bool {
+	return !x.refused || x.last || !challengeAllowsRefresh(x.resp)
+}
+
+// tryYoung goes on after x, by which the server refused h, the token of s, for as long as the
+// server may not know h yet. It sends the request again with h, or waits for another
+// request that does. It returns what came of that; or x, if there is no point in it.
+func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSending) lastSending {
+	if s.refresher == nil || !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
+		return x
+	}
+	server := origin.Of(req.URL).String()
+	for {
+		x.resp.Body = aside.Put(x.resp.Body) // the others may need this connection
+		a, err := s.awaitLag(req.Context(), h, server, x.body.Repeats())
+		if err != nil {
+			x.body.HandOver()
+			_ = x.resp.Body.Close()
+			return lastSending{body: x.body, err: err}
+		}
+		if a == limit.LagOver {
+			return x
+		}
+		again, ok := x.body.TakeBack(req.Context())
+		if !ok {
+			if a == limit.LagTry {
+				s.triedLag(h, server, limit.LagFailed)
+			}
+			return x
+		}
+		drop(x.resp, again)
+		x = t.sendAgain(req, s, h, again)
+		if a == limit.LagTry {
+			s.triedLag(h, server, x.lagResult())
+		}
+		if x.over() || a == limit.LagKnown { // in that case h is refused here, and taken elsewhere
+			return x
+		}
+	}
+}
+
+// lagResult is what x says of the server.
+func (x lastSending) lagResult() limit.LagResult {
+	switch {
+	case x.err != nil:
+		return limit.LagFailed
+	case x.refused:
+		return limit.LagRefused
+	}
+	return limit.LagAccepted
+}
+
+// takeBack returns the body of another sending of req, if there may be one.
+func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.Body, ok bool) {
+	if t.NoReplay != nil && t.NoReplay(req) {
+		return again, false
+	}
+	return body.TakeBack(req.Context())
+}
+
+// sendAgain sends req once more, with the token of h, which is s's.
+func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) lastSending {
+	s.tellReplayed(req)
+	x, at := lastSending{body: again, last: !again.Repeats()}, s.sendTime()
+	x.resp, x.err = t.send(req, s, h, again)
+	switch {
+	case x.err != nil:
+	case s.rejectedBy(x.resp):
+		x.refused = true
+		s.tellRejected(req, h)
+	default:
+		s.answered(h, req.URL, x.resp)
+		s.renewedBy(x.resp, h, at)
+	}
+	return x
+}
+
+// send sends a copy of req with the token of h, which is s's, and body.
+func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Body) (*http.Response, error) {
+	var r *http.Request
+	var err error
+	ctx := body.Context(req.Context())
+	if ready := h.value[0] != ""; ready {
+		r = req.WithContext(ctx)
+		r.Header = withHeader(req.Header, s.header, h.value[:])
+		body.Attach(r)
+	} else if r, err = s.attached(ctx, req, h, body); err != nil {
+		return nil, notSent(r, err)
+	}
+	if s.hooks.Attached != nil {
+		s.hooks.Attached(req.Context(), h.generation)
+	}
+	resp, err := t.pass(r)
+	if resp != nil {
+		resp.Request = req // the copy shows the token
+	}
+	if err != nil && r.URL != req.URL {
+		err = hideToken(err, req.URL, h.record.Token)
+	}
+	return resp, err
+}
+
+// attached returns a copy of req that s's Attacher has put h's token on. All that the
+// Attacher can reach of it is its own, and nothing of the caller's.
+func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body replay.Body) (*http.Request, error) {
+	r := req.Clone(ctx)
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	body.Attach(r) // before the Attacher, which may sign the headers
+	if err := s.attacher.Attach(r, h.record.Token); err != nil {
+		return r, err
+	}
+	r.Trailer = req.Trailer // the caller may fill it in while the body is read
+	return r, nil
+}
+
+// hideToken returns err, which the base transport made of a request with t, without the
+// token: an Attacher may have put it into the URL, and errors like to show that. u is the
+// caller's URL.
+func hideToken(err error, u *url.URL, t *Token) error {
+	secrets := redact.Secrets{t.AccessToken}
+	if !secrets.In(err.Error()) {
+		return err
+	}
+	if ue := (*url.Error)(nil); errors.As(err, &ue) {
+		err = &url.Error{Op: ue.Op, URL: u.Redacted(), Err: ue.Err}
+		if !secrets.In(err.Error()) {
+			return err
+		}
+	}
+	const text = "tokenclient: the request failed; why is left out, because it shows the token"
+	for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(err, cause) {
+			return redact.Error(text, cause)
+		}
+	}
+	return errors.New(text)
+}
