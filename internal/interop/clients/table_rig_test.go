@@ -39,6 +39,7 @@ type rig struct {
 	session *tokenclient.Session
 	tokens  *tokentest.Server
 	mux     *http.ServeMux // behind the check of the token
+	http2   bool
 	early   bool
 
 	// hits reports whether the token is to be revoked when r comes.
@@ -52,7 +53,7 @@ type rig struct {
 
 func newRig(t *testing.T, http2, early bool) *rig {
 	t.Helper()
-	r := &rig{early: early, mux: http.NewServeMux(), hits: func(r *http.Request) bool { return r.ContentLength != 0 }}
+	r := &rig{http2: http2, early: early, mux: http.NewServeMux(), hits: func(r *http.Request) bool { return r.ContentLength != 0 }}
 	srv := httptest.NewUnstartedServer(r)
 	if http2 {
 		srv.EnableHTTP2 = true
@@ -92,6 +93,10 @@ func (r *rig) arm() {
 }
 
 func (r *rig) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if (req.ProtoMajor == 2) != r.http2 {
+		w.WriteHeader(http.StatusHTTPVersionNotSupported)
+		return
+	}
 	r.mu.Lock()
 	if r.armed && r.hits(req) {
 		r.armed = false
