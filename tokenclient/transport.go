@@ -186,7 +186,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, notSent(req, s.whose(err))
 	}
-	body, sent := replay.New(req, t.replayOptions()), s.sendTime()
+	var body replay.Body
+	if req.Body != nil {
+		body = replay.New(req, t.replayOptions())
+	}
+	sent := s.sendTime()
 	resp, err := t.send(req, s, h, body)
 	if err != nil || !s.rejectedBy(resp) {
 		body.HandOver()
@@ -274,6 +278,7 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 	}
 	attach, own, err = s.rules.Judge(req, s.header, s.isOurs)
 	switch {
+	case attach && req.URL.Scheme == "https": // no proxy can read it
 	case attach:
 		err = s.rules.JudgeProxy(req, t.last())
 	case own:

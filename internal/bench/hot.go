@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"testing"
 )
@@ -88,8 +87,11 @@ func hotCall(c contender, method string, headers int) (call func() error, closeI
 		req.Header.Set(fmt.Sprintf("X-Header-%d", i), "value")
 	}
 	if method == http.MethodPost {
-		req.Body = payload{bytes.NewReader([]byte("body"))}
-		req.GetBody = func() (io.ReadCloser, error) { return req.Body, nil }
+		made, err := http.NewRequestWithContext(req.Context(), method, origin, bytes.NewReader([]byte("body")))
+		if err != nil {
+			return nil, nil, err
+		}
+		req.Body, req.GetBody = payload{bytes.NewReader([]byte("body"))}, made.GetBody
 	}
 	send := opened.hot(req)
 	return func() error {
