@@ -52,7 +52,9 @@ func TestPoolOfManyUsers(t *testing.T) {
 					}
 					mu.Lock()
 					defer mu.Unlock()
-					connections = max(connections, db.Stats().OpenConnections)
+					// Those that are idle are database/sql's own, two at most: one may be given back
+					// while another is on its way.
+					connections = max(connections, db.Stats().InUse)
 				})
 			}
 			wg.Wait()
@@ -60,7 +62,7 @@ func TestPoolOfManyUsers(t *testing.T) {
 				t.Error(err)
 			}
 			if c := srv.Counters(); c.Refreshes != users || c.Reuses != 0 || connections > most {
-				t.Errorf("%d refreshes, %d reuses and %d connections for %d users; want at most %d connections",
+				t.Errorf("%d refreshes, %d reuses and %d connections in use for %d users; want at most %d",
 					c.Refreshes, c.Reuses, connections, users, most)
 			}
 		})

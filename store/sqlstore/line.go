@@ -86,20 +86,30 @@ func (l *line) leave(t turn) {
 		t = turn{}
 	}
 	l.mu.Lock()
-	l.taken--
-	queue := &l.urgent
-	if len(*queue) == 0 && l.taken < l.most-l.kept {
-		queue = &l.others
+	defer l.mu.Unlock()
+	if t.conn != nil && len(*l.nextLocked()) == 0 {
+		// Until it is given back, the turn is taken: who came would open one more.
+		l.mu.Unlock()
+		t.close()
+		t = turn{}
+		l.mu.Lock()
 	}
+	queue := l.nextLocked()
+	l.taken--
 	if len(*queue) > 0 {
 		l.taken++
 		(*queue)[0] <- t
 		(*queue)[0] = nil // the array must not keep it
 		*queue = (*queue)[1:]
-		t = turn{}
 	}
-	l.mu.Unlock()
-	t.close()
+}
+
+// nextLocked returns the queue whose first waiter gets the turn of who leaves; it may be empty.
+func (l *line) nextLocked() *[]waiter {
+	if len(l.urgent) == 0 && l.taken-1 < l.most-l.kept {
+		return &l.others
+	}
+	return &l.urgent
 }
 
 // close gives the connection back to database/sql.
