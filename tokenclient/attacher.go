@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
@@ -114,6 +115,40 @@ func setHeader(req *http.Request, a valueAttacher, t *Token) error {
 		req.Header.Set(a.HeaderName(), v)
 	}
 	return err
+}
+
+var errRequestHeader = errors.New(`is a header that net/http does not take from where an Attacher puts it; name another, like "X-Auth-Token"`)
+
+// checkHeader reports what is wrong with the header that a, in field, puts a token into.
+func checkHeader(field string, a Attacher) error {
+	if check.Nil(a) {
+		return fmt.Errorf("%s holds a nil pointer, a %T; assign one that points to something", field, a)
+	}
+	h, own := a.(HeaderAttacher)
+	if own && h == "" {
+		return fmt.Errorf(`%s: HeaderAttacher("") names no header; write it like HeaderAttacher("X-Auth-Token")`, field)
+	}
+	name := a.HeaderName()
+	if name != "" && !isHeaderName(name) {
+		// The name is left out: who confuses the two puts the token here.
+		return fmt.Errorf(`%s names what is not a header name (RFC 9110, section 5.1); write it like HeaderAttacher("X-Auth-Token")`, field)
+	}
+	if !own {
+		return nil
+	}
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+		return fmt.Errorf("%s: HeaderAttacher(%q) %w", field, name, errRequestHeader)
+	}
+	return nil
+}
+
+// checkAttacher reports what is wrong with an Attacher that is in field.
+func checkAttacher(field string, a Attacher) error {
+	if err := checkHeader(field, a); err != nil {
+		return err
+	}
+	return check.Part(field, a)
 }
 
 // isOurs reports whether all values that a caller set for the header that carries the token

@@ -5,14 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/challenge"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/peek"
-)
-
-// Bounds of what is read of a WWW-Authenticate header. A server that sends more
-// has nothing to say to a client; what is beyond them is ignored.
-const (
-	maxChallengeBytes = 16 << 10
-	maxChallenges     = 32
 )
 
 // A Challenge is one challenge of a WWW-Authenticate header: how a server wants a
@@ -46,19 +40,11 @@ func Challenges(resp *http.Response) []Challenge {
 	if resp == nil {
 		return nil
 	}
-	p := challengeParser{}
-	budget := maxChallengeBytes
-	for _, v := range resp.Header["Www-Authenticate"] {
-		// Each field is read by itself, although a list may be spread over
-		// several: an unclosed quote must not swallow what follows.
-		if len(v) > budget {
-			v = v[:budget]
-		}
-		budget -= len(v)
-		p.s, p.open = v, false
-		p.parse()
+	var list []Challenge
+	for _, c := range challenge.Parse(resp.Header["Www-Authenticate"]) {
+		list = append(list, Challenge(c))
 	}
-	return p.list
+	return list
 }
 
 // PeekBody returns the first bytes of resp's body, most at most, and leaves the answer
@@ -95,156 +81,4 @@ func challengeAllowsRefresh(resp *http.Response) bool {
 		}
 	}
 	return true
-}
-
-// challengeParser reads one field after the other into list. s is what is left
-// of the field; open says that the last of list belongs to this field, so that
-// parameters may still be added to it.
-type challengeParser struct {
-	s    string
-	open bool
-	list []Challenge
-}
-
-// parse takes s apart. The comma separates challenges as well as parameters, so
-// it tells nothing: a name followed by "=" is a parameter, any other is a scheme.
-func (p *challengeParser) parse() {
-	for {
-		p.s = strings.TrimLeft(p.s, " \t,") // empty list elements too
-		if p.s == "" {
-			return
-		}
-		name := p.token()
-		rest := strings.TrimLeft(p.s, " \t")
-		switch {
-		case name == "":
-			p.skip()
-		case strings.HasPrefix(rest, "="):
-			p.s = rest[1:]
-			p.param(name)
-		case len(p.list) == maxChallenges:
-			return
-		default:
-			p.list, p.open = append(p.list, Challenge{Scheme: name}), true
-			if rest != p.s {
-				p.s = rest
-				p.token68()
-			}
-		}
-	}
-}
-
-// param reads the value of name and gives it to the open challenge.
-func (p *challengeParser) param(name string) {
-	value, ok := p.value()
-	if ok && p.open {
-		p.set(strings.ToLower(name), value)
-	}
-}
-
-// set adds a parameter to the last challenge, unless it has it already.
-func (p *challengeParser) set(name, value string) {
-	c := &p.list[len(p.list)-1]
-	if _, twice := c.Params[name]; twice {
-		return
-	}
-	if c.Params == nil {
-		c.Params = make(map[string]string)
-	}
-	c.Params[name] = value
-}
-
-// token68 reads a token68 if that is what follows the scheme. What looks like one
-// is the name of a parameter if a value comes after its "=".
-func (p *challengeParser) token68() {
-	end := 0
-	for end < len(p.s) && isToken68Byte(p.s[end]) {
-		end++
-	}
-	if end == 0 {
-		return
-	}
-	for end < len(p.s) && p.s[end] == '=' {
-		end++
-	}
-	if rest := strings.TrimLeft(p.s[end:], " \t"); rest == "" || rest[0] == ',' {
-		p.set("", p.s[:end])
-		p.s = rest
-	}
-}
-
-// token reads an RFC 9110 token, which may be empty.
-func (p *challengeParser) token() string {
-	end := 0
-	for end < len(p.s) && isTokenByte(p.s[end]) {
-		end++
-	}
-	t := p.s[:end]
-	p.s = p.s[end:]
-	return t
-}
-
-// value reads a quoted string or what stands in its place. Servers put URLs there
-// without quotes, so all but separators and control characters is taken.
-func (p *challengeParser) value() (value string, ok bool) {
-	p.s = strings.TrimLeft(p.s, " \t")
-	if strings.HasPrefix(p.s, `"`) {
-		return p.quoted()
-	}
-	end := 0
-	for end < len(p.s) && !strings.ContainsRune(" \t,\"", rune(p.s[end])) {
-		end++
-	}
-	value = p.s[:end]
-	p.s = p.s[end:]
-	return value, value != "" && !hasControl(value)
-}
-
-// quoted reads a quoted string (RFC 9110, section 5.6.4). One that is not closed
-// is not a value: it may be cut.
-func (p *challengeParser) quoted() (value string, ok bool) {
-	var b strings.Builder
-	for i := 1; i < len(p.s); i++ {
-		switch c := p.s[i]; {
-		case c == '"':
-			p.s = p.s[i+1:]
-			return b.String(), !hasControl(b.String())
-		case c == '\\' && i+1 < len(p.s):
-			i++
-			b.WriteByte(p.s[i])
-		default:
-			b.WriteByte(c)
-		}
-	}
-	p.s = ""
-	return "", false
-}
-
-// skip drops what is no list element, up to the next comma that is not in quotes.
-func (p *challengeParser) skip() {
-	for p.s != "" && p.s[0] != ',' {
-		if p.s[0] == '"' {
-			p.quoted()
-		} else {
-			p.s = p.s[1:]
-		}
-	}
-}
-
-// hasControl reports whether s holds a control character, which a field value
-// must not (RFC 9110, section 5.5); a tab is allowed.
-func hasControl(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
-}
-
-func isTokenByte(c byte) bool {
-	return isAlphaNum(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
-
-func isToken68Byte(c byte) bool {
-	return isAlphaNum(c) || strings.IndexByte("-._~+/", c) >= 0
-}
-
-func isAlphaNum(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }

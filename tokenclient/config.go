@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
@@ -180,7 +181,7 @@ func (c *Config) check() error {
 		return errors.New(`tokenclient: Config.Renewed: the name that RenewedHeader was given cannot be a header's (RFC 9110, section 5.1); write it like RenewedHeader("X-Auth-Token")`)
 	case c.Refresher == nil && c.Renewed == nil:
 		return errors.New("tokenclient: Config.Refresher is nil; use a *JSONRefresher or an *OAuth2Refresher, for example, or set Config.Renewed if only the server renews the token")
-	case c.Store != nil && isNil(c.Store):
+	case c.Store != nil && check.Nil(c.Store):
 		return fmt.Errorf("tokenclient: Config.Store holds a nil pointer, a %T; assign one that was made, or leave it nil for a token in memory", c.Store)
 	case c.Store != nil && c.Key == "":
 		return errors.New("tokenclient: Config.Key is empty; with a Store it says whose token this is")
@@ -205,7 +206,7 @@ func (c *Config) check() error {
 // checkParts looks into what c is made of.
 func (c *Config) checkParts() error {
 	if c.Refresher != nil {
-		if err := checkPart("Config.Refresher", c.Refresher); err != nil {
+		if err := check.Part("Config.Refresher", c.Refresher); err != nil {
 			return err
 		}
 	}
@@ -216,9 +217,9 @@ func (c *Config) checkParts() error {
 	}
 	return cmp.Or(
 		c.checkAudiences(),
-		checkDuration("Config.RefreshTimeout", c.RefreshTimeout),
-		checkDuration("Config.RefreshBefore", c.RefreshBefore),
-		checkDuration("Config.Heartbeat", c.Heartbeat),
+		check.Duration("Config.RefreshTimeout", c.RefreshTimeout),
+		check.Duration("Config.RefreshBefore", c.RefreshBefore),
+		check.Duration("Config.Heartbeat", c.Heartbeat),
 	)
 }
 

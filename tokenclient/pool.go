@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/turns"
 )
@@ -132,7 +133,7 @@ func NewPool(c PoolConfig) (*Pool, error) {
 	switch {
 	case c.Store == nil:
 		return nil, errors.New("tokenclient: PoolConfig.Store is nil; a Pool forgets sessions that nobody uses, and has to find their tokens again")
-	case isNil(c.Store):
+	case check.Nil(c.Store):
 		return nil, fmt.Errorf("tokenclient: PoolConfig.Store holds a nil pointer, a %T; assign one that was made", c.Store)
 	case c.Config == nil:
 		return nil, errors.New("tokenclient: PoolConfig.Config is nil; it returns the Config of each key's session")
@@ -143,7 +144,7 @@ func NewPool(c PoolConfig) (*Pool, error) {
 	case c.MaxRefreshes < 0:
 		return nil, fmt.Errorf("tokenclient: PoolConfig.MaxRefreshes is negative: %d; 0 means %d", c.MaxRefreshes, defaultMaxRefreshes)
 	}
-	if err := checkDuration("PoolConfig.IdleFor", c.IdleFor); err != nil {
+	if err := check.Duration("PoolConfig.IdleFor", c.IdleFor); err != nil {
 		return nil, fmt.Errorf("tokenclient: %w", err)
 	}
 	p := &Pool{

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/proof"
 )
@@ -209,21 +210,21 @@ func (x *exchange) validate() error {
 		return fmt.Errorf("the *%s is nil; make one with a TokenURL", x.kind)
 	}
 	errs := []error{
-		checkEndpoint(x.field("TokenURL"), p.TokenURL, p.InsecureHTTP),
+		check.Endpoint(x.field("TokenURL"), p.TokenURL, p.InsecureHTTP),
 		x.checkParts(),
-		checkClient(x.field("HTTPClient"), p.HTTPClient),
+		check.Client(x.field("HTTPClient"), p.HTTPClient),
 	}
 	if p.ClientAuth != nil {
-		errs = append(errs, checkPart(x.field("ClientAuth"), p.ClientAuth))
+		errs = append(errs, check.Part(x.field("ClientAuth"), p.ClientAuth))
 	}
 	if p.Grant != nil {
-		errs = append(errs, checkPart(x.field("Grant"), p.Grant))
+		errs = append(errs, check.Part(x.field("Grant"), p.Grant))
 	}
 	if p.Attacher != nil {
 		errs = append(errs, checkAttacher(x.field("Attacher"), p.Attacher))
 	}
 	if p.RevocationURL != "" {
-		errs = append(errs, checkEndpoint(x.field("RevocationURL"), p.RevocationURL, p.InsecureHTTP))
+		errs = append(errs, check.Endpoint(x.field("RevocationURL"), p.RevocationURL, p.InsecureHTTP))
 	}
 	return first(errs...)
 }
@@ -310,11 +311,11 @@ func (f *RequestFields) refreshToken() string { return cmp.Or(f.RefreshToken, "r
 
 // check reports what is wrong with f, in field.
 func (f *RequestFields) check(field string) error {
-	list := []member{{"RefreshToken", f.refreshToken()}}
+	list := []check.Member{{"RefreshToken", f.refreshToken()}}
 	if f.AccessToken != "" {
-		list = append([]member{{"AccessToken", f.AccessToken}}, list...)
+		list = append([]check.Member{{"AccessToken", f.AccessToken}}, list...)
 	}
-	return checkMembers(field, list...)
+	return check.Members(field, list...)
 }
 
 // first returns the first of errs that is one.

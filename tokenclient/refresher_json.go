@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
@@ -25,11 +26,11 @@ import (
 type JSONRefresher OAuth2Refresher
 
 var (
-	_ Refresher    = (*JSONRefresher)(nil)
-	_ Revoker      = (*JSONRefresher)(nil)
-	_ validator    = (*JSONRefresher)(nil)
-	_ canRefresher = (*JSONRefresher)(nil)
-	_ endpointer   = (*JSONRefresher)(nil)
+	_ Refresher       = (*JSONRefresher)(nil)
+	_ Revoker         = (*JSONRefresher)(nil)
+	_ check.Validator = (*JSONRefresher)(nil)
+	_ canRefresher    = (*JSONRefresher)(nil)
+	_ endpointer      = (*JSONRefresher)(nil)
 )
 
 func (r *JSONRefresher) exchange() *exchange {
@@ -37,7 +38,7 @@ func (r *JSONRefresher) exchange() *exchange {
 }
 
 // Validate is as [OAuth2Refresher.Validate].
-func (r *JSONRefresher) Validate() error { return invalid(r, r.exchange().validate()) }
+func (r *JSONRefresher) Validate() error { return check.Invalid(r, r.exchange().validate()) }
 
 // CanRefresh is as [OAuth2Refresher.CanRefresh].
 func (r *JSONRefresher) CanRefresh(t *Token) bool { return r.exchange().can(t) }
@@ -125,9 +126,9 @@ func (l *PasswordLogin) Login(ctx context.Context, username, password string) (*
 // check reports what can never work.
 func (l *PasswordLogin) check() error {
 	return cmp.Or(
-		checkEndpoint("PasswordLogin.URL", l.URL, l.InsecureHTTP),
-		checkMembers("PasswordLogin", member{"Username", cmp.Or(l.Username, "username")}, member{"Password", cmp.Or(l.Password, "password")}),
+		check.Endpoint("PasswordLogin.URL", l.URL, l.InsecureHTTP),
+		check.Members("PasswordLogin", check.Member{"Username", cmp.Or(l.Username, "username")}, check.Member{"Password", cmp.Or(l.Password, "password")}),
 		l.Response.checkResponse("PasswordLogin.Response"),
-		checkClient("PasswordLogin.HTTPClient", l.HTTPClient),
+		check.Client("PasswordLogin.HTTPClient", l.HTTPClient),
 	)
 }

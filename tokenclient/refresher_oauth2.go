@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 )
 
 // An OAuth2Refresher gets tokens at an OAuth 2.0 token endpoint (RFC 6749, section 3.2)
@@ -134,11 +136,11 @@ type Answer struct {
 }
 
 var (
-	_ Refresher    = (*OAuth2Refresher)(nil)
-	_ Revoker      = (*OAuth2Refresher)(nil)
-	_ validator    = (*OAuth2Refresher)(nil)
-	_ canRefresher = (*OAuth2Refresher)(nil)
-	_ endpointer   = (*OAuth2Refresher)(nil)
+	_ Refresher       = (*OAuth2Refresher)(nil)
+	_ Revoker         = (*OAuth2Refresher)(nil)
+	_ check.Validator = (*OAuth2Refresher)(nil)
+	_ canRefresher    = (*OAuth2Refresher)(nil)
+	_ endpointer      = (*OAuth2Refresher)(nil)
 )
 
 func (r *OAuth2Refresher) exchange() *exchange {
@@ -147,7 +149,7 @@ func (r *OAuth2Refresher) exchange() *exchange {
 
 // Validate reports what can never work, by the name of the field and with what to write
 // there, without a secret. [New] asks it, also of a struct that embeds an OAuth2Refresher.
-func (r *OAuth2Refresher) Validate() error { return invalid(r, r.exchange().validate()) }
+func (r *OAuth2Refresher) Validate() error { return check.Invalid(r, r.exchange().validate()) }
 
 // CanRefresh reports whether Refresh can do anything with t: whether there is a Grant, or t
 // has what is sent. The [Refresher] says what it is for.

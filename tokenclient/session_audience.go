@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
@@ -68,7 +69,7 @@ func (c *Config) checkAudiences() error {
 			return fmt.Errorf(`%s.Origins is empty; list where the token may go, like Origins: []string{"https://api.example.com"}`, field)
 		}
 		names[a.Name] = true
-		if err := checkPart(field+".Refresher", a.Refresher); err != nil {
+		if err := check.Part(field+".Refresher", a.Refresher); err != nil {
 			return err
 		}
 		if a.Attacher != nil {

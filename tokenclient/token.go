@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
@@ -161,7 +162,7 @@ type JSONFields struct {
 // checkResponse reports what is wrong with f, in field, as the names of what is read: what
 // one has taken, another does not find.
 func (f *JSONFields) checkResponse(field string) error {
-	members := []member{
+	members := []check.Member{
 		{"AccessToken", cmp.Or(f.AccessToken, "access_token")},
 		{"RefreshToken", cmp.Or(f.RefreshToken, "refresh_token")},
 		{"TokenType", cmp.Or(f.TokenType, "token_type")},
@@ -169,12 +170,12 @@ func (f *JSONFields) checkResponse(field string) error {
 		{"RefreshExpiresIn", cmp.Or(f.RefreshExpiresIn, "refresh_expires_in")},
 	}
 	if f.AbsoluteExpiry != "" {
-		members = append(members, member{"AbsoluteExpiry", f.AbsoluteExpiry})
+		members = append(members, check.Member{"AbsoluteExpiry", f.AbsoluteExpiry})
 	}
 	if f.RefreshAbsoluteExpiry != "" {
-		members = append(members, member{"RefreshAbsoluteExpiry", f.RefreshAbsoluteExpiry})
+		members = append(members, check.Member{"RefreshAbsoluteExpiry", f.RefreshAbsoluteExpiry})
 	}
-	return checkMembers(field, members...)
+	return check.Members(field, members...)
 }
 
 // ParseToken reads the answer of a token endpoint, for logins and Refreshers of

@@ -1,0 +1,46 @@
+package challenge_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/challenge"
+)
+
+// TestParse: what can be understood is kept, whatever stands beside it. The table of all
+// cases is that of tokenclient.Challenges.
+func TestParse(t *testing.T) {
+	type params = map[string]string
+	for _, c := range []struct {
+		fields []string
+		want   []challenge.Challenge
+	}{
+		{nil, nil},
+		{[]string{"", " ,, ,"}, nil},
+		{[]string{`Basic realm="simple", Newauth realm="apps", type=1, title="Login to \"apps\""`}, // RFC 9110, section 11.6.1
+			[]challenge.Challenge{{"Basic", params{"realm": "simple"}}, {"Newauth", params{"realm": "apps", "type": "1", "title": `Login to "apps"`}}}},
+		{[]string{`Negotiate YIIB6wYGKwYBBQU+/a==, DPoP algs="ES256 PS256" error=x`},
+			[]challenge.Challenge{{"Negotiate", params{"": "YIIB6wYGKwYBBQU+/a=="}}, {"DPoP", params{"algs": "ES256 PS256", "error": "x"}}}},
+		{[]string{`Bearer error=x, realm="abc`, `Basic realm=y`}, []challenge.Challenge{{"Bearer", params{"error": "x"}}, {"Basic", params{"realm": "y"}}}},
+		{[]string{`()[]{}, =x, "a,b" c, Bearer error=y`}, []challenge.Challenge{{"Bearer", params{"error": "y"}}}},
+	} {
+		if got := challenge.Parse(c.fields); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%q: %q, want %q", c.fields, got, c.want)
+		}
+	}
+}
+
+// TestParseBounds: no header makes more than it may.
+func TestParseBounds(t *testing.T) {
+	if n := len(challenge.Parse([]string{strings.Repeat("Basic, ", 1000)})); n != challenge.Most {
+		t.Errorf("%d challenges, want %d", n, challenge.Most)
+	}
+	long := strings.Repeat(" ", challenge.MaxBytes)
+	if got := challenge.Parse([]string{long, "Bearer"}); got != nil {
+		t.Errorf("what is beyond the bound is read: %q", got)
+	}
+	if got := challenge.Parse([]string{long[1:], "Bearer"}); len(got) != 1 || got[0].Scheme != "B" {
+		t.Errorf("what is within the bound is not read: %q", got)
+	}
+}
