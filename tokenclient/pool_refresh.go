@@ -121,8 +121,8 @@ type presentFunc = func(ctx context.Context, current Record) (*Token, error)
 // it. It is for its host.
 func (s *Session) busy() (busy bool) {
 	s.ask(func(st *state, now time.Time) { busy = st.remembers(now) })
-	return busy || s.work.current() != nil || s.waiting.Load() > 0 || s.early.Load() ||
-		s.loginLock.taken() || s.unsaved.any() || slices.ContainsFunc(s.parts, (*Session).busy)
+	return busy || s.work.Now() != nil || s.waiting.Load() > 0 || s.early.Load() ||
+		s.loginLock.Taken() || s.unsaved.any() || slices.ContainsFunc(s.parts, (*Session).busy)
 }
 
 // dueStep is the shortest time between two looks at who is due.

@@ -14,6 +14,8 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/former"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/singleflight"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/wait"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/work"
 )
 
 // A Session is the life of one identity's token: empty until a login, active,
@@ -43,9 +45,9 @@ type Session struct {
 
 	flights   singleflight.Group // "refresh": a refresh, or the save of a renewed token; "look", "newer": a look at the store
 	queue     events.Queue
-	released  signal    // waiting has become pointless: a login, a logout, the end
-	loginLock loginLock // the login or logout that writes to the store
-	work      work
+	released  wait.Signal // waiting has become pointless: a login, a logout, the end
+	loginLock wait.Lock   // the login or logout that writes to the store
+	work      work.Work
 	unsaved   unsaved
 	told      atomic.Pointer[told] // nil: nothing was told
 	parts     parts
@@ -93,7 +95,7 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 	}
 	s.mu.Unlock()
 	if fx.release {
-		s.released.send()
+		s.released.Send()
 	}
 	if h != old {
 		s.movedTo(h, old)

@@ -165,9 +165,9 @@ func (s *Session) asItIs(ctx context.Context) (*held, error) {
 // another process, or the first request of this one. Everybody looks together, at most once
 // per lookInterval. A nil error means that held changed.
 func (s *Session) look(ctx context.Context) error {
-	s.released.watch()
-	defer s.released.unwatch()
-	released := s.released.sent()
+	s.released.Watch()
+	defer s.released.Unwatch()
+	released := s.released.Sent()
 	var may bool
 	var err error
 	s.ask(func(st *state, now time.Time) { may, err = st.mayLook(now) })
@@ -214,10 +214,10 @@ func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, er
 		return absent, err
 	}
 	ctx := s.lifetime()
-	if err := s.loginLock.take(ctx, s); err != nil {
+	if err := s.takeLogin(ctx); err != nil {
 		return Record{}, err
 	}
-	defer s.loginLock.leave()
+	defer s.loginLock.Leave()
 	may := false
 	s.ask(func(st *state, _ time.Time) { may = st.mayStartEmpty(fence) })
 	if !may {
@@ -240,9 +240,9 @@ func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, er
 // lookForNewer waits for a look at the store, at most one per lookInterval, of a session that
 // has a token but cannot refresh it. It changes what is held, or nothing.
 func (s *Session) lookForNewer(ctx context.Context) {
-	s.released.watch()
-	defer s.released.unwatch()
-	released := s.released.sent()
+	s.released.Watch()
+	defer s.released.Unwatch()
+	released := s.released.Sent()
 	if s.inside(ctx) || !s.mayLookForNewer() {
 		return
 	}

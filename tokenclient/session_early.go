@@ -87,10 +87,10 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 	if s.refresher == nil {
 		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
 	}
-	s.released.watch()
-	defer s.released.unwatch()
+	s.released.Watch()
+	defer s.released.Unwatch()
 	for {
-		released := s.released.sent()
+		released := s.released.Sent()
 		h, err := s.asItIs(ctx)
 		switch {
 		case ctx.Err() != nil:

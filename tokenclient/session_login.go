@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
@@ -63,10 +62,10 @@ func (s *Session) checkLogin(t *Token) error {
 
 // login makes t the session's token when it is in the store.
 func (s *Session) login(ctx context.Context, t *Token) (err error) {
-	if err := s.loginLock.take(ctx, s); err != nil {
+	if err := s.takeLogin(ctx); err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
-	defer s.loginLock.leave()
+	defer s.loginLock.Leave()
 	var fence uint64
 	open := false
 	s.ask(func(st *state, _ time.Time) { fence, open = st.loginBegins() })
@@ -129,10 +128,10 @@ func (s *Session) Logout(ctx context.Context) error {
 // storeLogout writes the logout that began at fence, unless a login has come since and
 // written over what was to be forgotten. It returns what was stored.
 func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, err error) {
-	if err := s.loginLock.take(ctx, s); err != nil {
+	if err := s.takeLogin(ctx); err != nil {
 		return Record{}, err
 	}
-	defer s.loginLock.leave()
+	defer s.loginLock.Leave()
 	if s.holds().usable() {
 		return Record{}, nil
 	}
@@ -142,46 +141,12 @@ func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, er
 	return was, err
 }
 
-// loginLock is with the login or logout that writes to the store. They do so one after another,
-// so that it ends with the one that memory ended with.
-type loginLock struct {
-	mu   sync.Mutex    // guards over
-	over chan struct{} // closed when who has it leaves it; nil: nobody has it
-}
-
-// take waits for control of s. A Store that calls one login or logout from within another
-// would wait for itself.
-func (c *loginLock) take(ctx context.Context, s *Session) error {
+// takeLogin waits until no other login or logout of s writes to the store: they do so one after
+// another, so that it ends with the one that memory ended with. A Store that calls one from
+// within another would wait for itself. s.loginLock is left afterwards.
+func (s *Session) takeLogin(ctx context.Context) error {
 	if ctx.Value(replaceKey{s}) != nil {
 		return ErrReentrant
 	}
-	for {
-		c.mu.Lock()
-		over := c.over
-		if over == nil {
-			c.over = make(chan struct{})
-		}
-		c.mu.Unlock()
-		if over == nil {
-			return nil
-		}
-		select {
-		case <-over:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (c *loginLock) leave() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	close(c.over)
-	c.over = nil
-}
-
-func (c *loginLock) taken() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.over != nil
+	return s.loginLock.Take(ctx)
 }

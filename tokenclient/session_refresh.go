@@ -153,11 +153,11 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 	}
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
-	s.released.watch()
-	defer s.released.unwatch()
+	s.released.Watch()
+	defer s.released.Unwatch()
 	defer s.host.hurry(ctx, s)()
 	for ctx.Err() == nil {
-		released := s.released.sent()
+		released := s.released.Sent()
 		if s.holds().generation != h.generation {
 			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h, cause == CauseRejected) })
 			return next, err
@@ -207,7 +207,7 @@ func (s *Session) refresh(h *held, cause Cause) (next *held, err error) {
 	}
 	res, presented := s.exchangeWithRetry(f)
 	if presented {
-		defer s.work.presented()
+		defer s.work.Presented()
 	}
 	return s.finishRefresh(f, res)
 }
@@ -237,7 +237,7 @@ func (s *Session) exchangeWithRetry(f flight) (res result, presented bool) {
 	tries := 0
 	present := func(ctx context.Context, stored Record) (*Token, error) {
 		current := f.current(stored)
-		if presented = presented || s.work.mayPresent(); !presented {
+		if presented = presented || s.work.MayPresent(); !presented {
 			return nil, asTokenError(errAbandoned, current.Token)
 		}
 		if tries = current.Announced; tries > 1 && s.waiting.Load() == 0 {

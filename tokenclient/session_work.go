@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/work"
 )
 
 // insideKey marks the contexts that a session hands to its Refresher and Store. Those of a
@@ -33,58 +33,13 @@ func (s *Session) insideContext(ctx context.Context) context.Context {
 	return context.WithValue(context.WithValue(ctx, insideHost{whole.host}, true), insideKey{whole}, true)
 }
 
-// work is what a session does by itself: its goroutines, all of which Close waits for.
-type work struct {
-	mu      sync.Mutex // guards the rest
-	closed  bool
-	running int
-	now     *atWork // nil: nothing runs
-
-	presenting int           // refresh tokens that the server may have, and whose successors are not stored yet
-	landed     chan struct{} // closed when presenting is 0; nil: nobody waits for it
-	abandoned  bool          // Close has ended without waiting: nothing is presented any more
-}
-
-// atWork is what there is while something runs. It does not change.
-type atWork struct {
-	// lifetime is the context of what the session does by itself; end ends it. It is not
-	// any caller's, whose values and end would reach everybody else.
-	lifetime context.Context
-	end      context.CancelFunc
-
-	closing chan struct{} // closed by Close, before end
-	idle    chan struct{} // closed when the session is closed and nothing runs any more
-}
-
 // begin notes that something runs. It returns false if the session is closed and nothing
 // runs: what runs may begin more until it is done. finish follows.
 func (s *Session) begin() bool {
-	w := &s.work
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed && w.running == 0 {
-		return false
-	}
-	if w.running++; w.running == 1 {
-		w.now = &atWork{closing: make(chan struct{}), idle: make(chan struct{})}
-		w.now.lifetime, w.now.end = context.WithCancel(s.insideContext(context.Background()))
-	}
-	return true
+	return s.work.Begin(func() context.Context { return s.insideContext(context.Background()) })
 }
 
-func (s *Session) finish() {
-	w := &s.work
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.running--; w.running > 0 {
-		return
-	}
-	if w.closed {
-		close(w.now.idle)
-	}
-	w.now.end()
-	w.now = nil
-}
+func (s *Session) finish() { s.work.Finish() }
 
 // inBackground runs f as work of the session's, and reports whether it does.
 func (s *Session) inBackground(f func()) bool {
@@ -98,60 +53,9 @@ func (s *Session) inBackground(f func()) bool {
 	return true
 }
 
-// current returns what there is while something runs; nil if nothing does.
-func (w *work) current() *atWork {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.now
-}
-
-// close says that nothing is to be begun any more, and returns what runs still; nil if
-// nothing does.
-func (w *work) close() *atWork {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.closed && w.now != nil {
-		close(w.now.closing)
-	}
-	w.closed = true
-	return w.now
-}
-
-// mayPresent reports whether a refresh token may be presented. presented follows, when its
-// successor is stored or it is known that there is none.
-func (w *work) mayPresent() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.abandoned {
-		w.presenting++
-	}
-	return !w.abandoned
-}
-
-func (w *work) presented() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.presenting--; w.presenting == 0 && w.landed != nil {
-		close(w.landed)
-		w.landed = nil
-	}
-}
-
-// leave is for a Close that does not wait any longer: from then on nothing is presented. If
-// something is, it returns a channel that is closed when that is over.
-func (w *work) leave() <-chan struct{} {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.abandoned = true
-	if w.presenting > 0 && w.landed == nil {
-		w.landed = make(chan struct{})
-	}
-	return w.landed
-}
-
 // lifetime is the context of what s does by itself. It may be called only between begin and
 // finish.
-func (s *Session) lifetime() context.Context { return s.work.current().lifetime }
+func (s *Session) lifetime() context.Context { return s.work.Now().Lifetime }
 
 // pause waits before the next try, or until the session is closed. It may be called only then, too.
 func (s *Session) pause(retry *limit.Retry) {
@@ -159,7 +63,7 @@ func (s *Session) pause(retry *limit.Retry) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-s.work.current().closing:
+	case <-s.work.Now().Closing:
 	}
 }
 
@@ -178,47 +82,27 @@ const (
 	closeLateTime = time.Minute
 )
 
-// await waits until w, the work of s, which is closed, is done. w may be nil.
-func (s *Session) await(ctx context.Context, w *atWork) error {
-	if w == nil {
-		return nil
-	}
-	patience := time.AfterFunc(closePatience, w.end)
-	defer patience.Stop()
-	defer w.end()
-	late := time.NewTimer(s.timeout + closeLateTime)
-	defer late.Stop()
-	select {
-	case <-w.idle:
-		return nil
-	case <-late.C:
-		return errCloseLate
-	case <-ctx.Done():
-	}
-	if s.storeless() {
-		return errCloseLeft(ctx)
-	}
-	w.end()
-	if landed := s.work.leave(); landed != nil {
-		longest := time.NewTimer(s.timeout + closeStoreTime)
-		defer longest.Stop()
-		select {
-		case <-landed:
-		case <-longest.C:
-		}
-	}
-	grace := time.NewTimer(calleeGrace) // what has ended takes a moment to say so
-	defer grace.Stop()
-	select {
-	case <-w.idle:
-		return nil
-	case <-grace.C:
-		return errCloseLeft(ctx)
+// patience is how long Close waits for what s does. A session without a Store has nothing to
+// leave there.
+func (s *Session) patience() work.Patience {
+	return work.Patience{
+		End:   closePatience,
+		Most:  s.timeout + closeLateTime,
+		Stays: !s.storeless(),
+		Land:  s.timeout + closeStoreTime,
+		Grace: calleeGrace, // what has ended takes a moment to say so
 	}
 }
 
-func errCloseLeft(ctx context.Context) error {
-	return fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
+// await waits until now, the work of s, which is closed, is done. now may be nil.
+func (s *Session) await(ctx context.Context, now *work.Now) error {
+	switch s.work.Wait(ctx, now, s.patience()) {
+	case work.Left:
+		return fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
+	case work.TooLate:
+		return errCloseLate
+	}
+	return nil
 }
 
 var errCloseLate = fmt.Errorf("%w: Close did not wait any longer for a Refresher or a Store that does not return when its context ends", errBroken)
@@ -251,13 +135,13 @@ func (s *Session) Close(ctx context.Context) error {
 		return fmt.Errorf("tokenclient: Close would wait for its own caller: %w", ErrReentrant)
 	}
 	s.change(func(st *state, _ time.Time) effects { return st.close() })
-	w := s.work.close()
+	now := s.work.Close()
 	s.host.changed(s)
 	var errs []error
 	for _, part := range s.parts {
 		errs = append(errs, part.Close(ctx))
 	}
-	errs = append(errs, s.await(ctx, w))
+	errs = append(errs, s.await(ctx, now))
 	return errors.Join(append(s.saveAll(context.WithoutCancel(ctx)), errs...)...)
 }
 
@@ -267,55 +151,12 @@ func (s *Session) abandon() {
 		part.abandon()
 	}
 	s.change(func(st *state, _ time.Time) effects { return st.close() })
-	if w := s.work.close(); w != nil {
-		w.end()
+	if now := s.work.Close(); now != nil {
+		now.End()
 	}
 }
 
 func (s *Session) isOpen() (open bool) {
 	s.ask(func(st *state, _ time.Time) { open = !st.closed })
 	return open
-}
-
-// A signal lets go of everybody who waits for it.
-type signal struct {
-	mu       sync.Mutex    // guards the rest
-	next     chan struct{} // closed when it is sent; nil: nobody asked for it
-	watchers int           // who may be waiting
-}
-
-// watch is called by who is going to wait. unwatch follows; the last one takes away what the
-// signal needs.
-func (g *signal) watch() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.watchers++
-}
-
-func (g *signal) unwatch() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.watchers--; g.watchers == 0 {
-		g.next = nil
-	}
-}
-
-// sent returns a channel that is closed when the signal is sent the next time. Take it first
-// and look at the state then: nothing is missed.
-func (g *signal) sent() <-chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.next == nil {
-		g.next = make(chan struct{})
-	}
-	return g.next
-}
-
-func (g *signal) send() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.next != nil {
-		close(g.next)
-		g.next = nil
-	}
 }
