@@ -50,16 +50,16 @@ type Notifier interface {
 	KV
 
 	// Watch has changed called soon after the value of key has changed, in whatever process
-	// that was, until stop is called. It may be called too often, too late, and concurrently;
-	// it does not wait. Nothing may be left running when stop was called for each watch.
+	// that was, until stop is called. It may be called too often, too late, concurrently, and
+	// before Watch has returned; it does not wait. What Watch has started ends soon after stop.
 	//
 	// hears reports whether changes are heard of at this moment. While they are not (the
 	// connection that tells of them is not there yet, or broke) the value is asked for as often
 	// as with any other KV. When they are heard of for the first time, or again, changed is
 	// called: a change may have come before.
 	//
-	// Neither Watch nor hears nor stop may wait, and changed must not be called before Watch
-	// has returned.
+	// Neither Watch nor hears nor stop may wait. Who cannot watch one key more returns nil and
+	// nil: then the value is asked for.
 	Watch(key string, changed func()) (hears func() bool, stop func())
 }
 

@@ -6,12 +6,8 @@ import (
 	"time"
 )
 
-const (
-	pollFirst = time.Millisecond
-	pollMax   = time.Second
-	pollShare = 10                    // a pause is a tenth of what has been waited for
-	pollEach  = 15 * time.Millisecond // if n keys are waited for, the pauses are n times as long at least
-)
+// pollEach: if n keys are waited for, the pauses are n times as long at least.
+const pollEach = 15 * time.Millisecond
 
 // A leaseTurn is the turn of a store in which nothing but the record says who holds
 // it. What counts is how long this process has seen the same claim, never a time that
@@ -64,19 +60,17 @@ func (t *leaseTurn) Ready(ctx context.Context, r *Record) (bool, error) {
 
 // pause waits for a call, or until it is time to look without one.
 //
-// Who waits long for a refresh waits because that takes long, and will not mind a tenth
-// more. If the medium calls, once a second will do. One looks for all in this process who
-// wait for the same key; the others do so only in case that its looks hang.
+// If the medium calls, once a second will do. One looks for all in this process who wait for
+// the same key; the others do so only in case that its looks hang.
 func (t *leaseTurn) pause(ctx context.Context, left, waited time.Duration) (called bool, err error) {
-	p := min(max(waited/pollShare, pollFirst), pollMax)
+	p := share(waited)
 	switch looks, calls := t.waits.looks(t, t.wait); {
 	case !looks:
 		p = 2 * pollMax
 	case calls:
 		p = pollMax
 	}
-	p = max(p, t.waits.fair())
-	p = min(left, p/2+t.timing.jitter(p/2)) // lest many processes look together
+	p = min(left, t.timing.half(max(p, t.waits.fair())))
 	deaf := min(t.deaf, p)
 	if err := Sleep(ctx, deaf); err != nil {
 		return false, err

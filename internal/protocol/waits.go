@@ -12,8 +12,8 @@ type Caller interface {
 	// Call has changed called soon after changes of key, until stop is called. Changes may go
 	// by without a call, and there may be calls without a change: nothing is known but what
 	// Get says. hears reports whether calls are to be expected at this moment; when they are
-	// for the first time, changed is called. Call and hears must not wait, nor must changed be
-	// called before Call has returned. Both nil: there is no way to hear of changes.
+	// for the first time, changed is called. Call, hears and stop must not wait. hears and stop
+	// nil: there is no way to hear of changes.
 	Call(key string, changed func()) (hears func() bool, stop func())
 }
 
