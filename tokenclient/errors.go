@@ -253,7 +253,7 @@ func asTokenError(err error, old *Token) *TokenError {
 
 // showable returns te without the secrets of old, and without what may be keys in URLs.
 func showable(te *TokenError, old *Token) *TokenError {
-	secrets := redact.Secrets{old.AccessToken, old.RefreshToken}
+	secrets := redact.Secrets{old.AccessToken, old.RefreshToken, old.Binding}
 	c := *te
 	c.Endpoint, c.Code, c.Description = secrets.Replace(te.Endpoint), secrets.Replace(te.Code), secrets.Replace(te.Description)
 	if te.Err != nil {

@@ -39,7 +39,8 @@ type Audience struct {
 
 // An AudienceToken is what a [Token] has for an [Audience].
 type AudienceToken struct {
-	// Token has an access token, and no refresh token: there is one for all.
+	// Token has an access token, and neither a refresh token nor a Binding: there is one of
+	// each for all.
 	Token *Token
 
 	// Number is that of the [Record] with which it came.
@@ -210,22 +211,22 @@ func (p *partStore) view(r Record) Record {
 	if r.Token == nil {
 		return r
 	}
-	t := &Token{RefreshToken: r.Token.RefreshToken, RefreshExpiry: r.Token.RefreshExpiry}
+	t := &Token{RefreshToken: r.Token.RefreshToken, RefreshExpiry: r.Token.RefreshExpiry, Binding: r.Token.Binding}
 	whole := r.Number
 	r.Number = 1
 	if own, ok := r.Token.Audiences[p.name]; ok && own.Token != nil {
 		t, r.Number = own.Token.Clone(), min(own.Number, whole) // a larger one is of another login
-		t.RefreshToken, t.RefreshExpiry = r.Token.RefreshToken, r.Token.RefreshExpiry
+		t.RefreshToken, t.RefreshExpiry, t.Binding = r.Token.RefreshToken, r.Token.RefreshExpiry, r.Token.Binding
 	}
 	r.Token = t
 	return r
 }
 
-// with returns whole with t as the audience's token, and t's refresh token for all.
+// with returns whole with t as the audience's token, and t's refresh token and binding for all.
 func (p *partStore) with(whole Record, t *Token) *Token {
 	next, own := whole.Token.Clone(), t.Clone()
-	next.RefreshToken, next.RefreshExpiry = t.RefreshToken, t.RefreshExpiry
-	own.RefreshToken, own.RefreshExpiry, own.Audiences = "", time.Time{}, nil
+	next.RefreshToken, next.RefreshExpiry, next.Binding = t.RefreshToken, t.RefreshExpiry, t.Binding
+	own.RefreshToken, own.RefreshExpiry, own.Audiences, own.Binding = "", time.Time{}, nil, ""
 	next.Audiences = maps.Clone(next.Audiences)
 	if next.Audiences == nil {
 		next.Audiences = make(map[string]AudienceToken)

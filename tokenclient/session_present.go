@@ -205,6 +205,9 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 	if t.TokenType == "" {
 		t.TokenType = old.TokenType
 	}
+	if t.Binding == "" {
+		t.Binding = old.Binding
+	}
 	if t.Scope == "" { // section 5.1: as before
 		t.Scope = old.Scope
 	}
@@ -235,6 +238,9 @@ func (t *Token) usable() *Token {
 	}
 	if !isHeaderName(t.TokenType) {
 		t.TokenType = ""
+	}
+	if !printable(t.Binding) {
+		t.Binding = ""
 	}
 	return t
 }
@@ -267,6 +273,8 @@ func (t *Token) check() error {
 		return errors.New("refresh token has a character in it that RFC 6749 does not allow")
 	case t.TokenType != "" && !isHeaderName(t.TokenType):
 		return errors.New("token type is not a valid authentication scheme")
+	case !printable(t.Binding):
+		return errors.New("binding has a character in it that no Binder writes")
 	}
 	return nil
 }

@@ -68,6 +68,12 @@ type Token struct {
 	// none yet.
 	Audiences map[string]AudienceToken
 
+	// Binding is what the tokens are bound to, if they are of no use without a key: the key
+	// itself, or what tells which one it was. It is text that the [Binder] made who had the
+	// server bind them (package dpop has one), and a secret like the tokens. What a login
+	// brought stays with each refresh. Empty: nothing.
+	Binding string
+
 	once []string // names in Extra that are of one answer only
 }
 

@@ -147,7 +147,7 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 // token: an Attacher may have put it into the URL, and errors like to show that. u is the
 // caller's URL.
 func hideToken(err error, u *url.URL, t *Token) error {
-	secrets := redact.Secrets{t.AccessToken}
+	secrets := redact.Secrets{t.AccessToken, t.Binding}
 	if !secrets.In(err.Error()) {
 		return err
 	}
