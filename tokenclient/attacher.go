@@ -16,7 +16,21 @@ import (
 // An Attacher puts a token on a request. The default is [Bearer]. One that wraps another can
 // add what it likes, such as a time stamp or a signature.
 //
-// An Attacher is safe for concurrent use. It may have a method Validate, as a [Refresher] may.
+// An Attacher is safe for concurrent use. It may have a method Validate, as a [Refresher] may,
+// and one more, if what it makes of a token may be refused although the token is good: a
+// proof of a key (package dpop), or a signature with the time in it.
+//
+//	Answered(req *http.Request, resp *http.Response, t *Token) (again bool)
+//
+// It is told of each answer to a request that it attached t to, a success too, and learns
+// what it likes from it. It must not read the body but by [PeekBody], and must return soon.
+// again says that resp is no refusal of t, and that the same request, attached anew, may be
+// accepted. It is sent again then, body included, with req.Response being that answer in
+// Attach (its body is closed), beside the one replay after a refresh, and at most three times
+// for each request whatever the server answers; then the caller gets the answer. So does a
+// caller whose request must not, or cannot, be sent again. Nothing is refreshed for such an
+// answer. An Attacher that wraps another passes the question on.
+//
 // One that embeds [Bearer] or a [HeaderAttacher] may have an Attach and a HeaderName of its
 // own, which go before theirs.
 type Attacher interface {
@@ -144,6 +158,11 @@ func checkAttacher(field string, a Attacher) error {
 		return err
 	}
 	return check.Part(field, a)
+}
+
+// answerer is an Attacher that is told of the answers.
+type answerer interface {
+	Answered(req *http.Request, resp *http.Response, t *Token) (again bool)
 }
 
 // isHeaderName reports whether s is a token of RFC 9110, section 5.6.2.

@@ -70,14 +70,15 @@ func PeekBody(resp *http.Response, most int, wait time.Duration) []byte {
 
 // challengeAllowsRefresh reports whether a new token of the same session might
 // help: false if the server says that it wants a wider scope (RFC 6750, section
-// 3.1) or another login (RFC 9470, section 3).
+// 3.1) or another login (RFC 9470, section 3), or if it is about the proof that came with the
+// token (RFC 9449, sections 7.1 and 9).
 func challengeAllowsRefresh(resp *http.Response) bool {
 	for _, c := range Challenges(resp) {
 		if !strings.EqualFold(c.Scheme, "Bearer") && !strings.EqualFold(c.Scheme, "DPoP") {
 			continue
 		}
 		switch c.Params["error"] {
-		case "insufficient_scope", "insufficient_user_authentication":
+		case "insufficient_scope", "insufficient_user_authentication", "use_dpop_nonce", "invalid_dpop_proof":
 			return false
 		}
 	}

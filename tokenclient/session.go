@@ -310,6 +310,12 @@ func (s *Session) attach(req *http.Request, h *held) error {
 	return s.attacher.Attach(req, h.record.Token)
 }
 
+// answerer is the Attacher if that is told of the answers; nil: it is not.
+func (s *Session) answerer() answerer {
+	a, _ := s.attacher.(answerer)
+	return a
+}
+
 // rejectedBy reports whether resp says that the server refused the token.
 func (s *Session) rejectedBy(resp *http.Response) bool {
 	if s.isRejected != nil {

@@ -252,8 +252,12 @@ const maxExtra = 64
 // keepExtra takes over what old's Extra has and t's has not, but for what is of one answer
 // only: a login may bring what no refresh does, such as an id_token.
 func (t *Token) keepExtra(old *Token) {
+	var once []string
+	if t.once != nil {
+		once = t.once.Once
+	}
 	for _, name := range slices.Sorted(maps.Keys(old.Extra)) {
-		if _, has := t.Extra[name]; has || slices.Contains(t.once, name) || len(t.Extra) >= maxExtra {
+		if _, has := t.Extra[name]; has || slices.Contains(once, name) || len(t.Extra) >= maxExtra {
 			continue
 		}
 		if t.Extra == nil {

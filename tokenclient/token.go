@@ -74,7 +74,7 @@ type Token struct {
 	// brought stays with each refresh. Empty: nothing.
 	Binding string
 
-	once []string // names in Extra that are of one answer only
+	once *JSONFields // has the names in Extra that are of one answer only; nil: none are
 }
 
 // Clone returns a copy of t whose Extra and Audiences may be changed without changing t's.
@@ -274,9 +274,12 @@ func parseToken(body []byte, c endpoint.Clock, f *JSONFields) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Token{
+	parsed := &Token{
 		AccessToken: t.Access, RefreshToken: t.Refresh, TokenType: t.Type, Scope: t.Scope,
 		Expiry: t.Expiry, RefreshExpiry: t.RefreshExpiry, Issued: c.Sent, Extra: t.Extra,
-		once: f.Once,
-	}, nil
+	}
+	if len(f.Once) > 0 {
+		parsed.once = f
+	}
+	return parsed, nil
 }

@@ -59,6 +59,9 @@ import (
 // from where it stood if it can seek, or as it was kept (see MaxReplayBody and SpoolDir). A
 // stream whose first sending waits for more goes on in the second one.
 //
+// An [Attacher] that is told of the answers may have a request sent again, at most three times,
+// beside all that.
+//
 // Cookies that come with the refused answer are lost.
 //
 // A Transport is safe for concurrent use. Its fields must not change after the
@@ -189,19 +192,21 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	var body replay.Body
 	if req.Body != nil {
-		body = replay.New(req, t.replayOptions())
+		o := t.replayOptions()
+		o.Often = s.answerer() != nil
+		body = replay.New(req, o)
 	}
 	sent := s.sendTime()
-	resp, err := t.send(req, s, h, body)
-	if err != nil || !s.rejectedBy(resp) {
-		body.HandOver()
-		if err == nil {
-			s.answered(h, req.URL, resp)
+	x := t.send(req, s, h, lastSending{body: body})
+	if !x.refused {
+		x.body.HandOver()
+		if x.err == nil {
+			s.answered(h, req.URL, x.resp)
 		}
-		s.renewedBy(resp, h, sent)
-		return resp, err
+		s.renewedBy(x.resp, h, sent)
+		return x.resp, x.err
 	}
-	return t.rejected(req, s, h, body, resp)
+	return t.rejected(req, s, h, x)
 }
 
 // replayable reports whether req can be sent again, whatever a server does that refuses it.
@@ -233,42 +238,42 @@ func (t *Transport) session(ctx context.Context) (*Session, error) {
 	return t.sessions(ctx)
 }
 
-// rejected goes on with a request whose token, h of s, the server refused with resp.
-func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay.Body, resp *http.Response) (*http.Response, error) {
+// rejected goes on with a request whose token, h of s, the server refused with x.
+func (t *Transport) rejected(req *http.Request, s *Session, h *held, x lastSending) (*http.Response, error) {
 	s.tellRejected(req, h)
-	if !challengeAllowsRefresh(resp) {
-		body.HandOver()
-		return resp, nil
+	if !challengeAllowsRefresh(x.resp) {
+		x.body.HandOver()
+		return x.resp, nil
 	}
-	now := t.tryYoung(req, s, h, lastSending{body: body, resp: resp, refused: true})
-	if now.over() {
-		return now.resp, now.err
+	if x = t.tryYoung(req, s, h, x); x.over() {
+		x.body.HandOver()
+		return x.resp, x.err
 	}
-	body, resp = now.body, now.resp
 	v := s.rejected(h, req.URL)
 	if !v.again {
-		body.HandOver()
-		return resp, nil
+		x.body.HandOver()
+		return x.resp, nil
 	}
-	again, ok := t.takeBack(req, body)
+	again, ok := t.takeBack(req, x.body)
 	if !ok {
-		body.HandOver()
+		x.body.HandOver()
 		s.refreshInBackground()
-		return resp, nil
+		return x.resp, nil
 	}
-	drop(resp, again) // before the refresh: it may need this connection
+	drop(x.resp, again) // before the refresh: it may need this connection
 	h, err := s.insteadOf(req.Context(), h)
 	if err != nil {
 		again.Close()
 		return nil, s.whose(err)
 	}
-	if now = t.sendAgain(req, s, h, again); !now.over() {
-		now = t.tryYoung(req, s, h, now)
+	if x = t.sendAgain(req, s, h, x.next(again)); !x.over() {
+		x = t.tryYoung(req, s, h, x)
 	}
-	if now.err == nil {
-		s.replayed(h, v, now.refused)
+	x.body.HandOver()
+	if x.err == nil && !x.asking {
+		s.replayed(h, v, x.refused)
 	}
-	return now.resp, now.err
+	return x.resp, x.err
 }
 
 // mayAttach reports whether req gets the token of s, and whether its caller has set the

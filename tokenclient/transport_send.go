@@ -24,6 +24,16 @@ type lastSending struct {
 	err     error
 	refused bool // resp refuses the token
 	last    bool // the body cannot be sent once more
+	asking  bool // the Attacher asks for another sending, and there is none: resp says nothing of the token
+	asked   int  // how often the request was sent again because the Attacher asked for it
+}
+
+// maxAsked bounds that.
+const maxAsked = 3
+
+// next returns what there is of x before the next sending, with body.
+func (x lastSending) next(body replay.Body) lastSending {
+	return lastSending{body: body, asked: x.asked}
 }
 
 // over reports whether there is nothing to do but to hand the answer or the error over.
@@ -58,7 +68,7 @@ func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSendi
 			return x
 		}
 		drop(x.resp, again)
-		x = t.sendAgain(req, s, h, again)
+		x = t.sendAgain(req, s, h, x.next(again))
 		if a == limit.LagTry {
 			s.triedLag(h, server, x.lagResult())
 		}
@@ -71,7 +81,7 @@ func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSendi
 // lagResult is what x says of the server.
 func (x lastSending) lagResult() limit.LagResult {
 	switch {
-	case x.err != nil:
+	case x.err != nil, x.asking:
 		return limit.LagFailed
 	case x.refused:
 		return limit.LagRefused
@@ -87,16 +97,15 @@ func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.
 	return body.TakeBack(req.Context())
 }
 
-// sendAgain sends req once more, with the token of h, which is s's.
-func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) lastSending {
+// sendAgain sends req once more after x, with the token of h, which is s's.
+func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, x lastSending) lastSending {
 	s.tellReplayed(req)
 	at := s.sendTime()
-	resp, err := t.send(req, s, h, again)
-	x := lastSending{body: again, last: !again.Repeats(), resp: resp, err: err}
+	x = t.send(req, s, h, x)
+	x.last = !x.body.Repeats()
 	switch {
 	case x.err != nil:
-	case s.rejectedBy(x.resp):
-		x.refused = true
+	case x.refused:
 		s.tellRejected(req, h)
 	default:
 		s.answered(h, req.URL, x.resp)
@@ -105,33 +114,63 @@ func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again repl
 	return x
 }
 
-// send sends a copy of req with the token of h, which is s's, and body.
-func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Body) (*http.Response, error) {
+// send sends req after x, with the token of h, which is s's, and x's body, and as often again
+// as its Attacher asks for it and may.
+func (t *Transport) send(req *http.Request, s *Session, h *held, x lastSending) lastSending {
+	var because *http.Response
+	for {
+		x.resp, x.asking, x.err = t.sendOnce(req, s, h, x.body, because)
+		if !x.asking {
+			x.refused = x.err == nil && s.rejectedBy(x.resp)
+			return x
+		}
+		if x.asked == maxAsked {
+			return x
+		}
+		body, ok := t.takeBack(req, x.body)
+		if !ok {
+			return x
+		}
+		drop(x.resp, body)
+		because, x.body = x.resp, body
+		x.asked++
+	}
+}
+
+// sendOnce sends a copy of req with the token of h, which is s's, and body. because is the
+// answer that its Attacher wants it sent again for, nil if there is none; again says whether it
+// wants that for the new one.
+func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay.Body, because *http.Response) (resp *http.Response, again bool, err error) {
 	var r *http.Request
-	var err error
 	ctx := body.Context(req.Context())
 	if ready := h.value[0] != ""; ready {
 		r = req.WithContext(ctx)
 		r.Header = withHeader(req.Header, s.tokenHeader(), h.value[:])
 		body.Attach(r)
-	} else if r, err = s.attached(ctx, req, h, body); err != nil {
-		return nil, notSent(r, err)
+	} else if r, err = s.attached(ctx, req, h, body, because); err != nil {
+		return nil, false, notSent(r, err)
 	}
 	s.tellAttached(req.Context(), h)
-	resp, err := t.pass(r)
+	resp, err = t.pass(r)
+	if a := s.answerer(); a != nil && err == nil {
+		again = a.Answered(r, resp, h.record.Token)
+	}
 	if resp != nil {
 		resp.Request = req // the copy shows the token
 	}
 	if err != nil && r.URL != req.URL {
 		err = hideToken(err, req.URL, h.record.Token)
 	}
-	return resp, err
+	return resp, again, err
 }
 
-// attached returns a copy of req that s's Attacher has put h's token on. All that the
-// Attacher can reach of it is its own, and nothing of the caller's.
-func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body replay.Body) (*http.Request, error) {
+// attached returns a copy of req that s's Attacher has put h's token on, because of an answer
+// if that is not nil. All that the Attacher can reach of it is its own, and nothing of the caller's.
+func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body replay.Body, because *http.Response) (*http.Request, error) {
 	r := req.Clone(ctx)
+	if because != nil {
+		r.Response = because
+	}
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
@@ -140,6 +179,7 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 		return r, err
 	}
 	r.Trailer = req.Trailer // the caller may fill it in while the body is read
+	r.Response = req.Response
 	return r, nil
 }
 
