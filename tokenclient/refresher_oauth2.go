@@ -3,12 +3,14 @@ package tokenclient
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
 // An OAuth2Refresher gets tokens at an OAuth 2.0 token endpoint (RFC 6749, section 3.2)
@@ -41,6 +43,10 @@ type OAuth2Refresher struct {
 	// grant has others, which need none, nor a login: a Session without a token begins
 	// with a refresh then.
 	Grant Grant
+
+	// Binder has the server bind the tokens to a key (RFC 9449, with package dpop). Nil: they
+	// are not bound.
+	Binder Binder
 
 	// Scope asks for a part of what was granted at login, as a list separated by
 	// spaces (RFC 6749, section 3.3). Empty: all of it.
@@ -89,6 +95,42 @@ type OAuth2Refresher struct {
 	// InsecureHTTP allows plain http to other machines, where everybody on the
 	// way can read the tokens.
 	InsecureHTTP bool
+}
+
+// A Binder has servers bind tokens to a key of the client's, so that a thief has no use for
+// them. Package dpop has one (RFC 9449). A Binder is safe for concurrent use, and may have a
+// method Validate, as a [Refresher] may.
+type Binder interface {
+	// NewBinding makes the [Token].Binding of a login that has not happened yet, for
+	// [WithBinding]. thumbprint is what an authorization request says of it, as dpop_jkt
+	// (RFC 9449, section 10); empty: nothing.
+	NewBinding() (binding, thumbprint string, err error)
+
+	// Bind is called before each call of a token or revocation endpoint. t is the token that
+	// is exchanged or revoked, never nil; of a login it has nothing but the Binding of
+	// WithBinding, or not even that. binding is what goes with the token of the answer, and
+	// proof puts on the request what proves it: it is asked for each sending, with a token
+	// that has the binding, and is told of each answer if it has a method Answered, as an
+	// [Attacher] may. (It may read the body there.) The call is made again at most twice for that.
+	//
+	// An error means that nothing is sent. One that is ErrLoginRequired says that what t is
+	// bound to is lost.
+	Bind(ctx context.Context, t *Token) (binding string, proof Attacher, err error)
+}
+
+type bindingKey struct{}
+
+// WithBinding returns a context in which [OAuth2Refresher].Login binds the token to binding,
+// which is of [Binder].NewBinding. Without it a Binder makes a new one. It is for logins
+// that name their key before they have the code, and for polls of a device code.
+func WithBinding(ctx context.Context, binding string) context.Context {
+	return context.WithValue(ctx, bindingKey{}, binding)
+}
+
+// bindingOf returns what WithBinding was given.
+func bindingOf(ctx context.Context) string {
+	binding, _ := ctx.Value(bindingKey{}).(string)
+	return binding
 }
 
 // Encoding says how what is sent to a token endpoint is written.
@@ -199,3 +241,42 @@ func (r OAuth2Refresher) Format(f fmt.State, _ rune) {
 
 // MarshalJSON marshals what Format writes. It cannot be read back.
 func (r OAuth2Refresher) MarshalJSON() ([]byte, error) { return json.Marshal(r.exchange().describe()) }
+
+// bind has c prove what the token that it asks for is bound to in the place of t.
+func (x *exchange) bind(ctx context.Context, c *endpoint.Call, t *Token) (binding string, err error) {
+	if x.parts.Binder == nil {
+		return "", nil
+	}
+	binding, proof, err := x.parts.Binder.Bind(ctx, t)
+	if err != nil && x.parts.Grant != nil { // what it exchanges is not bound
+		binding, proof, err = x.parts.Binder.Bind(ctx, new(Token))
+	}
+	if err != nil || proof == nil {
+		return binding, err
+	}
+	bound := t.Clone().boundTo(binding)
+	c.Secrets = append(c.Secrets, binding)
+	c.Prove = func(req *http.Request) error { return proof.Attach(req, bound) }
+	if a, ok := proof.(answerer); ok {
+		c.Answered = func(req *http.Request, resp *http.Response) bool { return a.Answered(req, resp, bound) }
+	}
+	return binding, nil
+}
+
+// bindError is the error of a call that was not made because of err, of a Binder.
+func bindError(c *endpoint.Call, err error) *TokenError {
+	if !errors.Is(err, ErrLoginRequired) {
+		return callError(c.NotPresented(noVerdict(err)))
+	}
+	e := callError(c.NotPresented(nil))
+	e.Err = &notPresented{&kindError{err.Error(), ErrLoginRequired}}
+	return e
+}
+
+// boundTo returns t, which may be nil, bound to binding.
+func (t *Token) boundTo(binding string) *Token {
+	if t != nil {
+		t.Binding = binding
+	}
+	return t
+}
