@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"time"
@@ -249,6 +250,21 @@ func (s *settings) setHost(h host) {
 	for _, a := range s.audiences {
 		a.host = partHost{h}
 	}
+}
+
+// ofAudiences are those of the parts.
+func (s *settings) ofAudiences() []audienceSettings { return s.audiences }
+
+// allows reports whether the token may go to u.
+func (s *settings) allows(u *url.URL) bool { return s.rules.Allows(u) }
+
+// forAudience returns the settings of a, whose tokens go where rules say.
+func (s settings) forAudience(a Audience, rules origin.Rules) *settings {
+	s.rules, s.refresher, s.heartbeat, s.audiences = rules, a.Refresher, 0, nil
+	if a.Attacher != nil {
+		s.attacher, s.header = a.Attacher, headerOf(a.Attacher)
+	}
+	return &s
 }
 
 // observers are whom a session tells what happens.

@@ -188,7 +188,7 @@ func (p *Pool) comingDue(now time.Time, recent time.Duration) (list []dueRefresh
 		}
 		wait := s.untilDue(h, now)
 		at := now.Round(0).Add(wait)
-		step = min(step, max(at.Sub(h.record.Token.Issued)/8, time.Second))
+		step = min(step, max(at.Sub(h.token().Issued)/8, time.Second))
 		if wait < keepFreshStep {
 			list = append(list, dueRefresh{at, s, h})
 		}

@@ -173,7 +173,7 @@ func (s *Session) isOpen() (open bool) {
 func (s *Session) holds() *held { return s.held.Load() }
 
 // stillHolds reports whether that is h's generation.
-func (s *Session) stillHolds(h *held) bool { return s.holds().generation == h.generation }
+func (s *Session) stillHolds(h *held) bool { return s.holds().same(h) }
 
 // lastRefused returns the generation that is known to be refused, and is going to be refreshed
 // for that: as much of the number as [held.isOf] asks for. 0: none is.
@@ -295,7 +295,7 @@ func (s *Session) judgeProxy(req *http.Request, base http.RoundTripper) error {
 }
 
 // allows reports whether the token may go to u, and insecure whether by plain http.
-func (s *Session) allows(u *url.URL) bool { return s.rules.Allows(u) }
+func (s *Session) allows(u *url.URL) bool { return s.settings.allows(u) }
 
 func (s *Session) insecure() bool { return s.rules.InsecureHTTP() }
 

@@ -27,10 +27,10 @@ func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
 		return
 	}
 	t, ok := s.renewedIn(resp)
-	if !ok || t == nil || !renews(t, h.record.Token) || !s.stillHolds(h) {
+	if !ok || t == nil || !renews(t, h.token()) || !s.stillHolds(h) {
 		return
 	}
-	t, err := s.complete(t, h.record.Token, sent)
+	t, err := s.complete(t, h.token(), sent)
 	if err != nil {
 		s.note(slog.LevelDebug, "token in an answer ignored", "err", err)
 		return
@@ -52,7 +52,7 @@ func renews(t, sent *Token) bool {
 // its refusal would end the session. One that has something else to present is.
 func (s *Session) serverRenews(h *held) bool {
 	return !s.hasRefresher() ||
-		s.asksAnswers() && h.record.Token.RefreshToken == "" && !s.canRefresh(new(Token))
+		s.asksAnswers() && h.token().RefreshToken == "" && !s.canRefresh(new(Token))
 }
 
 // isYoung reports whether a server that refuses h may not know it yet, and whether that is worth
@@ -218,12 +218,12 @@ func (s *Session) saveRenewed(ctx context.Context) *NotSavedError {
 	if !due {
 		return nil
 	}
-	seen := h.record
+	seen := h.known()
 	seen.Announced = 0
 	if !s.hasRefresher() {
 		seen.Announced = math.MaxUint8 // somebody else may be exchanging it; this session has no use for that pair
 	}
-	r, err := s.save(ctx, seen, h.record.Token.Clone())
+	r, err := s.save(ctx, seen, h.token().Clone())
 	s.change(func(st *state, now time.Time) (fx effects) {
 		fx, err = st.saveEnds(fence, h, r, err, now)
 		return fx
@@ -231,5 +231,5 @@ func (s *Session) saveRenewed(ctx context.Context) *NotSavedError {
 	if err == nil {
 		return nil
 	}
-	return NewNotSavedError(s.name(), h.record.Token.Clone(), err, s.saveRenewedAgain)
+	return NewNotSavedError(s.name(), h.token().Clone(), err, s.saveRenewedAgain)
 }

@@ -122,7 +122,7 @@ func (s *Session) mayRefreshEarly(h *held) (may bool) {
 		return false // the next request asks the server
 	}
 	s.ask(func(st *state, now time.Time) {
-		may = st.mayRefreshEarly(h, s.canRefresh(h.record.Token), now)
+		may = st.mayRefreshEarly(h, s.canRefresh(h.token()), now)
 	})
 	return may
 }
@@ -207,7 +207,7 @@ func answers(next *held, err error, h *held, cause Cause) (bool, error) {
 	var idle errNotTried
 	switch {
 	case err == nil: // not enough: a flight that was begun for an older generation, whose successor is h
-		return next.generation > h.generation, next.follows(h, cause == CauseRejected)
+		return next.after(h), next.follows(h, cause == CauseRejected)
 	case errors.Is(err, errFenced): // look at held again
 		return false, nil
 	case errors.As(err, &idle): // it was begun by somebody who respects the backoff; who forces does not

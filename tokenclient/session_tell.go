@@ -115,7 +115,7 @@ func (s *Session) tell(e event) {
 // tellAttached tells that h's token was put on a request, or handed out.
 func (s *Session) tellAttached(ctx context.Context, h *held) {
 	if s.hooks.Attached != nil {
-		s.hooks.Attached(ctx, h.generation)
+		s.hooks.Attached(ctx, h.number())
 	}
 }
 
@@ -123,7 +123,7 @@ func (s *Session) tellAttached(ctx context.Context, h *held) {
 func (s *Session) tellRejected(req *http.Request, h *held) {
 	if s.hooks.log != nil || s.hooks.Rejected != nil { // thousands may be refused at once
 		method, to := req.Method, origin.Of(req.URL).String()
-		s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", to)
+		s.note(slog.LevelDebug, "token rejected", "generation", h.number(), "method", method, "origin", to)
 		post2(s, s.hooks.Rejected, method, to)
 	}
 }

@@ -52,7 +52,7 @@ func (s *Session) copyOf(h *held, err error) (*Token, error) {
 	if err != nil {
 		return nil, s.whose(err)
 	}
-	return h.record.Token.Clone(), nil
+	return h.token().Clone(), nil
 }
 
 // Do is for protocols that have no RoundTripper. It calls f with a token that is good to be
@@ -94,7 +94,7 @@ func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) 
 // lend calls f with h's token.
 func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
 	s.tellAttached(ctx, h)
-	return f(ctx, h.record.Token.Clone())
+	return f(ctx, h.token().Clone())
 }
 
 // Refresh exchanges the refresh token now, whether or not the access token is
@@ -134,7 +134,7 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 		return nil, err
 	}
 	// The text alone does not tell: a server may issue the same one again.
-	held := h.record.Token
+	held := h.token()
 	if t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued) {
 		return held.Clone(), nil
 	}
@@ -158,7 +158,7 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case now.generation == h.generation:
+	case now.same(h):
 		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, errNoRefresher)
 	}
 	return now, now.follows(h, true)
@@ -232,24 +232,8 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 }
 
 // untilDue returns how long it is until h is to be refreshed; not more than 0 if it is.
-//
-// The time of day is what counts, because it goes on while the machine sleeps. But if it was
-// set back since the token was issued, here or by another process, it would be long in coming:
-// so there is no longer wait from when this session got the token than there is from when it
-// was issued.
 func (s *Session) untilDue(h *held, now time.Time) time.Duration {
-	due := h.soft()
-	if !s.canRefresh(h.record.Token) {
-		due = h.hard() // nothing to exchange: at the hard time the session learns that it is over
-	}
-	issued := h.record.Token.Issued
-	if beat := issued.Add(s.beat()); s.beat() > 0 && (due.IsZero() || beat.Before(due)) {
-		due = beat
-	}
-	if issued.IsZero() {
-		issued = h.since.Round(0)
-	}
-	return min(due.Sub(now.Round(0)), due.Sub(issued)-now.Sub(h.since))
+	return h.untilDue(s.beat(), s.canRefresh(h.token()), now)
 }
 
 // PerRPCCredentials puts a session's token on gRPC calls. It implements

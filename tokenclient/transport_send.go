@@ -143,9 +143,9 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, x lastSending) 
 func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay.Body, because *http.Response) (resp *http.Response, again bool, err error) {
 	var r *http.Request
 	ctx := body.Context(req.Context())
-	if ready := h.value[0] != ""; ready {
+	if value := h.header(); value != nil {
 		r = req.WithContext(ctx)
-		r.Header = withHeader(req.Header, s.tokenHeader(), h.value[:])
+		r.Header = withHeader(req.Header, s.tokenHeader(), value)
 		body.Attach(r)
 	} else if r, err = s.attached(ctx, req, h, body, because); err != nil {
 		return nil, false, notSent(r, err)
@@ -153,13 +153,13 @@ func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay
 	s.tellAttached(req.Context(), h)
 	resp, err = t.pass(r)
 	if a := s.answerer(); a != nil && err == nil {
-		again = a.Answered(r, resp, h.record.Token)
+		again = a.Answered(r, resp, h.token())
 	}
 	if resp != nil {
 		resp.Request = req // the copy shows the token
 	}
 	if err != nil && r.URL != req.URL {
-		err = hideToken(err, req.URL, h.record.Token)
+		err = hideToken(err, req.URL, h.token())
 	}
 	return resp, again, err
 }
