@@ -193,7 +193,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var body replay.Body
 	if req.Body != nil {
 		o := t.replayOptions()
-		o.Often = s.answerer() != nil
+		o.Often = s.readsAnswers()
 		body = replay.New(req, o)
 	}
 	sent := s.sendTime()
