@@ -9,45 +9,9 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
-
-// effects are what a transition asks its Session for.
-type effects struct {
-	events  []event // to tell, in their order
-	release bool    // those who wait for something are let go: it has become pointless
-}
-
-// An event is what there is to tell.
-type event struct {
-	kind   eventKind
-	info   RefreshInfo // without its Key and Waiters
-	err    error
-	origin string    // that refused the token; "": unknown
-	until  time.Time // when it may be asked for another one
-	times  int       // refusals in a row
-}
-
-type eventKind uint8
-
-const (
-	refreshStarted eventKind = iota
-	tokenRefreshed
-	tokenAdopted
-	tokenRenewed
-	refreshOvertaken
-	refreshFailed
-	refreshStillRefused
-	rejectedTooOften
-	tokenNotSaved
-	sessionEnded
-)
-
-func (fx *effects) tell(kind eventKind, info RefreshInfo, err error) {
-	fx.events = append(fx.events, event{kind: kind, info: info, err: err})
-}
 
 // note logs. It does so where hooks are called, and for the same reasons: a handler may be
 // slow, or send its lines through this very session.
