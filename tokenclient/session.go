@@ -295,7 +295,7 @@ func (s *Session) judgeProxy(req *http.Request, base http.RoundTripper) error {
 }
 
 // allows reports whether the token may go to u, and insecure whether by plain http.
-func (s *Session) allows(u *url.URL) bool { return s.settings.allows(u) }
+func (s *Session) allows(u *url.URL) bool { return s.rules.Allows(u) }
 
 func (s *Session) insecure() bool { return s.rules.InsecureHTTP() }
 
@@ -335,6 +335,14 @@ func (s *Session) rejectedBy(resp *http.Response) bool {
 func (s *Session) asksAnswers() bool { return s.findRenewed != nil }
 
 func (s *Session) renewedIn(resp *http.Response) (*Token, bool) { return s.findRenewed(resp) }
+
+// sendTime is when a request is sent, if anybody is going to ask.
+func (s *Session) sendTime() time.Time {
+	if s.findRenewed == nil {
+		return time.Time{}
+	}
+	return time.Now().Round(0)
+}
 
 func (s *Session) hasRefresher() bool { return s.refresher != nil }
 

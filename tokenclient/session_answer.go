@@ -9,16 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
-
-// sendTime is when a request is sent, if anybody is going to ask.
-func (s *Session) sendTime() time.Time {
-	if !s.asksAnswers() {
-		return time.Time{}
-	}
-	return time.Now().Round(0)
-}
 
 // renewedBy looks for a token in resp, which answers a request that was sent with h. resp is
 // nil if there was no answer.
@@ -45,14 +36,6 @@ func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
 func renews(t, sent *Token) bool {
 	return t.AccessToken != sent.AccessToken ||
 		t.RefreshToken != "" && t.RefreshToken != sent.RefreshToken
-}
-
-// serverRenews reports whether it is the API's server that may renew h when it has expired.
-// A Refresher that presents the access token itself, as a heartbeat does, is no way out then:
-// its refusal would end the session. One that has something else to present is.
-func (s *Session) serverRenews(h *held) bool {
-	return !s.hasRefresher() ||
-		s.asksAnswers() && h.token().RefreshToken == "" && !s.canRefresh(new(Token))
 }
 
 // isYoung reports whether a server that refuses h may not know it yet, and whether that is worth
@@ -117,14 +100,6 @@ func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
 		s.lookForNewerSoon()
 	}
 	return v
-}
-
-// placeOf returns that of u, which may be nil.
-func placeOf(u *url.URL) place {
-	if u == nil {
-		return place{}
-	}
-	return place{origin.Of(u).String(), u.Path}
 }
 
 // replayed notes whether the server refused h, which a request was sent again with that had

@@ -68,6 +68,14 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 	return next, err
 }
 
+// serverRenews reports whether it is the API's server that may renew h when it has expired.
+// A Refresher that presents the access token itself, as a heartbeat does, is no way out then:
+// its refusal would end the session. One that has something else to present is.
+func (s *Session) serverRenews(h *held) bool {
+	return !s.hasRefresher() ||
+		s.asksAnswers() && h.token().RefreshToken == "" && !s.canRefresh(new(Token))
+}
+
 // asItIs returns what the session holds, after a look at the store if that is
 // nothing.
 func (s *Session) asItIs(ctx context.Context) (*held, error) {

@@ -76,10 +76,10 @@ func (s *Session) tell(e event) {
 	}
 }
 
-// tellAttached tells that h's token was put on a request, or handed out.
-func (s *Session) tellAttached(ctx context.Context, h *held) {
+// tellAttached tells that the token of that generation was put on a request, or handed out.
+func (s *Session) tellAttached(ctx context.Context, generation uint64) {
 	if s.hooks.Attached != nil {
-		s.hooks.Attached(ctx, h.number())
+		s.hooks.Attached(ctx, generation)
 	}
 }
 

@@ -93,7 +93,7 @@ func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) 
 
 // lend calls f with h's token.
 func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
-	s.tellAttached(ctx, h)
+	s.tellAttached(ctx, h.number())
 	return f(ctx, h.token().Clone())
 }
 
@@ -299,7 +299,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 	if err := c.s.attach(req.WithContext(ctx), h); err != nil {
 		return nil, err
 	}
-	c.s.tellAttached(ctx, h)
+	c.s.tellAttached(ctx, h.number())
 	metadata := make(map[string]string, len(req.Header))
 	for name, values := range req.Header {
 		metadata[strings.ToLower(name)] = strings.Join(values, ", ")

@@ -150,7 +150,7 @@ func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay
 	} else if r, err = s.attached(ctx, req, h, body, because); err != nil {
 		return nil, false, notSent(r, err)
 	}
-	s.tellAttached(req.Context(), h)
+	s.tellAttached(req.Context(), h.number())
 	resp, err = t.pass(r)
 	if err == nil {
 		again = s.asksAgain(r, resp, h)
