@@ -91,14 +91,7 @@ func (s *Session) Client() *http.Client { return s.Wrap(nil) }
 // To bound a request, give it a context with a deadline rather than setting
 // Timeout, which costs each request a goroutine and hides the errors of this
 // package behind text.
-func (s *Session) Wrap(c *http.Client) *http.Client {
-	wrapped := new(http.Client)
-	if c != nil {
-		*wrapped = *c
-	}
-	wrapped.Transport = s.Transport(wrapped.Transport)
-	return wrapped
-}
+func (s *Session) Wrap(c *http.Client) *http.Client { return wrap(c, s.Transport) }
 
 // Format writes the session's key, whatever the verb: its fields lead to tokens.
 func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Session{%q}", s.key) }
@@ -324,8 +317,8 @@ func (s *Session) rejectedBy(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusUnauthorized
 }
 
-// asksAnswers reports whether an answer may bring a token, and renewedIn which one resp does.
-func (s *Session) asksAnswers() bool { return s.findRenewed != nil }
+// findsRenewed reports whether an answer may bring a token, and renewedIn which one resp brings.
+func (s *Session) findsRenewed() bool { return s.findRenewed != nil }
 
 func (s *Session) renewedIn(resp *http.Response) (*Token, bool) { return s.findRenewed(resp) }
 

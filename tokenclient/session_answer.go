@@ -14,7 +14,7 @@ import (
 // renewedBy looks for a token in resp, which answers a request that was sent with h. resp is
 // nil if there was no answer.
 func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
-	if !s.asksAnswers() || resp == nil {
+	if !s.findsRenewed() || resp == nil {
 		return
 	}
 	t, ok := s.renewedIn(resp)

@@ -73,7 +73,7 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 // its refusal would end the session. One that has something else to present is.
 func (s *Session) serverRenews(h *held) bool {
 	return !s.hasRefresher() ||
-		s.asksAnswers() && h.token().RefreshToken == "" && !s.canRefresh(new(Token))
+		s.findsRenewed() && h.token().RefreshToken == "" && !s.canRefresh(new(Token))
 }
 
 // asItIs returns what the session holds, after a look at the store if that is

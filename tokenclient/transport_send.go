@@ -280,6 +280,16 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
+// wrap returns a copy of c, which may be nil, whose requests go by what over makes of its Transport.
+func wrap(c *http.Client, over func(base http.RoundTripper) *Transport) *http.Client {
+	wrapped := new(http.Client)
+	if c != nil {
+		*wrapped = *c
+	}
+	wrapped.Transport = over(wrapped.Transport)
+	return wrapped
+}
+
 // notSent closes the body of a request that is not sent and returns err.
 func notSent(req *http.Request, err error) error {
 	if req.Body != nil {
