@@ -14,14 +14,14 @@ import (
 // renewedBy looks for a token in resp, which answers a request that was sent with h. resp is
 // nil if there was no answer.
 func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
-	if !s.findsRenewed() || resp == nil {
+	if !s.config().findsRenewed() || resp == nil {
 		return
 	}
-	t, ok := s.renewedIn(resp)
+	t, ok := s.config().renewedIn(resp)
 	if !ok || t == nil || !renews(t, h.token()) || !s.stillHolds(h) {
 		return
 	}
-	t, err := s.complete(t, h.token(), sent)
+	t, err := complete(t, h.token(), sent)
 	if err != nil {
 		s.note(slog.LevelDebug, "token in an answer ignored", "err", err)
 		return
@@ -41,7 +41,7 @@ func renews(t, sent *Token) bool {
 // isYoung reports whether a server that refuses h may not know it yet, and whether that is worth
 // waiting for.
 func (s *Session) isYoung(h *held) (young bool) {
-	if s.hasRefresher() {
+	if s.config().hasRefresher() {
 		s.ask(func(st *state, now time.Time) { young = st.isYoung(h, now) })
 	}
 	return young
@@ -93,7 +93,7 @@ func (s *Session) triedLag(h *held, server string, r limit.LagResult) {
 func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
 	at := placeOf(u)
 	s.change(func(st *state, now time.Time) (fx effects) {
-		v, fx = st.rejected(h, at, s.hasRefresher(), now)
+		v, fx = st.rejected(h, at, s.config().hasRefresher(), now)
 		return fx
 	})
 	if v.look {
@@ -195,7 +195,7 @@ func (s *Session) saveRenewed(ctx context.Context) *NotSavedError {
 	}
 	seen := h.known()
 	seen.Announced = 0
-	if !s.hasRefresher() {
+	if !s.config().hasRefresher() {
 		seen.Announced = math.MaxUint8 // somebody else may be exchanging it; this session has no use for that pair
 	}
 	r, err := s.save(ctx, seen, h.token().Clone())

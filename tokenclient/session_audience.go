@@ -138,7 +138,7 @@ func newSession(set *settings, store Store, key string) *Session {
 // partFor returns the session whose token goes to u: s, or that of an audience.
 func (s *Session) partFor(u *url.URL) *Session {
 	for _, part := range s.parts {
-		if u != nil && part.allows(u) {
+		if u != nil && part.config().allows(u) {
 			return part
 		}
 	}

@@ -55,7 +55,7 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		// may have been sent a newer one.
 		s.lookForNewer(ctx)
 		return s.asItIs(ctx)
-	case !s.hasRefresher():
+	case !s.config().hasRefresher():
 		return h, nil
 	case !overdue:
 		s.refreshEarly(h, CauseSoft)
@@ -72,8 +72,8 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 // A Refresher that presents the access token itself, as a heartbeat does, is no way out then:
 // its refusal would end the session. One that has something else to present is.
 func (s *Session) serverRenews(h *held) bool {
-	return !s.hasRefresher() ||
-		s.findsRenewed() && h.token().RefreshToken == "" && !s.canRefresh(new(Token))
+	return !s.config().hasRefresher() ||
+		s.config().findsRenewed() && h.token().RefreshToken == "" && !s.config().canRefresh(new(Token))
 }
 
 // asItIs returns what the session holds, after a look at the store if that is
@@ -130,7 +130,7 @@ func (s *Session) mayRefreshEarly(h *held) (may bool) {
 		return false // the next request asks the server
 	}
 	s.ask(func(st *state, now time.Time) {
-		may = st.mayRefreshEarly(h, s.canRefresh(h.token()), now)
+		may = st.mayRefreshEarly(h, s.config().canRefresh(h.token()), now)
 	})
 	return may
 }

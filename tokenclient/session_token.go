@@ -103,7 +103,7 @@ func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *To
 // a 401 asked for holds it back. Errors are those of [Session.Token]. Without a
 // Config.Refresher there is nothing to refresh with, which is an error at once.
 func (s *Session) Refresh(ctx context.Context) (*Token, error) {
-	if !s.hasRefresher() {
+	if !s.config().hasRefresher() {
 		return nil, fmt.Errorf("tokenclient: Refresh: %w", errNoRefresher)
 	}
 	h, err := s.asItIs(ctx)
@@ -138,7 +138,7 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 	if t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued) {
 		return held.Clone(), nil
 	}
-	if !s.hasRefresher() {
+	if !s.config().hasRefresher() {
 		return s.copyOf(s.foundNewer(ctx, h))
 	}
 	if v := s.rejected(h, nil); !v.again {
@@ -179,7 +179,7 @@ const keepFreshStep = 30 * time.Second
 // is an error at once. So is a session without a Config.Refresher, since there is
 // nothing to call.
 func (s *Session) KeepFresh(ctx context.Context) error {
-	if !s.hasRefresher() {
+	if !s.config().hasRefresher() {
 		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
 	}
 	defer s.watch()()
@@ -191,7 +191,7 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 			return nil
 		case errors.Is(err, ErrLoginRequired), errors.Is(err, ErrClosed), errors.Is(err, ErrReentrant):
 			return s.whose(err)
-		case err == nil && !h.expires() && s.beat() == 0:
+		case err == nil && !h.expires() && s.config().beat() == 0:
 			return errors.New("tokenclient: KeepFresh needs a token whose expiry is known, or Config.Heartbeat")
 		}
 		wait := lookInterval // if the store could not be read
@@ -233,7 +233,7 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 
 // untilDue returns how long it is until h is to be refreshed; not more than 0 if it is.
 func (s *Session) untilDue(h *held, now time.Time) time.Duration {
-	return h.untilDue(s.beat(), s.canRefresh(h.token()), now)
+	return h.untilDue(s.config().beat(), s.config().canRefresh(h.token()), now)
 }
 
 // PerRPCCredentials puts a session's token on gRPC calls. It implements
@@ -284,7 +284,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		switch o := origin.Of(u); {
 		case c.loopback && !o.IsLoopback():
 			return nil, fmt.Errorf("tokenclient: no token is sent to %s: Loopback credentials are for this machine; use Session.PerRPCCredentials as it is", o)
-		case !c.s.allows(u):
+		case !c.s.config().allows(u):
 			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", o)
 		}
 	}
@@ -296,7 +296,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		return nil, c.s.whose(err)
 	}
 	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
-	if err := c.s.attach(req.WithContext(ctx), h); err != nil {
+	if err := c.s.config().attach(req.WithContext(ctx), h); err != nil {
 		return nil, err
 	}
 	c.s.tellAttached(ctx, h.number())
@@ -310,5 +310,5 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 // RequireTransportSecurity reports whether gRPC must refuse connections without
 // TLS: unless Config.InsecureHTTP is set, or these are those of [PerRPCCredentials.Loopback].
 func (c *PerRPCCredentials) RequireTransportSecurity() bool {
-	return !c.loopback && !c.s.insecure()
+	return !c.loopback && !c.s.config().insecure()
 }

@@ -100,7 +100,7 @@ func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.
 // sendAgain sends req once more after x, with the token of h, which is s's.
 func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, x lastSending) lastSending {
 	s.tellReplayed(req)
-	at := s.sendTime()
+	at := s.config().sendTime()
 	x = t.send(req, s, h, x)
 	x.last = !x.body.Repeats()
 	switch {
@@ -121,7 +121,7 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, x lastSending) 
 	for {
 		x.resp, x.asking, x.err = t.sendOnce(req, s, h, x.body, because)
 		if !x.asking {
-			x.refused = x.err == nil && s.rejectedBy(x.resp)
+			x.refused = x.err == nil && s.config().rejectedBy(x.resp)
 			return x
 		}
 		if x.asked == maxAsked {
@@ -145,14 +145,14 @@ func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay
 	ctx := body.Context(req.Context())
 	if value := h.header(); value != nil {
 		r = req.WithContext(ctx)
-		r.Header = withHeader(req.Header, s.tokenHeader(), value)
+		r.Header = withHeader(req.Header, s.config().tokenHeader(), value)
 		body.Attach(r)
 	} else if r, err = s.attached(ctx, req, h, body, because); err != nil {
 		return nil, false, notSent(r, err)
 	}
 	s.tellAttached(req.Context(), h.number())
 	resp, err = t.pass(r)
-	if a := s.answerer(); a != nil && err == nil {
+	if a := s.config().answerer(); a != nil && err == nil {
 		again = a.Answered(r, resp, h.token())
 	}
 	if resp != nil {
@@ -175,7 +175,7 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 		r.Header = make(http.Header)
 	}
 	body.Attach(r) // before the Attacher, which may sign the headers
-	if err := s.attach(r, h); err != nil {
+	if err := s.config().attach(r, h); err != nil {
 		return r, err
 	}
 	r.Trailer = req.Trailer // the caller may fill it in while the body is read
