@@ -27,11 +27,11 @@ import (
 // A Session is safe for concurrent use. Make it with [New], hand it a first token
 // with [Session.SetToken] unless the Store has one, wrap an [http.Client] with
 // [Session.Wrap], and end it with [Session.Close].
-//
-// Its fields are used in five files: here, where its knowledge is kept under the lock; in
-// session_store.go, where its Store and Refresher are called; in session_work.go, session_tell.go
-// and session_audience.go. All else goes by the methods that these have.
 type Session struct {
+	// The fields are used in five files: here, where what is known is kept under the lock; in
+	// session_store.go, where the Store and the Refresher are called; in session_work.go,
+	// session_tell.go and session_audience.go. All else goes by the methods that these have.
+
 	*settings // may be other sessions' too
 
 	store Store
