@@ -235,10 +235,8 @@ func (s *settings) endpoint() origin.Origin { return s.rules.Endpoint() }
 // tokenHeader is the header that carries the token; "": none.
 func (s *settings) tokenHeader() string { return s.header }
 
-// attach has the Attacher put h's token on req.
-func (s *settings) attach(req *http.Request, h *held) error {
-	return s.attacher.Attach(req, h.token())
-}
+// attach has the Attacher put t on req.
+func (s *settings) attach(req *http.Request, t *Token) error { return s.attacher.Attach(req, t) }
 
 // answerer is the Attacher if that is told of the answers; nil: it is not.
 func (s *settings) answerer() answerer {

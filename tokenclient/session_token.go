@@ -296,7 +296,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		return nil, c.s.whose(err)
 	}
 	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
-	if err := c.s.config().attach(req.WithContext(ctx), h); err != nil {
+	if err := c.s.config().attach(req.WithContext(ctx), h.token()); err != nil {
 		return nil, err
 	}
 	c.s.tellAttached(ctx, h.number())

@@ -175,7 +175,7 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 		r.Header = make(http.Header)
 	}
 	body.Attach(r) // before the Attacher, which may sign the headers
-	if err := s.config().attach(r, h); err != nil {
+	if err := s.config().attach(r, h.token()); err != nil {
 		return r, err
 	}
 	r.Trailer = req.Trailer // the caller may fill it in while the body is read
