@@ -18,7 +18,8 @@ var b64 = base64.RawURLEncoding
 func JWK(public crypto.PublicKey) ([]byte, error) {
 	switch public := public.(type) {
 	case *ecdsa.PublicKey:
-		if public == nil || public.Curve == nil {
+		//lint:ignore SA1019 they are looked at alone: Bytes panics without them
+		if public == nil || public.Curve == nil || public.X == nil || public.Y == nil {
 			break
 		}
 		point, err := public.Bytes() // 4, X, Y

@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/json"
-	"math/big"
 	"strings"
 	"testing"
 
@@ -37,8 +36,7 @@ func TestJWK(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(jwk), `{"crv":"Ed25519","kty":"OKP","x":"`) {
 		t.Errorf("%s, %v", jwk, err)
 	}
-	for _, none := range []any{nil, "key", (*rsa.PublicKey)(nil), &rsa.PublicKey{}, (*ecdsa.PublicKey)(nil), &ecdsa.PublicKey{},
-		&ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, ed25519.PublicKey("short")} {
+	for _, none := range []any{nil, "key", (*rsa.PublicKey)(nil), &rsa.PublicKey{}, (*ecdsa.PublicKey)(nil), &ecdsa.PublicKey{}, &ecdsa.PublicKey{Curve: elliptic.P256()}, ed25519.PublicKey("short")} {
 		if _, err := jws.Thumbprint(none); err == nil {
 			t.Errorf("%T has a thumbprint", none)
 		}

@@ -18,6 +18,12 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
+// What docs/dpop.md shows needs servers that are not there.
+var (
+	_ = newSession
+	_ = login
+)
+
 // newSession is what docs/dpop.md shows.
 func newSession(records tokenclient.Store) (*tokenclient.Session, error) {
 	proofs := new(dpop.Prover)
