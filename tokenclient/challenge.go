@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -82,4 +83,35 @@ func challengeAllowsRefresh(resp *http.Response) bool {
 		}
 	}
 	return true
+}
+
+// RenewedHeader is a Config.Renewed for servers that put the new access token into
+// a header of their answers, bare, without a scheme: RenewedHeader("X-Auth-Token").
+// The header's other values, if it comes more than once, are not looked at. [New] refuses
+// what a name gives that cannot be a header's (RFC 9110, section 5.1), and that finds no
+// token in any answer.
+func RenewedHeader(name string) func(*http.Response) (*Token, bool) {
+	if !isHeaderName(name) {
+		return unnamed // it may come from a configuration file, so this is no panic
+	}
+	name = http.CanonicalHeaderKey(name)
+	return func(resp *http.Response) (*Token, bool) {
+		value := ""
+		if values := resp.Header[name]; len(values) > 0 {
+			value = strings.TrimSpace(values[0])
+		}
+		if value == "" {
+			return nil, false
+		}
+		return &Token{AccessToken: value}, true
+	}
+}
+
+// unnamed is the RenewedHeader of a name that no header can have.
+func unnamed(*http.Response) (*Token, bool) { return nil, false }
+
+// isUnnamed reports whether f is unnamed. No two functions that are declared share their
+// code; closures may, and so unnamed is none.
+func isUnnamed(f func(*http.Response) (*Token, bool)) bool {
+	return reflect.ValueOf(f).Pointer() == reflect.ValueOf(unnamed).Pointer()
 }

@@ -1,9 +1,9 @@
 package tokenclient
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -95,42 +95,6 @@ type OAuth2Refresher struct {
 	// InsecureHTTP allows plain http to other machines, where everybody on the
 	// way can read the tokens.
 	InsecureHTTP bool
-}
-
-// A Binder has servers bind tokens to a key of the client's, so that a thief has no use for
-// them. Package dpop has one (RFC 9449). A Binder is safe for concurrent use, and may have a
-// method Validate, as a [Refresher] may.
-type Binder interface {
-	// NewBinding makes the [Token].Binding of a login that has not happened yet, for
-	// [WithBinding]. thumbprint is what an authorization request says of it, as dpop_jkt
-	// (RFC 9449, section 10); empty: nothing.
-	NewBinding() (binding, thumbprint string, err error)
-
-	// Bind is called before each call of a token or revocation endpoint. t is the token that
-	// is exchanged or revoked, never nil; of a login it has nothing but the Binding of
-	// WithBinding, or not even that. binding is what goes with the token of the answer, and
-	// proof puts on the request what proves it: it is asked for each sending, with a token
-	// that has the binding, and is told of each answer if it has a method Answered, as an
-	// [Attacher] may. (It may read the body there.) The call is made again at most twice for that.
-	//
-	// An error means that nothing is sent. One that is ErrLoginRequired says that what t is
-	// bound to is lost.
-	Bind(ctx context.Context, t *Token) (binding string, proof Attacher, err error)
-}
-
-type bindingKey struct{}
-
-// WithBinding returns a context in which [OAuth2Refresher].Login binds the token to binding,
-// which is of [Binder].NewBinding. Without it a Binder makes a new one. It is for logins
-// that name their key before they have the code, and for polls of a device code.
-func WithBinding(ctx context.Context, binding string) context.Context {
-	return context.WithValue(ctx, bindingKey{}, binding)
-}
-
-// bindingOf returns what WithBinding was given.
-func bindingOf(ctx context.Context) string {
-	binding, _ := ctx.Value(bindingKey{}).(string)
-	return binding
 }
 
 // Encoding says how what is sent to a token endpoint is written.
@@ -242,41 +206,122 @@ func (r OAuth2Refresher) Format(f fmt.State, _ rune) {
 // MarshalJSON marshals what Format writes. It cannot be read back.
 func (r OAuth2Refresher) MarshalJSON() ([]byte, error) { return json.Marshal(r.exchange().describe()) }
 
-// bind has c prove what the token that it asks for is bound to in the place of t.
-func (x *exchange) bind(ctx context.Context, c *endpoint.Call, t *Token) (binding string, err error) {
-	if x.parts.Binder == nil {
-		return "", nil
-	}
-	binding, proof, err := x.parts.Binder.Bind(ctx, t)
-	if err != nil && x.parts.Grant != nil { // what it exchanges is not bound
-		binding, proof, err = x.parts.Binder.Bind(ctx, new(Token))
-	}
-	if err != nil || proof == nil {
-		return binding, err
-	}
-	bound := t.Clone().boundTo(binding)
-	c.Secrets = append(c.Secrets, binding)
-	c.Prove = func(req *http.Request) error { return proof.Attach(req, bound) }
-	if a, ok := proof.(answerer); ok {
-		c.Answered = func(req *http.Request, resp *http.Response) bool { return a.Answered(req, resp, bound) }
-	}
-	return binding, nil
+// A JSONRefresher refreshes tokens at an endpoint that takes and answers JSON, as many APIs
+// have that do not speak OAuth: it posts {"refresh_token": "…"} and reads the new pair from
+// the answer. It has the fields of an [OAuth2Refresher], and other defaults:
+//
+//   - Encoding: JSONEncoding.
+//   - ClientAuth may be nil. Then nothing but the token is shown to the endpoint, and a 401
+//     is about the token.
+//   - No grant_type is sent, unless a Grant or Params does.
+//
+// Its fields must not be changed after its first use; it is safe for concurrent use.
+type JSONRefresher OAuth2Refresher
+
+var (
+	_ Refresher       = (*JSONRefresher)(nil)
+	_ Revoker         = (*JSONRefresher)(nil)
+	_ check.Validator = (*JSONRefresher)(nil)
+	_ canRefresher    = (*JSONRefresher)(nil)
+	_ endpointer      = (*JSONRefresher)(nil)
+)
+
+func (r *JSONRefresher) exchange() *exchange {
+	return &exchange{kind: "JSONRefresher", parts: (*OAuth2Refresher)(r), encoding: JSONEncoding}
 }
 
-// bindError is the error of a call that was not made because of err, of a Binder.
-func bindError(c *endpoint.Call, err error) *TokenError {
-	if !errors.Is(err, ErrLoginRequired) {
-		return callError(c.NotPresented(noVerdict(err)))
-	}
-	e := callError(c.NotPresented(nil))
-	e.Err = &notPresented{&kindError{err.Error(), ErrLoginRequired}}
-	return e
+// Validate is as [OAuth2Refresher.Validate].
+func (r *JSONRefresher) Validate() error { return check.Invalid(r, r.exchange().validate()) }
+
+// CanRefresh is as [OAuth2Refresher.CanRefresh].
+func (r *JSONRefresher) CanRefresh(t *Token) bool { return r.exchange().can(t) }
+
+// Endpoints is as [OAuth2Refresher.Endpoints].
+func (r *JSONRefresher) Endpoints() []string { return r.exchange().endpoints() }
+
+// Refresh is as [OAuth2Refresher.Refresh].
+func (r *JSONRefresher) Refresh(ctx context.Context, old *Token) (*Token, error) {
+	return r.exchange().refresh(ctx, old)
 }
 
-// boundTo returns t, which may be nil, bound to binding.
-func (t *Token) boundTo(binding string) *Token {
-	if t != nil {
-		t.Binding = binding
+// Login is as [OAuth2Refresher.Login]. For a user name and a password there is
+// [PasswordLogin].
+func (r *JSONRefresher) Login(ctx context.Context, params url.Values) (*Token, error) {
+	return r.exchange().login(ctx, params)
+}
+
+// Revoke is as [OAuth2Refresher.Revoke]. It writes JSON, unless Encoding says otherwise.
+func (r *JSONRefresher) Revoke(ctx context.Context, t *Token) error {
+	return r.exchange().revoke(ctx, t)
+}
+
+// Format writes the endpoint, whatever the verb: the query of the URL may hold a
+// key.
+func (r JSONRefresher) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, r.exchange().describe())
+}
+
+// MarshalJSON marshals what Format writes. It cannot be read back.
+func (r JSONRefresher) MarshalJSON() ([]byte, error) { return json.Marshal(r.exchange().describe()) }
+
+// A PasswordLogin exchanges a user name and a password for a token at an endpoint
+// that takes and answers JSON: it posts {"username": "…", "password": "…"}. Its
+// fields must not be changed after its first use; it is safe for concurrent use.
+// Hand the token to [Session.SetToken], and forget the password.
+type PasswordLogin struct {
+	// URL is the endpoint, such as "https://api.example.com/login". It must be
+	// https, or http to localhost or another loopback address. It is required.
+	URL string
+
+	// Username and Password name the members of what is sent: "username" and
+	// "password" if empty. A dot goes into an object, as in [JSONFields].
+	Username, Password string
+
+	// Response names the members of the answer.
+	Response JSONFields
+
+	// HTTPClient makes the requests. It is copied: the copy follows no
+	// redirects, because the body holds the password. Nil: http.DefaultClient. Its
+	// connections are those of a JSONRefresher. It must not be a session's own
+	// client, which has no token yet.
+	HTTPClient *http.Client
+
+	// InsecureHTTP allows plain http to other machines, where everybody on the
+	// way can read the password and the tokens.
+	InsecureHTTP bool
+}
+
+// Login logs in and returns the token, read as [ParseToken] does. It may be
+// called by many goroutines at the same time. There is no timeout but ctx's and
+// the HTTPClient's.
+//
+// Every error is a [*TokenError]. What is wrong with the fields of l is one that is
+// ErrNotPresented: it names the field, and nothing was sent. A wrong password is one
+// with the server's status, mostly 400, 401 or 403, and never ErrLoginRequired: that is
+// about a session, and there is none yet. Neither the password nor anything of it is in
+// an error.
+func (l *PasswordLogin) Login(ctx context.Context, username, password string) (*Token, error) {
+	c := &endpoint.Call{
+		Field: "PasswordLogin.URL", URL: l.URL, Client: l.HTTPClient, InsecureHTTP: l.InsecureHTTP,
+		Encoding: endpoint.JSON,
+		Params: []endpoint.Param{
+			{Name: cmp.Or(l.Username, "username"), Value: username, Public: true},
+			{Name: cmp.Or(l.Password, "password"), Value: password},
+		},
+		Secrets: []string{password},
 	}
-	return t
+	if err := l.check(); err != nil {
+		return nil, callError(c.NotPresented(err))
+	}
+	return requestToken(ctx, c, &l.Response, func(*endpoint.Answer) bool { return false })
+}
+
+// check reports what can never work.
+func (l *PasswordLogin) check() error {
+	return cmp.Or(
+		check.Endpoint("PasswordLogin.URL", l.URL, l.InsecureHTTP),
+		check.Members("PasswordLogin", check.Member{"Username", cmp.Or(l.Username, "username")}, check.Member{"Password", cmp.Or(l.Password, "password")}),
+		l.Response.checkResponse("PasswordLogin.Response"),
+		check.Client("PasswordLogin.HTTPClient", l.HTTPClient),
+	)
 }

@@ -135,7 +135,8 @@ type Transport struct {
 	// may be; a server that refuses the token has done nothing.
 	NoReplay func(*http.Request) bool
 
-	pool *Pool // has the sessions, in the place of Session
+	// sessions finds that of a request's context, in the place of Session; nil if it needs none.
+	sessions func(context.Context) (*Session, error)
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -181,9 +182,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case own:
 		return t.inPlaceOf(req, s)
 	}
-	refused := s.refused.Load()
+	refused := s.lastRefused()
 	h, err := s.current(req.Context())
-	if err == nil && uint32(h.generation) == refused {
+	if err == nil && h.isOf(refused) {
 		h, err = s.afterRefusal(req.Context(), h, placeOf(req.URL), t.replayable(req))
 	}
 	if err != nil {
@@ -192,7 +193,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var body replay.Body
 	if req.Body != nil {
 		o := t.replayOptions()
-		_, o.Often = s.attacher.(answerer)
+		o.Often = s.answerer() != nil
 		body = replay.New(req, o)
 	}
 	sent := s.sendTime()
@@ -216,7 +217,7 @@ func (t *Transport) replayable(req *http.Request) bool {
 // inPlaceOf sends req with s's token in the place of the header that the caller has set.
 func (t *Transport) inPlaceOf(req *http.Request, s *Session) (*http.Response, error) {
 	r := req.WithContext(req.Context())
-	r.Header = origin.Without(req.Header, s.header)
+	r.Header = origin.Without(req.Header, s.tokenHeader())
 	resp, err := t.RoundTrip(r)
 	if resp != nil {
 		resp.Request = req
@@ -227,14 +228,14 @@ func (t *Transport) inPlaceOf(req *http.Request, s *Session) (*http.Response, er
 // session returns the session whose token a request gets, nil if it needs none.
 func (t *Transport) session(ctx context.Context) (*Session, error) {
 	switch {
-	case t.pool == nil && t.Session == nil:
+	case t.sessions == nil && t.Session == nil:
 		return nil, errors.New("tokenclient: Transport.Session is nil; use Session.Transport or Session.Wrap")
-	case t.pool == nil:
+	case t.sessions == nil:
 		return t.Session, nil
 	case t.Session != nil:
 		return nil, errors.New("tokenclient: Transport.Session is set on a Transport of a Pool, whose requests name their session by WithKey")
 	}
-	return t.pool.sessionFor(ctx)
+	return t.sessions(ctx)
 }
 
 // rejected goes on with a request whose token, h of s, the server refused with x.
@@ -281,11 +282,11 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 	if withoutToken(req.Context()) {
 		return false, false, nil
 	}
-	attach, own, err = s.rules.Judge(req, s.header, s.isOurs)
+	attach, own, err = s.judge(req)
 	switch {
 	case attach && req.URL.Scheme == "https": // no proxy can read it
 	case attach:
-		err = s.rules.JudgeProxy(req, t.last())
+		err = s.judgeProxy(req, t.last())
 	case own:
 		s.tellHeaderKept(req.URL)
 	case err == nil:
@@ -295,22 +296,6 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 		return false, false, fmt.Errorf("tokenclient: %w", err)
 	}
 	return attach, own, nil
-}
-
-// newRules makes what c says about where the token may go.
-func newRules(c *Config) (origin.Rules, error) {
-	endpoints := endpointsOf(c.Refresher) // the first one is where a Pool's session waits
-	for _, a := range c.Audiences {
-		endpoints = append(endpoints, endpointsOf(a.Refresher)...)
-	}
-	rules, err := origin.New(origin.Settings{
-		Origins: c.Origins, Hosts: c.Hosts, AnyOrigin: c.AnyOrigin, InsecureHTTP: c.InsecureHTTP,
-		Endpoints: endpoints, ReplaceHeader: c.ReplaceHeader,
-	})
-	if err != nil {
-		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)
-	}
-	return rules, nil
 }
 
 type withoutTokenKey struct{}

@@ -3,10 +3,14 @@ package tokenclient
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
@@ -43,7 +47,7 @@ func (x lastSending) over() bool {
 // server may not know h yet. It sends the request again with h, or waits for another
 // request that does. It returns what came of that; or x, if there is no point in it.
 func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSending) lastSending {
-	if s.refresher == nil || !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
+	if !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
 		return x
 	}
 	server := origin.Of(req.URL).String()
@@ -142,16 +146,14 @@ func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay
 	ctx := body.Context(req.Context())
 	if ready := h.value[0] != ""; ready {
 		r = req.WithContext(ctx)
-		r.Header = withHeader(req.Header, s.header, h.value[:])
+		r.Header = withHeader(req.Header, s.tokenHeader(), h.value[:])
 		body.Attach(r)
 	} else if r, err = s.attached(ctx, req, h, body, because); err != nil {
 		return nil, false, notSent(r, err)
 	}
-	if s.hooks.Attached != nil {
-		s.hooks.Attached(req.Context(), h.generation)
-	}
+	s.tellAttached(req.Context(), h)
 	resp, err = t.pass(r)
-	if a, ok := s.attacher.(answerer); ok && err == nil {
+	if a := s.answerer(); a != nil && err == nil {
 		again = a.Answered(r, resp, h.record.Token)
 	}
 	if resp != nil {
@@ -174,7 +176,7 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 		r.Header = make(http.Header)
 	}
 	body.Attach(r) // before the Attacher, which may sign the headers
-	if err := s.attacher.Attach(r, h.record.Token); err != nil {
+	if err := s.attach(r, h); err != nil {
 		return r, err
 	}
 	r.Trailer = req.Trailer // the caller may fill it in while the body is read
@@ -203,4 +205,112 @@ func hideToken(err error, u *url.URL, t *Token) error {
 		}
 	}
 	return errors.New(text)
+}
+
+func (t *Transport) base() http.RoundTripper {
+	if t.Base != nil {
+		return t.Base
+	}
+	return http.DefaultTransport
+}
+
+// maxPasses is how often a request may come by the same Transport, by way of
+// http.DefaultTransport, or go through Transports that wrap each other.
+const maxPasses = 8
+
+var errLeadsBack = errors.New("tokenclient: Transport.Base leads back to the Transport itself (nil means http.DefaultTransport when it is used);" +
+	" write http.DefaultTransport = session.Transport(http.DefaultTransport), with what was there before in it")
+
+// last follows Base through further Transports, and returns what comes after them; nil if
+// they lead back to t.
+func (t *Transport) last() http.RoundTripper {
+	base := t.base()
+	for range maxPasses {
+		next, ok := base.(*Transport)
+		if !ok || next == nil {
+			return base
+		}
+		if next == t {
+			break
+		}
+		base = next.base()
+	}
+	return nil
+}
+
+type passesKey struct{ t *Transport }
+
+// pass hands req to Base, unless that leads back to t.
+func (t *Transport) pass(req *http.Request) (*http.Response, error) {
+	base, given := t.base(), req
+	if _, ok := base.(*http.Transport); !ok {
+		last := t.last()
+		if last == nil {
+			return nil, notSent(req, errLeadsBack)
+		}
+		// Wrappers of other people look http.DefaultTransport up when they are used, too.
+		_, network := last.(*http.Transport)
+		if _, ok := http.DefaultTransport.(*http.Transport); !ok && !network {
+			passes, _ := req.Context().Value(passesKey{t}).(int)
+			if passes == maxPasses {
+				return nil, notSent(req, errLeadsBack)
+			}
+			req = req.WithContext(context.WithValue(req.Context(), passesKey{t}, passes+1))
+		}
+	}
+	resp, err := base.RoundTrip(req)
+	switch {
+	case resp == nil && err == nil:
+		err = fmt.Errorf("tokenclient: Transport.Base, a %T, returned neither a response nor an error", base)
+	case resp != nil && resp.Request == req:
+		resp.Request = given
+	}
+	return resp, err
+}
+
+// CloseIdleConnections closes those of Base, as [http.Client.CloseIdleConnections]
+// asks for, and all to token endpoints for which the program gave no Transport, whichever
+// session made them.
+func (t *Transport) CloseIdleConnections() {
+	connections.CloseIdle()
+	if t.last() == nil {
+		return
+	}
+	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// notSent closes the body of a request that is not sent and returns err.
+func notSent(req *http.Request, err error) error {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return err
+}
+
+const (
+	discardBytes = 64 << 10
+	discardTime  = 250 * time.Millisecond
+)
+
+// drop is for an answer that nobody wants, before the body of its request is sent again.
+func drop(resp *http.Response, again replay.Body) {
+	if again.Busy() {
+		go discard(resp.Body) // it ends with the Read, and that with the second sending
+	} else {
+		discard(resp.Body)
+	}
+}
+
+// discard reads what is left of a refused answer, so that its connection can be
+// used again, unless that is much or takes long.
+func discard(body io.ReadCloser) {
+	if body == nil {
+		return
+	}
+	stop := time.AfterFunc(discardTime, func() { _ = body.Close() })
+	defer stop.Stop()
+	_, _ = io.CopyN(io.Discard, body, discardBytes)
+	_ = body.Close()
 }
