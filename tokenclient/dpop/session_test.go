@@ -130,7 +130,7 @@ func TestSession(t *testing.T) {
 // nonces of which none is good twice: one refresh each, no reuse, no request that fails, and no
 // more sendings than the bound.
 func TestExpiries(t *testing.T) {
-	for _, tc := range []struct{ expiries, requests int }{{200, 5}, {6, 1000}} {
+	for _, tc := range []struct{ expiries, requests int }{{200, 5}, {12, 1000}} {
 		if testing.Short() {
 			tc.expiries, tc.requests = max(tc.expiries/10, 2), min(tc.requests, 100)
 		}
