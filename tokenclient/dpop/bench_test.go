@@ -48,7 +48,7 @@ func BenchmarkRequest(b *testing.B) {
 	if err := s.SetToken(b.Context(), &tokenclient.Token{AccessToken: "an-access-token-of-some-forty-characters", TokenType: "DPoP", Expiry: time.Now().Add(time.Hour)}); err != nil {
 		b.Fatal(err)
 	}
-	answer := &http.Response{StatusCode: 200, Header: http.Header{"Dpop-Nonce": {"a-nonce-of-the-server"}}, Body: http.NoBody}
+	answer := &http.Response{StatusCode: 200, Header: http.Header{"Dpop-Nonce": {"a-nonce-of-the-server"}, "Date": {time.Now().UTC().Format(http.TimeFormat)}}, Body: http.NoBody}
 	transport := s.Transport(roundTrip(func(*http.Request) (*http.Response, error) { return answer, nil }))
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "https://api.example.com/v1/things/42", nil)
 	if err != nil {

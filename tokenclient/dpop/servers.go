@@ -127,16 +127,19 @@ func (s *servers) learn(req *http.Request, resp *http.Response, r refusal) (agai
 	}
 	known := s.of(target[:n])
 	var sent sentClaims
-	next := known
 	if r != accepted || known.wants && known.nonce == "" && nonce == "" {
 		sent = sentWith(req)
 	}
-	next.learnNonce(nonce, sent.Nonce, r, now)
-	if dated && (measured-known.offset).Abs() > limit {
-		next.offset = measured
+	learned := func(x server) server {
+		x.learnNonce(nonce, sent.Nonce, r, now)
+		if dated && (measured-x.offset).Abs() > limit {
+			x.offset = measured
+		}
+		return x
 	}
+	next := learned(known)
 	if next != known {
-		s.set(strings.Clone(target[:n]), next)
+		next = s.change(target[:n], learned)
 	}
 	if r == accepted {
 		return false
@@ -162,20 +165,23 @@ func (x *server) learnNonce(nonce, sent string, r refusal, now time.Time) {
 	}
 }
 
-// set makes x what is known of the server at origin.
-func (s *servers) set(origin string, x server) {
+// change makes what f makes of what is known of the server at origin.
+func (s *servers) change(origin string, f func(server) server) server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.list == nil {
 		s.list = make(map[string]server)
 	}
+	was, known := s.list[origin]
 	for some := range s.list {
-		if _, known := s.list[origin]; known || len(s.list) < maxServers {
+		if known || len(s.list) < maxServers {
 			break
 		}
 		delete(s.list, some) // any: it is learned again
 	}
-	s.list[origin] = x
+	x := f(was)
+	s.list[strings.Clone(origin)] = x
+	return x
 }
 
 // nonceIn returns the nonce of an answer (RFC 9449, section 8.1), "" if it has none that can be
