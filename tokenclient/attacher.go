@@ -26,11 +26,12 @@ import (
 // It is told of each answer to a request that it attached t to, a success too, and learns
 // what it likes from it. It must not read the body but by [PeekBody], and must return soon.
 // again says that resp is no refusal of t, and that the same request, attached anew, may be
-// accepted. It is sent again then, body included, with req.Response being that answer in
-// Attach (its body is closed), beside the one replay after a refresh, and at most three times
-// for each request whatever the server answers; then the caller gets the answer. So does a
-// caller whose request must not, or cannot, be sent again. Nothing is refreshed for such an
-// answer. An Attacher that wraps another passes the question on.
+// accepted. It is sent again then, body included, beside the one replay after a refresh, and
+// at most three times for each request whatever the server answers; then the caller gets the
+// answer. So does a caller whose request must not, or cannot, be sent again. Nothing is
+// refreshed for such an answer. Whenever a request is sent again, req.Response is in Attach the
+// answer that it had before; its body is closed. An Attacher that wraps another passes the
+// question on.
 //
 // One that embeds [Bearer] or a [HeaderAttacher] may have an Attach and a HeaderName of its
 // own, which go before theirs.

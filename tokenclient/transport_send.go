@@ -26,6 +26,8 @@ type lastSending struct {
 	last    bool // the body cannot be sent once more
 	asking  bool // the Attacher asks for another sending, and there is none: resp says nothing of the token
 	asked   int  // how often the request was sent again because the Attacher asked for it
+
+	because *http.Response // the answer before resp; nil: there is none
 }
 
 // maxAsked bounds that.
@@ -33,7 +35,7 @@ const maxAsked = 3
 
 // next returns what there is of x before the next sending, with body.
 func (x lastSending) next(body replay.Body) lastSending {
-	return lastSending{body: body, asked: x.asked}
+	return lastSending{body: body, asked: x.asked, because: x.resp}
 }
 
 // over reports whether there is nothing to do but to hand the answer or the error over.
@@ -117,9 +119,8 @@ func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, x lastSend
 // send sends req after x, with the token of h, which is s's, and x's body, and as often again
 // as its Attacher asks for it and may.
 func (t *Transport) send(req *http.Request, s *Session, h *held, x lastSending) lastSending {
-	var because *http.Response
 	for {
-		x.resp, x.asking, x.err = t.sendOnce(req, s, h, x.body, because)
+		x.resp, x.asking, x.err = t.sendOnce(req, s, h, x.body, x.because)
 		if !x.asking {
 			x.refused = x.err == nil && s.config().rejectedBy(x.resp)
 			return x
@@ -132,14 +133,14 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, x lastSending) 
 			return x
 		}
 		drop(x.resp, body)
-		because, x.body = x.resp, body
+		x.because, x.body = x.resp, body
 		x.asked++
 	}
 }
 
 // sendOnce sends a copy of req with the token of h, which is s's, and body. because is the
-// answer that its Attacher wants it sent again for, nil if there is none; again says whether it
-// wants that for the new one.
+// answer that it is sent again for, nil if there is none; again says whether the Attacher wants
+// that for the new one.
 func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay.Body, because *http.Response) (resp *http.Response, again bool, err error) {
 	var r *http.Request
 	ctx := body.Context(req.Context())

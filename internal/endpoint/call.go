@@ -111,20 +111,20 @@ func (c *Call) Do(ctx context.Context) (*Answer, *Failure) {
 		made := *c
 		made.Params, made.Secrets = slices.Clone(c.Params), slices.Clone(c.Secrets)
 		a, again, f := made.do(ctx, because)
-		if again == nil || n == maxAgain {
+		if !again || n == maxAgain {
 			return a, f
 		}
-		because = again
+		because = a.shown
 	}
 }
 
-// do sends the request because of an answer, if that is not nil, and returns its answer, as
-// again too if Answered asks for that. It changes c: it adds what Authenticate does, and what
-// is secret of it.
-func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again *http.Response, f *Failure) {
+// do sends the request because of an answer, if that is not nil, and returns the new one, and
+// whether Answered asks for another sending. It changes c: it adds what Authenticate does, and
+// what is secret of it.
+func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again bool, f *Failure) {
 	body, header, f := c.prepare(ctx)
 	if f != nil {
-		return nil, nil, f
+		return nil, false, f
 	}
 	var connected atomic.Bool
 	if c.Attach != nil { // headers are sent before the body is read
@@ -135,7 +135,7 @@ func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again
 	sent := &onceBody{r: bytes.NewReader(body)}
 	req, f := c.request(ctx, sent, header, because)
 	if f != nil {
-		return nil, nil, f
+		return nil, false, f
 	}
 
 	use := connections.For(c.Client)
@@ -152,13 +152,13 @@ func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again
 		// transport. Forbidding further ones first makes the verdict final: a
 		// goroutine of net/http may outlive Do.
 		f.NotPresented = !sent.detach() && !connected.Load()
-		return nil, nil, f
+		return nil, false, f
 	}
 	defer func() { _ = resp.Body.Close() }()
 
 	a.Status, a.Header = resp.StatusCode, resp.Header
 	if a.Status < 200 || a.Status >= 300 && a.Status < 400 {
-		return nil, nil, a.redirected()
+		return nil, false, a.redirected()
 	}
 	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
@@ -168,22 +168,20 @@ func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again
 	if err != nil && !(a.OK() && isWhole(a.Body)) {
 		// No status: an answer that was cut is as good as none, and says
 		// nothing certain about what the server did.
-		return nil, nil, c.failure(0, fmt.Errorf("the answer broke off: %w", c.safe(err)))
+		return nil, false, c.failure(0, fmt.Errorf("the answer broke off: %w", c.safe(err)))
 	}
 	return a, c.told(req, resp, a), nil
 }
 
-// told tells Answered of the answer, and returns that if it asks for another sending.
-func (c *Call) told(req *http.Request, resp *http.Response, a *Answer) *http.Response {
+// told tells Answered of the answer, and reports whether it asks for another sending.
+func (c *Call) told(req *http.Request, resp *http.Response, a *Answer) bool {
 	if c.Answered == nil {
-		return nil
+		return false
 	}
-	shown := *resp
-	shown.Body = io.NopCloser(bytes.NewReader(a.Body))
-	if !c.Answered(req, &shown) {
-		return nil
-	}
-	return &shown
+	a.shown = new(http.Response)
+	*a.shown = *resp
+	a.shown.Body = io.NopCloser(bytes.NewReader(a.Body))
+	return c.Answered(req, a.shown)
 }
 
 // prepare makes the body and the header of the request, and notes what is secret in them.
