@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/work"
+	"golang.org/x/sync/singleflight"
 )
 
 // insideKey marks the contexts that a session hands to its Refresher and Store. Those of a
@@ -15,14 +18,6 @@ import (
 type insideKey struct{ whole *Session }
 
 func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s.whole()}) != nil }
-
-// whole returns the session that s is a part of, or s.
-func (s *Session) whole() *Session {
-	if p, ok := s.store.(*partStore); ok {
-		return p.whole
-	}
-	return s
-}
 
 // insideHost marks them for the [host] of the session, which has more to wait for.
 type insideHost struct{ host host }
@@ -33,58 +28,13 @@ func (s *Session) insideContext(ctx context.Context) context.Context {
 	return context.WithValue(context.WithValue(ctx, insideHost{whole.host}, true), insideKey{whole}, true)
 }
 
-// work is what a session does by itself: its goroutines, all of which Close waits for.
-type work struct {
-	mu      sync.Mutex // guards the rest
-	closed  bool
-	running int
-	now     *atWork // nil: nothing runs
-
-	presenting int           // refresh tokens that the server may have, and whose successors are not stored yet
-	landed     chan struct{} // closed when presenting is 0; nil: nobody waits for it
-	abandoned  bool          // Close has ended without waiting: nothing is presented any more
-}
-
-// atWork is what there is while something runs. It does not change.
-type atWork struct {
-	// lifetime is the context of what the session does by itself; end ends it. It is not
-	// any caller's, whose values and end would reach everybody else.
-	lifetime context.Context
-	end      context.CancelFunc
-
-	closing chan struct{} // closed by Close, before end
-	idle    chan struct{} // closed when the session is closed and nothing runs any more
-}
-
 // begin notes that something runs. It returns false if the session is closed and nothing
 // runs: what runs may begin more until it is done. finish follows.
 func (s *Session) begin() bool {
-	w := &s.work
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed && w.running == 0 {
-		return false
-	}
-	if w.running++; w.running == 1 {
-		w.now = &atWork{closing: make(chan struct{}), idle: make(chan struct{})}
-		w.now.lifetime, w.now.end = context.WithCancel(s.insideContext(context.Background()))
-	}
-	return true
+	return s.work.Begin(func() context.Context { return s.insideContext(context.Background()) })
 }
 
-func (s *Session) finish() {
-	w := &s.work
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.running--; w.running > 0 {
-		return
-	}
-	if w.closed {
-		close(w.now.idle)
-	}
-	w.now.end()
-	w.now = nil
-}
+func (s *Session) finish() { s.work.Finish() }
 
 // inBackground runs f as work of the session's, and reports whether it does.
 func (s *Session) inBackground(f func()) bool {
@@ -98,60 +48,9 @@ func (s *Session) inBackground(f func()) bool {
 	return true
 }
 
-// current returns what there is while something runs; nil if nothing does.
-func (w *work) current() *atWork {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.now
-}
-
-// close says that nothing is to be begun any more, and returns what runs still; nil if
-// nothing does.
-func (w *work) close() *atWork {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.closed && w.now != nil {
-		close(w.now.closing)
-	}
-	w.closed = true
-	return w.now
-}
-
-// mayPresent reports whether a refresh token may be presented. presented follows, when its
-// successor is stored or it is known that there is none.
-func (w *work) mayPresent() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.abandoned {
-		w.presenting++
-	}
-	return !w.abandoned
-}
-
-func (w *work) presented() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.presenting--; w.presenting == 0 && w.landed != nil {
-		close(w.landed)
-		w.landed = nil
-	}
-}
-
-// leave is for a Close that does not wait any longer: from then on nothing is presented. If
-// something is, it returns a channel that is closed when that is over.
-func (w *work) leave() <-chan struct{} {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.abandoned = true
-	if w.presenting > 0 && w.landed == nil {
-		w.landed = make(chan struct{})
-	}
-	return w.landed
-}
-
 // lifetime is the context of what s does by itself. It may be called only between begin and
 // finish.
-func (s *Session) lifetime() context.Context { return s.work.current().lifetime }
+func (s *Session) lifetime() context.Context { return s.work.Now().Lifetime }
 
 // pause waits before the next try, or until the session is closed. It may be called only then, too.
 func (s *Session) pause(retry *limit.Retry) {
@@ -159,9 +58,179 @@ func (s *Session) pause(retry *limit.Retry) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-s.work.current().closing:
+	case <-s.work.Now().Closing:
 	}
 }
+
+// A chore is what a session does in the background, one of each kind at a time.
+type chore uint8
+
+const (
+	earlyRefresh   chore = iota // a refresh before anybody needs it
+	refusedRefresh              // that of a token that was refused, for which perhaps nobody waits
+	renewedSave                 // the save of renewed tokens
+	chores
+)
+
+// takeUp reports whether c was not under way, and is from now on until layDown.
+func (s *Session) takeUp(c chore) bool { return s.chores[c].CompareAndSwap(false, true) }
+
+func (s *Session) layDown(c chore) { s.chores[c].Store(false) }
+
+// fly begins the flight of that name with f, or joins it. Its result says nothing to who leaves.
+func (s *Session) fly(name string, f func() (any, error)) <-chan singleflight.Result {
+	return s.flights.DoChan(name, f)
+}
+
+// join is fly for who waits until the flight is over, ctx ends, or released is closed. ended
+// reports whether it was the first.
+func (s *Session) join(ctx context.Context, released <-chan struct{}, name string, f func() (any, error)) (r singleflight.Result, ended bool) {
+	select {
+	case r = <-s.fly(name, f):
+		return r, true
+	case <-released:
+	case <-ctx.Done():
+	}
+	return r, false
+}
+
+// watch is for who is going to wait for what a login, a logout or the end makes pointless, until
+// unwatch is called.
+func (s *Session) watch() (unwatch func()) {
+	s.released.Watch()
+	return s.released.Unwatch
+}
+
+// release is closed with the next login, logout or end. Take it first and look at the state then:
+// nothing is missed.
+func (s *Session) release() <-chan struct{} { return s.released.Sent() }
+
+// waitForRefresh counts ctx's owner among those who cannot go on without a refresh, until leave
+// is called.
+func (s *Session) waitForRefresh(ctx context.Context) (leave func()) {
+	s.waiting.Add(1)
+	unwatch := s.watch()
+	done := s.host.hurry(ctx, s)
+	return func() {
+		done()
+		unwatch()
+		s.waiting.Add(-1)
+	}
+}
+
+// waiters is how many they are.
+func (s *Session) waiters() int { return int(s.waiting.Load()) }
+
+// tellHost says that there was a login, a logout, or the end.
+func (s *Session) tellHost() { s.host.changed(s) }
+
+// whenRoom calls start when there is room for an early refresh, for which left is the time.
+func (s *Session) whenRoom(left time.Duration, start func() bool) { s.host.whenRoom(s, left, start) }
+
+// mayPresent reports whether a refresh token may be presented. presented follows, when its
+// successor is stored or it is known that there is none.
+func (s *Session) mayPresent() bool { return s.work.MayPresent() }
+
+func (s *Session) presented() { s.work.Presented() }
+
+// unsaved are the refreshed tokens that could not be stored.
+type unsaved struct {
+	mu  sync.Mutex // guards set
+	set map[*NotSavedError]struct{}
+}
+
+func (u *unsaved) add(e *NotSavedError) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.set == nil {
+		u.set = make(map[*NotSavedError]struct{})
+	}
+	u.set[e] = struct{}{}
+}
+
+func (u *unsaved) remove(e *NotSavedError) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.set, e)
+}
+
+func (u *unsaved) all() (list []*NotSavedError) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for e := range u.set {
+		list = append(list, e)
+	}
+	return list
+}
+
+func (u *unsaved) any() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.set) > 0
+}
+
+// keepTrying stores a refreshed token that could not be stored, for as long as the session
+// lives. Close makes the last attempt.
+func (s *Session) keepTrying(e *NotSavedError) {
+	s.unsaved.add(e)
+	s.inBackground(func() {
+		var retry limit.Retry
+		for s.pause(&retry); s.isOpen() && s.saveAgain(s.lifetime(), e) != nil; {
+			s.pause(&retry)
+		}
+	})
+}
+
+// saveAgain tries once more to store a token. A nil error means that there is nothing left to
+// store.
+func (s *Session) saveAgain(ctx context.Context, e *NotSavedError) error {
+	err := s.contain("NotSavedError.Save", func() error { return e.Save(ctx) })
+	if errors.Is(err, ErrReplaced) {
+		s.revokeOrphan(e.Token)
+	}
+	if err == nil || errors.Is(err, ErrReplaced) || errors.Is(err, ErrOvertaken) {
+		s.unsaved.remove(e)
+		return nil
+	}
+	s.saveFailed(e)
+	return err
+}
+
+// saveFailed tells that a token is not stored.
+func (s *Session) saveFailed(e *NotSavedError) {
+	s.change(func(st *state, now time.Time) (fx effects) {
+		fx.tell(tokenNotSaved, st.info(flight{}, now), e)
+		return fx
+	})
+}
+
+// saveAll tries to store what is unsaved.
+func (s *Session) saveAll(ctx context.Context) (errs []error) {
+	ctx, cancel := s.storeTime(ctx)
+	defer cancel()
+	for _, e := range s.unsaved.all() {
+		if s.saveAgain(ctx, e) != nil {
+			errs = append(errs, e)
+		}
+	}
+	return errs
+}
+
+// storeTime is how long the Store is given for what no caller waits for.
+func (s *Session) storeTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.insideContext(ctx), s.timeout)
+}
+
+// busy reports whether s has something to do, or knows something that would be lost with
+// it. It is for its host.
+func (s *Session) busy() (busy bool) {
+	s.ask(func(st *state, now time.Time) { busy = st.remembers(now) })
+	return busy || s.work.Now() != nil || s.waiters() > 0 || s.chores[earlyRefresh].Load() ||
+		s.loginLock.Taken() || s.unsaved.any() || slices.ContainsFunc(s.parts, (*Session).busy)
+}
+
+// stop is the end of what s does by itself: nothing begins any more. It returns what runs still.
+func (s *Session) stop() *work.Now { return s.work.Close() }
 
 const (
 	// closePatience is how long Close waits for a refresh that has not got hold of the
@@ -178,144 +247,27 @@ const (
 	closeLateTime = time.Minute
 )
 
-// await waits until w, the work of s, which is closed, is done. w may be nil.
-func (s *Session) await(ctx context.Context, w *atWork) error {
-	if w == nil {
-		return nil
-	}
-	patience := time.AfterFunc(closePatience, w.end)
-	defer patience.Stop()
-	defer w.end()
-	late := time.NewTimer(s.timeout + closeLateTime)
-	defer late.Stop()
-	select {
-	case <-w.idle:
-		return nil
-	case <-late.C:
-		return errCloseLate
-	case <-ctx.Done():
-	}
-	if s.storeless() {
-		return errCloseLeft(ctx)
-	}
-	w.end()
-	if landed := s.work.leave(); landed != nil {
-		longest := time.NewTimer(s.timeout + closeStoreTime)
-		defer longest.Stop()
-		select {
-		case <-landed:
-		case <-longest.C:
-		}
-	}
-	grace := time.NewTimer(calleeGrace) // what has ended takes a moment to say so
-	defer grace.Stop()
-	select {
-	case <-w.idle:
-		return nil
-	case <-grace.C:
-		return errCloseLeft(ctx)
+// patience is how long Close waits for what s does. A session without a Store has nothing to
+// leave there.
+func (s *Session) patience() work.Patience {
+	return work.Patience{
+		End:   closePatience,
+		Most:  s.timeout + closeLateTime,
+		Stays: !s.storeless(),
+		Land:  s.timeout + closeStoreTime,
+		Grace: calleeGrace, // what has ended takes a moment to say so
 	}
 }
 
-func errCloseLeft(ctx context.Context) error {
-	return fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
+// await waits until now, the work of s, which is closed, is done. now may be nil.
+func (s *Session) await(ctx context.Context, now *work.Now) error {
+	switch s.work.Wait(ctx, now, s.patience()) {
+	case work.Left:
+		return fmt.Errorf("tokenclient: Close did not wait for a refresh under way: %w", ctx.Err())
+	case work.TooLate:
+		return errCloseLate
+	}
+	return nil
 }
 
 var errCloseLate = fmt.Errorf("%w: Close did not wait any longer for a Refresher or a Store that does not return when its context ends", errBroken)
-
-// Close ends the session: it waits for a refresh that is under way and for its
-// result to be saved, but not for another process that holds the key. Requests
-// and calls fail with ErrClosed from then on. Close does not log out: the stored
-// token stays.
-//
-// From the end of ctx on nothing more is presented to the server, and Close waits only for
-// a refresh token that the server may have already, for Config.RefreshTimeout and 10
-// seconds at most: a process that ended now would leave a spent token in the Store, and
-// with it the next process would have to log in. So Close may be given a context that has
-// ended, such as that of [os/signal.NotifyContext] after a signal. (A session without a
-// Store has nothing to leave, and does not wait.)
-//
-// If a refreshed or renewed token could not be stored Close tries a last time, for
-// Config.RefreshTimeout at most, whatever became of ctx. Its error is a [*NotSavedError] if
-// that fails: without that token the next process has to log in. If ctx ended and something
-// was not waited for, the error is ctx's too. Close may be called again, and does again
-// what is left to do.
-//
-// A Refresher, Store, [ClientAuth] or any other callback that calls Close with the context
-// it was given would wait for itself: the error is ErrReentrant, and nothing is closed. One
-// that drops that context keeps Close waiting for Config.RefreshTimeout and a minute, as
-// does any Refresher or Store that ignores the end of its context. Hooks may call Close:
-// it does not wait for them.
-func (s *Session) Close(ctx context.Context) error {
-	if s.inside(ctx) {
-		return fmt.Errorf("tokenclient: Close would wait for its own caller: %w", ErrReentrant)
-	}
-	s.change(func(st *state, _ time.Time) effects { return st.close() })
-	w := s.work.close()
-	s.host.changed(s)
-	var errs []error
-	for _, part := range s.parts {
-		errs = append(errs, part.Close(ctx))
-	}
-	errs = append(errs, s.await(ctx, w))
-	return errors.Join(append(s.saveAll(context.WithoutCancel(ctx)), errs...)...)
-}
-
-// abandon ends a session that nobody has seen.
-func (s *Session) abandon() {
-	for _, part := range s.parts {
-		part.abandon()
-	}
-	s.change(func(st *state, _ time.Time) effects { return st.close() })
-	if w := s.work.close(); w != nil {
-		w.end()
-	}
-}
-
-func (s *Session) isOpen() (open bool) {
-	s.ask(func(st *state, _ time.Time) { open = !st.closed })
-	return open
-}
-
-// A signal lets go of everybody who waits for it.
-type signal struct {
-	mu       sync.Mutex    // guards the rest
-	next     chan struct{} // closed when it is sent; nil: nobody asked for it
-	watchers int           // who may be waiting
-}
-
-// watch is called by who is going to wait. unwatch follows; the last one takes away what the
-// signal needs.
-func (g *signal) watch() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.watchers++
-}
-
-func (g *signal) unwatch() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.watchers--; g.watchers == 0 {
-		g.next = nil
-	}
-}
-
-// sent returns a channel that is closed when the signal is sent the next time. Take it first
-// and look at the state then: nothing is missed.
-func (g *signal) sent() <-chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.next == nil {
-		g.next = make(chan struct{})
-	}
-	return g.next
-}
-
-func (g *signal) send() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.next != nil {
-		close(g.next)
-		g.next = nil
-	}
-}
