@@ -164,3 +164,8 @@ func wantClosed(t *testing.T, host string) {
 		t.Errorf("%s is still open", host)
 	}
 }
+
+// deviceMetadata is of a server that has device codes.
+func deviceMetadata(endpoint string) *discovery.Metadata {
+	return &discovery.Metadata{DeviceAuthorizationEndpoint: endpoint}
+}
