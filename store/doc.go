@@ -91,12 +91,13 @@
 // Shared the record says that somebody holds it, and for how long: the timeout of the
 // call, 20 seconds unless tokenclient.Config says otherwise, and the margin, 10
 // seconds unless [SharedOptions] do; 30 seconds together. No clocks are compared. Who
-// meets a hold looks again after 50 ms, then ever less often, up to once a second, and
-// takes over when the record has not changed for as long as it says, by the own clock
+// meets a hold looks again after a millisecond, then ever less often, up to once a second,
+// and takes over when the record has not changed for as long as it says, by the own clock
 // and counted from the own first look. The holder counts from before it wrote the
 // claim, and presents the token only if there is time left for the whole call and one
 // second, or half the margin if that is less. So in ordinary operation the others
-// notice a new token within a second; after a process was killed while it held the
+// wait a tenth longer than the refresh takes, and less if the engine wakes them (a
+// [Notifier]: Redis, and PostgreSQL with sqlstore.Options.Listen); after a process was killed while it held the
 // key, one of them goes on after 30 seconds, and after a call that got no answer
 // within its timeout, after the 10 seconds of the margin: its request may have left
 // late. Requests wait for that only if the access token has expired.

@@ -18,6 +18,7 @@ type fileTurn struct {
 	file *File
 	lock *fileLock
 
+	began     time.Time // when the lock was tried first
 	deadClaim [16]byte  // write id of a claim whose holder died
 	deadUntil time.Time // when the request of that holder is over
 }
@@ -35,7 +36,10 @@ func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) 
 			return false, err
 		}
 		if t.lock == nil {
-			if err = protocol.Sleep(ctx, t.poll.Next()); err != nil {
+			if t.began.IsZero() {
+				t.began = time.Now()
+			}
+			if err = protocol.Sleep(ctx, protocol.Share(time.Since(t.began))); err != nil {
 				err = fmt.Errorf("lock %s: held by another process: %w", path, err)
 			}
 		}

@@ -43,6 +43,26 @@ type KV interface {
 	CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error)
 }
 
+// A Notifier is a [KV] whose engine can tell that a value has changed. Who waits for a refresh
+// of another process is then woken at once, and need not ask for the value again and again.
+// It is asked for once a second all the same: a notification may get lost.
+type Notifier interface {
+	KV
+
+	// Watch has changed called soon after the value of key has changed, in whatever process
+	// that was, until stop is called. It may be called too often, too late, concurrently, and
+	// before Watch has returned; it does not wait. What Watch has started ends soon after stop.
+	//
+	// hears reports whether changes are heard of at this moment. While they are not (the
+	// connection that tells of them is not there yet, or broke) the value is asked for as often
+	// as with any other KV. When they are heard of for the first time, or again, changed is
+	// called: a change may have come before.
+	//
+	// Neither Watch nor hears nor stop may wait. Who cannot watch one key more returns nil and
+	// nil: then the value is asked for.
+	Watch(key string, changed func()) (hears func() bool, stop func())
+}
+
 // kvMedium is a KV as a medium. An operation that takes too long is given up: a network
 // that swallows packets would otherwise hold up a refresh for as long as the kernel
 // tries, which is a quarter of an hour, though the engine is back by then.
@@ -75,6 +95,18 @@ func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byt
 	}
 	swapped, err = m.kv.CompareAndSwap(ctx, kvKey(key), old, new)
 	return swapped, withoutPlace(withoutVerdict(err))
+}
+
+// Call has changed called after changes of key, if the engine can tell. One that panics
+// cannot.
+func (m kvMedium) Call(key string, changed func()) (hears func() bool, stop func()) {
+	n, ok := m.kv.(Notifier)
+	if !ok {
+		return nil, nil
+	}
+	var err error
+	defer recovered("KV.Watch", &err)
+	return n.Watch(kvKey(key), changed)
 }
 
 // recovered turns the panic of a KV into an error: a new pair may be on its way into

@@ -111,6 +111,7 @@ func TestSealRoundTrip(t *testing.T) {
 	}{
 		{"empty", &tokenclient.Token{}, nil},
 		{"access token", &tokenclient.Token{AccessToken: "a"}, nil},
+		{"binding", &tokenclient.Token{AccessToken: "a", RefreshToken: "r", Binding: "key:" + long}, nil},
 		{"64 KiB", &tokenclient.Token{AccessToken: long, RefreshToken: long, Extra: map[string]any{"id_token": long}}, nil},
 		{"odd characters", &tokenclient.Token{
 			AccessToken: "<script>&'\"\\ \x00\x1f\x7f", RefreshToken: `\ufffd \\ufffd \`, Scope: "\ufffd\u2028\u2029é😀", TokenType: "\r\n\t",
@@ -211,6 +212,7 @@ func TestSealRefusesWhatWouldChange(t *testing.T) {
 		"RefreshToken":    {RefreshToken: bad},
 		"TokenType":       {TokenType: bad},
 		"Scope":           {Scope: bad},
+		"Binding":         {Binding: bad},
 		"Expiry":          {Expiry: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		"RefreshExpiry":   {RefreshExpiry: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)},
 		"Issued":          {Issued: time.Unix(math.MaxInt64/2, 0)},

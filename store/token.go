@@ -24,6 +24,7 @@ type storedToken struct {
 	Issued        time.Time                  `json:"issued,omitzero"`
 	Extra         map[string]json.RawMessage `json:"extra,omitempty"`
 	Audiences     map[string]storedAudience  `json:"audiences,omitempty"`
+	Binding       string                     `json:"binding,omitempty"`
 }
 
 // storedAudience is the form of a tokenclient.AudienceToken.
@@ -53,7 +54,7 @@ func encodeToken(t *tokenclient.Token) ([]byte, error) {
 func toStored(t *tokenclient.Token) (*storedToken, error) {
 	for _, f := range []struct{ name, value string }{
 		{"AccessToken", t.AccessToken}, {"RefreshToken", t.RefreshToken},
-		{"TokenType", t.TokenType}, {"Scope", t.Scope},
+		{"TokenType", t.TokenType}, {"Scope", t.Scope}, {"Binding", t.Binding},
 	} {
 		if !utf8.ValidString(f.value) {
 			return nil, fmt.Errorf("store: cannot store a token whose %s is not valid UTF-8", f.name)
@@ -61,6 +62,7 @@ func toStored(t *tokenclient.Token) (*storedToken, error) {
 	}
 	s := storedToken{
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, TokenType: t.TokenType, Scope: t.Scope,
+		Binding: t.Binding,
 	}
 	for _, f := range []struct {
 		name  string
@@ -144,7 +146,7 @@ func decodeToken(b []byte) (*tokenclient.Token, error) {
 
 func (s *storedToken) token() (*tokenclient.Token, error) {
 	t := &tokenclient.Token{
-		AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, TokenType: s.TokenType, Scope: s.Scope,
+		AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, TokenType: s.TokenType, Scope: s.Scope, Binding: s.Binding,
 		Expiry: s.Expiry.UTC(), RefreshExpiry: s.RefreshExpiry.UTC(), Issued: s.Issued.UTC(),
 	}
 	for name, raw := range s.Extra {

@@ -1,17 +1,12 @@
 package tokenclient
 
 import (
-	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/textproto"
-	"net/url"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
@@ -21,7 +16,21 @@ import (
 // An Attacher puts a token on a request. The default is [Bearer]. One that wraps another can
 // add what it likes, such as a time stamp or a signature.
 //
-// An Attacher is safe for concurrent use. It may have a method Validate, as a [Refresher] may.
+// An Attacher is safe for concurrent use. It may have a method Validate, as a [Refresher] may,
+// and one more, if what it makes of a token may be refused although the token is good: a
+// proof of a key (package dpop), or a signature with the time in it.
+//
+//	Answered(req *http.Request, resp *http.Response, t *Token) (again bool)
+//
+// It is told of each answer to a request that it attached t to, a success too, and learns
+// what it likes from it. It must not read the body but by [PeekBody], and must return soon.
+// again says that resp is no refusal of t, and that the same request, attached anew, may be
+// accepted. It is sent again then, body included, with req.Response being that answer in
+// Attach (its body is closed), beside the one replay after a refresh, and at most three times
+// for each request whatever the server answers; then the caller gets the answer. So does a
+// caller whose request must not, or cannot, be sent again. Nothing is refreshed for such an
+// answer. An Attacher that wraps another passes the question on.
+//
 // One that embeds [Bearer] or a [HeaderAttacher] may have an Attach and a HeaderName of its
 // own, which go before theirs.
 type Attacher interface {
@@ -151,42 +160,9 @@ func checkAttacher(field string, a Attacher) error {
 	return check.Part(field, a)
 }
 
-// isOurs reports whether all values that a caller set for the header that carries the token
-// are access tokens of s, each by itself or behind a scheme: such as a client sets who was
-// given one, and cannot be kept from it.
-func (s *Session) isOurs(values []string) bool {
-	for _, v := range values {
-		scheme, token, found := strings.Cut(strings.TrimSpace(v), " ")
-		if !found || !isHeaderName(scheme) {
-			scheme, token = "", v
-		}
-		if token = strings.TrimSpace(token); !s.wasOurs(token) && (scheme == "" || !s.wasOurs(v)) {
-			return false
-		}
-	}
-	return len(values) > 0
-}
-
-// wasOurs reports whether access is a token of the login that s has, for whatever audience.
-func (s *Session) wasOurs(access string) bool {
-	if p, ok := s.store.(*partStore); ok {
-		s = p.whole
-	}
-	return s.hasHeld(access) || slices.ContainsFunc(s.parts, func(part *Session) bool { return part.hasHeld(access) })
-}
-
-// hasHeld reports whether s holds access, or did so since the last logout, as far as it
-// remembers.
-func (s *Session) hasHeld(access string) (has bool) {
-	h := s.holds()
-	switch {
-	case access == "":
-		return false
-	case h.usable() && subtle.ConstantTimeCompare([]byte(h.record.Token.AccessToken), []byte(access)) == 1:
-		return true
-	}
-	s.ask(func(*state, time.Time) { has = s.former.Has(access) })
-	return has
+// answerer is an Attacher that is told of the answers.
+type answerer interface {
+	Answered(req *http.Request, resp *http.Response, t *Token) (again bool)
 }
 
 // isHeaderName reports whether s is a token of RFC 9110, section 5.6.2.
@@ -218,81 +194,21 @@ func withHeader(h http.Header, name string, value []string) http.Header {
 	return c
 }
 
-// PerRPCCredentials puts a session's token on gRPC calls. It implements
-// credentials.PerRPCCredentials of google.golang.org/grpc, which this package
-// does not import:
-//
-//	grpc.NewClient(target, grpc.WithPerRPCCredentials(session.PerRPCCredentials()), …)
-//
-// A connection without TLS gRPC refuses, also to this machine: see
-// [PerRPCCredentials.Loopback].
-//
-// It does not see the answers: make the call in [Session.Do], and return ErrRejected on
-// codes.Unauthenticated. It is safe for concurrent use.
-type PerRPCCredentials struct {
-	s        *Session
-	loopback bool // see Loopback
-}
+// headerOf is the header that a sets, canonical; "": none.
+func headerOf(a Attacher) string { return http.CanonicalHeaderKey(a.HeaderName()) }
 
-// PerRPCCredentials returns s's token as credentials for gRPC.
-func (s *Session) PerRPCCredentials() *PerRPCCredentials { return &PerRPCCredentials{s: s} }
-
-// Loopback returns credentials for connections within this machine, with or without TLS:
-//
-//	grpc.NewClient("localhost:50051", grpc.WithTransportCredentials(insecure.NewCredentials()),
-//		grpc.WithPerRPCCredentials(session.PerRPCCredentials().Loopback()))
-//
-// Their token goes to localhost and other loopback addresses alone, and only to those that
-// Config.Origins lists with http, like "http://localhost:50051"; the default port is 80, and
-// gRPC calls a Unix socket "http://localhost". gRPC says what the call's authority is, which
-// is the name that was dialed unless the program has set another one.
-func (c *PerRPCCredentials) Loopback() *PerRPCCredentials { return &PerRPCCredentials{c.s, true} }
-
-// GetRequestMetadata returns the header that carries the token, with its name in
-// lower case. It is an error if uri is not of an allowed origin; other errors are
-// those of [Session.Token], and ErrReplaced.
-func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
-	if withoutToken(ctx) {
-		return nil, nil
+// newRules makes what c says about where the token may go.
+func newRules(c *Config) (origin.Rules, error) {
+	endpoints := endpointsOf(c.Refresher) // the first one is where a Pool's session waits
+	for _, a := range c.Audiences {
+		endpoints = append(endpoints, endpointsOf(a.Refresher)...)
 	}
-	for _, raw := range uri {
-		u, err := url.Parse(raw)
-		if err != nil {
-			return nil, fmt.Errorf("tokenclient: gRPC target is not a URL")
-		}
-		if c.loopback {
-			u.Scheme = "http" // gRPC says https whatever the connection is
-		}
-		switch o := origin.Of(u); {
-		case c.loopback && !o.IsLoopback():
-			return nil, fmt.Errorf("tokenclient: no token is sent to %s: Loopback credentials are for this machine; use Session.PerRPCCredentials as it is", o)
-		case !c.s.rules.Allows(u):
-			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", o)
-		}
-	}
-	if c.loopback && len(uri) == 0 {
-		return nil, errors.New("tokenclient: no token is sent: Loopback credentials have to be told where to")
-	}
-	h, err := c.s.unrefused(ctx)
+	rules, err := origin.New(origin.Settings{
+		Origins: c.Origins, Hosts: c.Hosts, AnyOrigin: c.AnyOrigin, InsecureHTTP: c.InsecureHTTP,
+		Endpoints: endpoints, ReplaceHeader: c.ReplaceHeader,
+	})
 	if err != nil {
-		return nil, c.s.whose(err)
+		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)
 	}
-	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
-	if err := c.s.attacher.Attach(req.WithContext(ctx), h.record.Token); err != nil {
-		return nil, err
-	}
-	if c.s.hooks.Attached != nil {
-		c.s.hooks.Attached(ctx, h.generation)
-	}
-	metadata := make(map[string]string, len(req.Header))
-	for name, values := range req.Header {
-		metadata[strings.ToLower(name)] = strings.Join(values, ", ")
-	}
-	return metadata, nil
-}
-
-// RequireTransportSecurity reports whether gRPC must refuse connections without
-// TLS: unless Config.InsecureHTTP is set, or these are those of [PerRPCCredentials.Loopback].
-func (c *PerRPCCredentials) RequireTransportSecurity() bool {
-	return !c.loopback && !c.s.rules.InsecureHTTP()
+	return rules, nil
 }

@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -69,16 +70,48 @@ func PeekBody(resp *http.Response, most int, wait time.Duration) []byte {
 
 // challengeAllowsRefresh reports whether a new token of the same session might
 // help: false if the server says that it wants a wider scope (RFC 6750, section
-// 3.1) or another login (RFC 9470, section 3).
+// 3.1) or another login (RFC 9470, section 3), or if it is about the proof that came with the
+// token (RFC 9449, sections 7.1 and 9).
 func challengeAllowsRefresh(resp *http.Response) bool {
 	for _, c := range Challenges(resp) {
 		if !strings.EqualFold(c.Scheme, "Bearer") && !strings.EqualFold(c.Scheme, "DPoP") {
 			continue
 		}
 		switch c.Params["error"] {
-		case "insufficient_scope", "insufficient_user_authentication":
+		case "insufficient_scope", "insufficient_user_authentication", "use_dpop_nonce", "invalid_dpop_proof":
 			return false
 		}
 	}
 	return true
+}
+
+// RenewedHeader is a Config.Renewed for servers that put the new access token into
+// a header of their answers, bare, without a scheme: RenewedHeader("X-Auth-Token").
+// The header's other values, if it comes more than once, are not looked at. [New] refuses
+// what a name gives that cannot be a header's (RFC 9110, section 5.1), and that finds no
+// token in any answer.
+func RenewedHeader(name string) func(*http.Response) (*Token, bool) {
+	if !isHeaderName(name) {
+		return unnamed // it may come from a configuration file, so this is no panic
+	}
+	name = http.CanonicalHeaderKey(name)
+	return func(resp *http.Response) (*Token, bool) {
+		value := ""
+		if values := resp.Header[name]; len(values) > 0 {
+			value = strings.TrimSpace(values[0])
+		}
+		if value == "" {
+			return nil, false
+		}
+		return &Token{AccessToken: value}, true
+	}
+}
+
+// unnamed is the RenewedHeader of a name that no header can have.
+func unnamed(*http.Response) (*Token, bool) { return nil, false }
+
+// isUnnamed reports whether f is unnamed. No two functions that are declared share their
+// code; closures may, and so unnamed is none.
+func isUnnamed(f func(*http.Response) (*Token, bool)) bool {
+	return reflect.ValueOf(f).Pointer() == reflect.ValueOf(unnamed).Pointer()
 }

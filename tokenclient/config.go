@@ -243,11 +243,6 @@ type settings struct {
 	audiences     []audienceSettings
 }
 
-// setAttacher is for who makes s.
-func (s *settings) setAttacher(a Attacher) {
-	s.attacher, s.header = a, http.CanonicalHeaderKey(a.HeaderName())
-}
-
 // setHost is for who makes s.
 func (s *settings) setHost(h host) {
 	s.host = h
@@ -290,7 +285,7 @@ func newSettings(c *Config) (*settings, error) {
 	if s.attacher == nil {
 		s.attacher = Bearer{}
 	}
-	s.setAttacher(s.attacher)
+	s.header = headerOf(s.attacher)
 	if c.Hooks != nil || c.Logger != nil {
 		s.hooks = &observers{log: c.Logger}
 		if c.Hooks != nil {
@@ -326,12 +321,4 @@ func identical(a, b any) bool {
 		return a == b
 	}
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
-}
-
-// rejectedBy reports whether resp says that the server refused the token.
-func (s *settings) rejectedBy(resp *http.Response) bool {
-	if s.isRejected != nil {
-		return s.isRejected(resp)
-	}
-	return resp.StatusCode == http.StatusUnauthorized
 }

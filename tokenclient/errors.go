@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
@@ -104,45 +103,6 @@ type kindError struct {
 
 func (e *kindError) Error() string { return e.text }
 func (e *kindError) Unwrap() error { return e.kind }
-
-// keyError is an error that says whose it is.
-type keyError struct {
-	key string
-	err error
-}
-
-func (e *keyError) Error() string {
-	return fmt.Sprintf("tokenclient: key %q: %s", e.key, strings.TrimPrefix(e.err.Error(), "tokenclient: "))
-}
-func (e *keyError) Unwrap() error { return e.err }
-
-// whose returns err, for a caller of s, with s's key if it says that a login is needed: of
-// many users' errors somebody has to know which one is to log in.
-func (s *Session) whose(err error) error {
-	if s.key == "" || !errors.Is(err, ErrLoginRequired) {
-		return err
-	}
-	return &keyError{s.key, err}
-}
-
-// keylessError is an error whose text does not say whose it is.
-type keylessError struct {
-	text string
-	err  error
-}
-
-func (e *keylessError) Error() string { return e.text }
-func (e *keylessError) Unwrap() error { return e.err }
-
-// withoutKey leaves key out of the text of err. In a log line it is the value of "key", which
-// a handler may hide, and would show all the same if the errors of stores said it again.
-func withoutKey(err error, key string) error {
-	named := fmt.Sprintf("key %q", key)
-	if key == "" || !strings.Contains(err.Error(), named) {
-		return err
-	}
-	return &keylessError{strings.ReplaceAll(err.Error(), named, "its key"), err}
-}
 
 // A TokenError is a refresh, a login or a revocation that failed at the token
 // endpoint or on the way to it. Its message names the endpoint and the cause and
@@ -293,7 +253,7 @@ func asTokenError(err error, old *Token) *TokenError {
 
 // showable returns te without the secrets of old, and without what may be keys in URLs.
 func showable(te *TokenError, old *Token) *TokenError {
-	secrets := redact.Secrets{old.AccessToken, old.RefreshToken}
+	secrets := redact.Secrets{old.AccessToken, old.RefreshToken, old.Binding}
 	c := *te
 	c.Endpoint, c.Code, c.Description = secrets.Replace(te.Endpoint), secrets.Replace(te.Code), secrets.Replace(te.Description)
 	if te.Err != nil {

@@ -223,20 +223,13 @@ func (p *Pool) find(key string) *Session {
 	return nil
 }
 
-// entry returns what is known of key, nil if that is nothing.
-func (p *Pool) entry(key string) *entry {
-	e, _ := p.entries.Load(key)
-	known, _ := e.(*entry)
-	return known
-}
-
 // Transport returns a RoundTripper whose requests carry the token of the user whose
 // key their context has. Its errors are those of [Session.Transport] and
 // [Pool.Session]; a request without a key is ErrNoKey, unless it is one with
 // [WithoutToken]. Where the token may go is for each user's Config to say. base nil
 // means [http.DefaultTransport].
 func (p *Pool) Transport(base http.RoundTripper) *Transport {
-	return &Transport{Base: base, pool: p}
+	return &Transport{Base: base, sessions: p.sessionFor}
 }
 
 // Client returns a new client over [http.DefaultTransport] for the requests of all
@@ -275,13 +268,6 @@ func (p *Pool) Sessions() iter.Seq2[string, *Session] {
 				return
 			}
 		}
-	}
-}
-
-// all iterates over what is known, without a lock.
-func (p *Pool) all() iter.Seq[*entry] {
-	return func(yield func(*entry) bool) {
-		p.entries.Range(func(_, e any) bool { return yield(e.(*entry)) })
 	}
 }
 

@@ -1,6 +1,7 @@
 package tokenclient
 
 import (
+	"iter"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -57,7 +58,7 @@ func (p *Pool) changed(s *Session) {
 	open := s.isOpen()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.entry(s.key)
+	e := p.entry(s.name())
 	switch {
 	case p.closed, e == nil, e.session.Load() != s && e.evicted.Value() != s:
 	case !open:
@@ -233,7 +234,7 @@ func (p *Pool) sweepSome(r *ring, left int, tick uint32) int {
 		if p.passLocked(e) {
 			continue
 		}
-		ended := r == &p.live && !e.session.Load().held.Load().usable()
+		ended := r == &p.live && !e.session.Load().holds().usable()
 		if ended || tick-e.used.Load() > 2*idleTicks+1 {
 			p.evictLocked(e)
 		}
@@ -246,4 +247,25 @@ func (p *Pool) takeBackLocked(e *entry, s *Session) {
 	e.forget.Stop()
 	e.session.Store(s)
 	p.keepLocked(e)
+}
+
+// entry returns what is known of key, nil if that is nothing.
+func (p *Pool) entry(key string) *entry {
+	e, _ := p.entries.Load(key)
+	known, _ := e.(*entry)
+	return known
+}
+
+// all iterates over what is known, without a lock.
+func (p *Pool) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		p.entries.Range(func(_, e any) bool { return yield(e.(*entry)) })
+	}
+}
+
+func (p *Pool) dropLocked(e *entry) {
+	if e.ring != nil {
+		e.ring.remove(e)
+	}
+	p.removeLocked(e)
 }

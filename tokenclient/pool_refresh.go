@@ -26,7 +26,7 @@ var errTurnLost = fmt.Errorf("%w: its turn was over before the store let it", Er
 // once. But the hold may be with another process, or with one that was killed, for as
 // long as half a minute: by then the turn is lost.
 func (p *Pool) inTurn(ctx context.Context, s *Session, again bool, fn presentFunc, exchange func(presentFunc) (Record, error)) (r Record, err error) {
-	noTurn := p.lines.Do(ctx, s.rules.Endpoint(), s, again, func(t *turns.Turn[origin.Origin, *Session]) {
+	noTurn := p.lines.Do(ctx, s.endpoint(), s, again, func(t *turns.Turn[origin.Origin, *Session]) {
 		r, err = exchange(func(ctx context.Context, current Record) (made *Token, err error) {
 			if !t.Begin() {
 				return nil, asTokenError(errTurnLost, current.Token)
@@ -67,12 +67,12 @@ func (p *Pool) hurry(ctx context.Context, s *Session) (done func()) {
 	if ctx.Value(insideTurn{}) == nil {
 		return func() {}
 	}
-	return p.lines.Hurry(s.rules.Endpoint(), s)
+	return p.lines.Hurry(s.endpoint(), s)
 }
 
 // whenRoom is that of a [host].
 func (p *Pool) whenRoom(s *Session, left time.Duration, start func() bool) {
-	p.lines.WhenRoom(s.rules.Endpoint(), left, start)
+	p.lines.WhenRoom(s.endpoint(), left, start)
 }
 
 // A host is what a session lives in, with others that may refresh at the same token
@@ -117,14 +117,6 @@ func (alone) changed(*Session) {}
 // A presentFunc is what a [Store] calls in Refresh.
 type presentFunc = func(ctx context.Context, current Record) (*Token, error)
 
-// busy reports whether s has something to do, or knows something that would be lost with
-// it. It is for its host.
-func (s *Session) busy() (busy bool) {
-	s.ask(func(st *state, now time.Time) { busy = st.remembers(now) })
-	return busy || s.work.Now() != nil || s.waiting.Load() > 0 || s.early.Load() ||
-		s.loginLock.Taken() || s.unsaved.any() || slices.ContainsFunc(s.parts, (*Session).busy)
-}
-
 // dueStep is the shortest time between two looks at who is due.
 const dueStep = 10 * time.Millisecond
 
@@ -152,7 +144,7 @@ func (p *Pool) KeepFresh(ctx context.Context, recent time.Duration) error {
 		for {
 			now = time.Now().Round(0)
 			for len(list) > 0 && !now.Before(list[0].at) {
-				if d := list[0]; d.session.held.Load() == d.held {
+				if d := list[0]; d.session.holds() == d.held {
 					d.session.refreshEarly(d.held, CauseTimer)
 				}
 				list = list[1:]
@@ -187,11 +179,11 @@ func (p *Pool) comingDue(now time.Time, recent time.Duration) (list []dueRefresh
 	tick, ticks := p.tick.Load(), uint32(min((recent+p.period-1)/p.period, idleTicks))
 	for e := range p.all() {
 		s := e.session.Load()
-		if s == nil || s.refresher == nil || ticks > 0 && tick-e.used.Load() > 2*ticks+1 {
+		if s == nil || !s.hasRefresher() || ticks > 0 && tick-e.used.Load() > 2*ticks+1 {
 			continue
 		}
 		h := s.holds()
-		if !h.usable() || !h.expires() && s.heartbeat == 0 {
+		if !h.usable() || !h.expires() && s.beat() == 0 {
 			continue
 		}
 		wait := s.untilDue(h, now)

@@ -270,10 +270,3 @@ func (p *Pool) drop(e *entry) {
 	defer p.mu.Unlock()
 	p.dropLocked(e)
 }
-
-func (p *Pool) dropLocked(e *entry) {
-	if e.ring != nil {
-		e.ring.remove(e)
-	}
-	p.removeLocked(e)
-}

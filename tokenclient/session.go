@@ -1,10 +1,12 @@
 package tokenclient
 
 import (
-	"context"
-	"errors"
+	"crypto/subtle"
 	"fmt"
+	"hash/fnv"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/events"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/former"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/singleflight"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/wait"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/work"
@@ -25,19 +28,21 @@ import (
 // A Session is safe for concurrent use. Make it with [New], hand it a first token
 // with [Session.SetToken] unless the Store has one, wrap an [http.Client] with
 // [Session.Wrap], and end it with [Session.Close].
+//
+// Its fields are used in five files: here, where its knowledge is kept under the lock; in
+// session_store.go, where its Store and Refresher are called; in session_work.go, session_tell.go
+// and session_audience.go. All else goes by the methods that these have.
 type Session struct {
 	*settings // may be other sessions' too
 
 	store Store
 	key   string
 
-	held       atomic.Pointer[held] // state.held; written with mu held
-	refused    atomic.Uint32        // state.refusedGeneration, the lower half; written with mu held
-	accepted   accepted             // where what is held was accepted first
-	waiting    atomic.Int32         // callers that cannot go on without a refresh
-	early      atomic.Bool          // an early refresh is under way
-	refreshing atomic.Bool          // what was refused is being refreshed, and perhaps nobody waits
-	storing    atomic.Bool          // renewed tokens are being stored
+	held     atomic.Pointer[held] // state.held; written with mu held
+	refused  atomic.Uint32        // state.refusedGeneration, the lower half; written with mu held
+	accepted accepted             // where what is held was accepted first
+	waiting  atomic.Int32         // callers that cannot go on without a refresh
+	chores   [chores]atomic.Bool  // which are under way
 
 	mu     sync.Mutex // guards state and former; not held during I/O, a callback, or while waiting
 	state  state
@@ -53,9 +58,9 @@ type Session struct {
 	parts     parts
 }
 
-// newSession makes a session with nothing in it. store nil: the token lives in memory
-// only.
-func newSession(set *settings, store Store, key string) *Session {
+// makeSession makes a session with nothing in it, and without parts. store nil: the token lives
+// in memory only.
+func makeSession(set *settings, store Store, key string) *Session {
 	if store == nil {
 		own := new(ownStore)
 		if len(set.audiences) > 0 {
@@ -64,10 +69,58 @@ func newSession(set *settings, store Store, key string) *Session {
 		store = own
 	}
 	s := &Session{settings: set, store: store, key: key}
-	s.parts = newParts(s)
 	s.state.held = new(held)
 	s.held.Store(s.state.held)
 	return s
+}
+
+// Transport returns a RoundTripper whose requests carry s's token. base nil means
+// [http.DefaultTransport]. Most programs want [Session.Wrap] or [Session.Client].
+func (s *Session) Transport(base http.RoundTripper) *Transport {
+	return &Transport{Base: base, Session: s}
+}
+
+// Client returns a new client over [http.DefaultTransport] whose requests carry
+// s's token.
+func (s *Session) Client() *http.Client { return s.Wrap(nil) }
+
+// Wrap returns a copy of c whose requests carry s's token: Jar, Timeout and
+// CheckRedirect are c's, and its Transport becomes the [Transport.Base]. A nil c
+// is like a zero one.
+//
+// To bound a request, give it a context with a deadline rather than setting
+// Timeout, which costs each request a goroutine and hides the errors of this
+// package behind text.
+func (s *Session) Wrap(c *http.Client) *http.Client {
+	wrapped := new(http.Client)
+	if c != nil {
+		*wrapped = *c
+	}
+	wrapped.Transport = s.Transport(wrapped.Transport)
+	return wrapped
+}
+
+// Format writes the session's key, whatever the verb: its fields lead to tokens.
+func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Session{%q}", s.key) }
+
+// name is the key.
+func (s *Session) name() string { return s.key }
+
+// whole returns the session that s is a part of, or s.
+func (s *Session) whole() *Session {
+	if p, ok := s.store.(*partStore); ok {
+		return p.whole
+	}
+	return s
+}
+
+// isPart reports whether s is that of an audience.
+func (s *Session) isPart() bool { return s.whole() != s }
+
+// storeless reports whether the token lives in memory only.
+func (s *Session) storeless() bool {
+	_, own := s.whole().store.(*ownStore)
+	return own
 }
 
 // change has f change the state, and tells what that asks for.
@@ -91,6 +144,7 @@ func (s *Session) change(f func(st *state, now time.Time) effects) {
 		s.refused.Store(refused)
 	}
 	for _, e := range fx.events {
+		e.info.Key, e.info.Waiters = s.key, int(s.waiting.Load())
 		s.tell(e)
 	}
 	s.mu.Unlock()
@@ -109,6 +163,21 @@ func (s *Session) ask(f func(st *state, now time.Time)) {
 	defer s.mu.Unlock()
 	f(&s.state, now)
 }
+
+func (s *Session) isOpen() (open bool) {
+	s.ask(func(st *state, _ time.Time) { open = st.isOpen() })
+	return open
+}
+
+// holds returns what the session holds at this moment.
+func (s *Session) holds() *held { return s.held.Load() }
+
+// stillHolds reports whether that is h's generation.
+func (s *Session) stillHolds(h *held) bool { return s.holds().generation == h.generation }
+
+// lastRefused returns the generation that is known to be refused, and is going to be refreshed
+// for that: as much of the number as [held.isOf] asks for. 0: none is.
+func (s *Session) lastRefused() uint32 { return s.refused.Load() }
 
 // prepare adds to h, which is about to be used, what depends on the settings.
 func (s *Session) prepare(h *held, now time.Time) {
@@ -152,107 +221,125 @@ func (s *Session) headerValue(r Record) (string, Record) {
 	return value, r
 }
 
-// holds returns what the session holds at this moment.
-func (s *Session) holds() *held { return s.held.Load() }
-
-// Format writes the session's key, whatever the verb: its fields lead to tokens.
-func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Session{%q}", s.key) }
-
-// Transport returns a RoundTripper whose requests carry s's token. base nil means
-// [http.DefaultTransport]. Most programs want [Session.Wrap] or [Session.Client].
-func (s *Session) Transport(base http.RoundTripper) *Transport {
-	return &Transport{Base: base, Session: s}
+// hasHeld reports whether s holds access, or did so since the last logout, as far as it
+// remembers.
+func (s *Session) hasHeld(access string) (has bool) {
+	h := s.holds()
+	switch {
+	case access == "":
+		return false
+	case h.usable() && subtle.ConstantTimeCompare([]byte(h.record.Token.AccessToken), []byte(access)) == 1:
+		return true
+	}
+	s.ask(func(*state, time.Time) { has = s.former.Has(access) })
+	return has
 }
 
-// Client returns a new client over [http.DefaultTransport] whose requests carry
-// s's token.
-func (s *Session) Client() *http.Client { return s.Wrap(nil) }
-
-// Wrap returns a copy of c whose requests carry s's token: Jar, Timeout and
-// CheckRedirect are c's, and its Transport becomes the [Transport.Base]. A nil c
-// is like a zero one.
-//
-// To bound a request, give it a context with a deadline rather than setting
-// Timeout, which costs each request a goroutine and hides the errors of this
-// package behind text.
-func (s *Session) Wrap(c *http.Client) *http.Client {
-	wrapped := new(http.Client)
-	if c != nil {
-		*wrapped = *c
-	}
-	wrapped.Transport = s.Transport(wrapped.Transport)
-	return wrapped
+// wasOurs reports whether access is a token of the login that s has, for whatever audience.
+func (s *Session) wasOurs(access string) bool {
+	s = s.whole()
+	return s.hasHeld(access) || slices.ContainsFunc(s.parts, func(part *Session) bool { return part.hasHeld(access) })
 }
 
-// Token returns a copy of a token that is good to be sent now, after loading or
-// refreshing it if necessary; for a token that a server has just refused it waits until
-// that is refreshed. If only the server renews it (without a Config.Refresher, or with
-// one that could present nothing but an expired token, see Config.Renewed) that is the
-// token as it is, expired or not, after a look at the store if it has expired. Errors are
-// those of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
-// ErrStoreCorrupt, ErrClosed, ErrReentrant, or ctx's.
-func (s *Session) Token(ctx context.Context) (*Token, error) {
-	h, err := s.unrefused(ctx)
-	for errors.Is(err, errOtherLogin) { // there is no request yet that began with the other one
-		h, err = s.unrefused(ctx)
+// isOurs reports whether all values that a caller set for the header that carries the token
+// are access tokens of s, each by itself or behind a scheme: such as a client sets who was
+// given one, and cannot be kept from it.
+func (s *Session) isOurs(values []string) bool {
+	for _, v := range values {
+		scheme, token, found := strings.Cut(strings.TrimSpace(v), " ")
+		if !found || !isHeaderName(scheme) {
+			scheme, token = "", v
+		}
+		if token = strings.TrimSpace(token); !s.wasOurs(token) && (scheme == "" || !s.wasOurs(v)) {
+			return false
+		}
 	}
-	return s.copyOf(h, err)
+	return len(values) > 0
 }
 
-// Peek returns a copy of the token as it is, expired or not, after loading it if
-// necessary, and never refreshes it. Its AccessToken is empty if the login brought a refresh
-// token alone and no request has come since. If there is none the error is
-// ErrLoginRequired.
-func (s *Session) Peek(ctx context.Context) (*Token, error) { return s.copyOf(s.asItIs(ctx)) }
+// accepted is the generation that a server accepted last, and which server was the first to do
+// so: the end of the number and a hash of the origin, in few bytes. A server that has
+// accepted a token does not refuse it because it does not know it yet.
+type accepted struct{ number atomic.Uint32 }
 
-// Do is for protocols that have no RoundTripper. It calls f with a token that is good to be
-// sent now: f dials, proves by t who it is, and does what there is to do. If the server
-// refuses t, f returns an error that is [ErrRejected]. The token is then refreshed, together
-// with everybody who was refused, and f is called a second time, to begin again with the new
-// one. What it returns then is the result, whatever it is.
-//
-// There is no second call, and Do returns what f did, if a refresh is out of the question:
-// refreshed tokens have been refused too often of late, as for requests of a [Transport], or
-// there is no Config.Refresher. If the refresh fails, or there is no token to begin with, the
-// error is that of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
-// ErrStoreCorrupt, ErrReplaced, ErrClosed, ErrReentrant, or ctx's.
-//
-// f gets ctx as it is, and a copy of the token: the login's own, if there are
-// Config.Audiences. It runs on the caller's goroutine; no lock is
-// held. Where the token goes is for f to know: Config.Origins is not asked.
-func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) error) error {
-	h, err := s.unrefused(ctx)
-	if err != nil {
-		return s.whose(err)
-	}
-	rejected := s.lend(ctx, h, f)
-	if !errors.Is(rejected, ErrRejected) {
-		return rejected
-	}
-	v := s.rejected(h, nil)
-	if !v.again {
-		return rejected
-	}
-	if h, err = s.insteadOf(ctx, h); err != nil {
-		return s.whose(err)
-	}
-	err = s.lend(ctx, h, f)
-	s.replayed(h, v, errors.Is(err, ErrRejected))
-	return err
+func (a *accepted) knows(h *held) bool { return uint16(a.number.Load()>>16) == uint16(h.generation) }
+
+func (a *accepted) set(h *held, server string) { a.number.Store(numberOf(h, server)) }
+
+func (a *accepted) at(h *held, server string) bool { return a.number.Load() == numberOf(h, server) }
+
+func numberOf(h *held, server string) uint32 {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(server))
+	return uint32(h.generation)<<16 | uint32(uint16(sum.Sum32()))
 }
 
-// lend calls f with h's token.
-func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
-	if s.hooks.Attached != nil {
-		s.hooks.Attached(ctx, h.generation)
+// answered notes that resp, which does not refuse h, came from u.
+func (s *Session) answered(h *held, u *url.URL, resp *http.Response) {
+	if !s.accepted.knows(h) && resp.StatusCode < 400 && s.stillHolds(h) {
+		s.accepted.set(h, origin.Of(u).String())
 	}
-	return f(ctx, h.record.Token.Clone())
 }
 
-// copyOf returns a copy of h's token.
-func (s *Session) copyOf(h *held, err error) (*Token, error) {
-	if err != nil {
-		return nil, s.whose(err)
-	}
-	return h.record.Token.Clone(), nil
+// acceptedAt reports whether server was the first to accept h.
+func (s *Session) acceptedAt(h *held, server string) bool { return s.accepted.at(h, server) }
+
+// judge says whether req gets the token, and whether its caller has set the header of it.
+func (s *Session) judge(req *http.Request) (attach, own bool, err error) {
+	return s.rules.Judge(req, s.header, s.isOurs)
 }
+
+// judgeProxy reports why the token may not go by plain http through base.
+func (s *Session) judgeProxy(req *http.Request, base http.RoundTripper) error {
+	return s.rules.JudgeProxy(req, base)
+}
+
+// allows reports whether the token may go to u, and insecure whether by plain http.
+func (s *Session) allows(u *url.URL) bool { return s.rules.Allows(u) }
+
+func (s *Session) insecure() bool { return s.rules.InsecureHTTP() }
+
+// endpoint is where the session waits for its turn.
+func (s *Session) endpoint() origin.Origin { return s.rules.Endpoint() }
+
+// tokenHeader is the header that carries the token; "": none.
+func (s *Session) tokenHeader() string { return s.header }
+
+// attach has the Attacher put h's token on req.
+func (s *Session) attach(req *http.Request, h *held) error {
+	return s.attacher.Attach(req, h.record.Token)
+}
+
+// readsAnswers reports whether the Attacher wants to see them.
+func (s *Session) readsAnswers() bool {
+	_, ok := s.attacher.(answerer)
+	return ok
+}
+
+// asksAgain shows resp, the answer to req with h's token, to the Attacher, and reports whether
+// that asks for another sending.
+func (s *Session) asksAgain(req *http.Request, resp *http.Response, h *held) bool {
+	a, ok := s.attacher.(answerer)
+	return ok && a.Answered(req, resp, h.record.Token)
+}
+
+// rejectedBy reports whether resp says that the server refused the token.
+func (s *Session) rejectedBy(resp *http.Response) bool {
+	if s.isRejected != nil {
+		return s.isRejected(resp)
+	}
+	return resp.StatusCode == http.StatusUnauthorized
+}
+
+// asksAnswers reports whether an answer may bring a token, and renewedIn which one resp does.
+func (s *Session) asksAnswers() bool { return s.findRenewed != nil }
+
+func (s *Session) renewedIn(resp *http.Response) (*Token, bool) { return s.findRenewed(resp) }
+
+func (s *Session) hasRefresher() bool { return s.refresher != nil }
+
+// canRefresh reports whether the Refresher can do anything with t, as far as is known.
+func (s *Session) canRefresh(t *Token) bool { return canRefresh(s.refresher, t) }
+
+// beat is how often the token is refreshed at least; 0: by expiry only.
+func (s *Session) beat() time.Duration { return s.heartbeat }

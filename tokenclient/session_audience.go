@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // An Audience is a part of what a login is good for that has access tokens of its own: an
@@ -40,7 +39,8 @@ type Audience struct {
 
 // An AudienceToken is what a [Token] has for an [Audience].
 type AudienceToken struct {
-	// Token has an access token, and no refresh token: there is one for all.
+	// Token has an access token, and neither a refresh token nor a Binding: there is one of
+	// each for all.
 	Token *Token
 
 	// Number is that of the [Record] with which it came.
@@ -116,7 +116,7 @@ func newAudiences(c *Config, whole *settings) (list []audienceSettings, err erro
 		}
 		set.refresher, set.heartbeat, set.audiences = a.Refresher, 0, nil
 		if a.Attacher != nil {
-			set.setAttacher(a.Attacher)
+			set.attacher, set.header = a.Attacher, headerOf(a.Attacher)
 		}
 		list = append(list, audienceSettings{a.Name, &set})
 	}
@@ -128,12 +128,15 @@ func newAudiences(c *Config, whole *settings) (list []audienceSettings, err erro
 // with the same login.
 type parts []*Session
 
-func newParts(whole *Session) (list parts) {
-	for _, a := range whole.settings.audiences {
-		key := strings.TrimPrefix(fmt.Sprintf("%s (%s)", whole.key, a.name), " ")
-		list = append(list, newSession(a.settings, &partStore{whole: whole, name: a.name}, key))
+// newSession makes a session with nothing in it, and its parts. store nil: the token lives in
+// memory only.
+func newSession(set *settings, store Store, key string) *Session {
+	s := makeSession(set, store, key)
+	for _, a := range set.audiences {
+		name := strings.TrimPrefix(fmt.Sprintf("%s (%s)", key, a.name), " ")
+		s.parts = append(s.parts, makeSession(a.settings, &partStore{whole: s, store: s.store, key: key, name: a.name}, name))
 	}
-	return list
+	return s
 }
 
 // partFor returns the session whose token goes to u: s, or that of an audience.
@@ -146,15 +149,23 @@ func (s *Session) partFor(u *url.URL) *Session {
 	return s
 }
 
-// TokenFor is [Session.Token] for the [Audience] of that name. Its RefreshToken is the
-// session's.
-func (s *Session) TokenFor(ctx context.Context, audience string) (*Token, error) {
+// part returns the session of the audience of that name, nil if there is none.
+func (s *Session) part(name string) *Session {
 	for _, part := range s.parts {
-		if part.store.(*partStore).name == audience {
-			return part.Token(ctx)
+		if part.store.(*partStore).name == name {
+			return part
 		}
 	}
-	return nil, fmt.Errorf("tokenclient: TokenFor: Config.Audiences has no %q", audience)
+	return nil
+}
+
+// eachPart calls f with all of them, and joins the errors.
+func (s *Session) eachPart(f func(part *Session) error) error {
+	var errs []error
+	for _, part := range s.parts {
+		errs = append(errs, f(part))
+	}
+	return errors.Join(errs...)
 }
 
 // movedTo has the parts of s, and the session that s is a part of, follow when s holds h:
@@ -186,6 +197,8 @@ func (s *Session) take(r Record) {
 // it. A Record of it has the number under which the audience's token came.
 type partStore struct {
 	whole *Session
+	store Store  // the whole session's
+	key   string // and its key there
 	name  string
 
 	mu        sync.Mutex // guards presented
@@ -198,22 +211,22 @@ func (p *partStore) view(r Record) Record {
 	if r.Token == nil {
 		return r
 	}
-	t := &Token{RefreshToken: r.Token.RefreshToken, RefreshExpiry: r.Token.RefreshExpiry}
+	t := &Token{RefreshToken: r.Token.RefreshToken, RefreshExpiry: r.Token.RefreshExpiry, Binding: r.Token.Binding}
 	whole := r.Number
 	r.Number = 1
 	if own, ok := r.Token.Audiences[p.name]; ok && own.Token != nil {
 		t, r.Number = own.Token.Clone(), min(own.Number, whole) // a larger one is of another login
-		t.RefreshToken, t.RefreshExpiry = r.Token.RefreshToken, r.Token.RefreshExpiry
+		t.RefreshToken, t.RefreshExpiry, t.Binding = r.Token.RefreshToken, r.Token.RefreshExpiry, r.Token.Binding
 	}
 	r.Token = t
 	return r
 }
 
-// with returns whole with t as the audience's token, and t's refresh token for all.
+// with returns whole with t as the audience's token, and t's refresh token and binding for all.
 func (p *partStore) with(whole Record, t *Token) *Token {
 	next, own := whole.Token.Clone(), t.Clone()
-	next.RefreshToken, next.RefreshExpiry = t.RefreshToken, t.RefreshExpiry
-	own.RefreshToken, own.RefreshExpiry, own.Audiences = "", time.Time{}, nil
+	next.RefreshToken, next.RefreshExpiry, next.Binding = t.RefreshToken, t.RefreshExpiry, t.Binding
+	own.RefreshToken, own.RefreshExpiry, own.Audiences, own.Binding = "", time.Time{}, nil, ""
 	next.Audiences = maps.Clone(next.Audiences)
 	if next.Audiences == nil {
 		next.Audiences = make(map[string]AudienceToken)
@@ -225,7 +238,7 @@ func (p *partStore) with(whole Record, t *Token) *Token {
 // newest returns the whole session's record: the stored one, or what the session knows if that
 // could not be stored yet.
 func (p *partStore) newest(ctx context.Context) (Record, error) {
-	r, err := p.whole.store.Load(ctx, p.whole.key)
+	r, err := p.store.Load(ctx, p.key)
 	if known := p.whole.holds().record; err == nil && known.Token != nil && known.Era == r.Era && known.Number > r.Number {
 		return known, nil
 	}
@@ -247,7 +260,7 @@ func (p *partStore) Refresh(ctx context.Context, key string, seen Record, timeou
 			return v, err
 		}
 		was, called := r, false
-		r, err = p.whole.store.Refresh(ctx, p.whole.key, was, timeout, func(ctx context.Context, current Record) (*Token, error) {
+		r, err = p.store.Refresh(ctx, p.key, was, timeout, func(ctx context.Context, current Record) (*Token, error) {
 			called = true
 			p.note(current)
 			t, err := fn(ctx, p.view(current))
@@ -272,7 +285,7 @@ func (p *partStore) Save(ctx context.Context, key string, seen Record, t *Token)
 		was.Token.RefreshToken != seen.Token.RefreshToken {
 		return seen, ErrOvertaken
 	}
-	r, err := p.whole.store.Save(ctx, p.whole.key, was, p.with(was, t))
+	r, err := p.store.Save(ctx, p.key, was, p.with(was, t))
 	return p.stored(key, r, err)
 }
 
@@ -314,50 +327,3 @@ type partHost struct{ host }
 
 // changed is that of a [host]: it is for the whole session to say.
 func (partHost) changed(*Session) {}
-
-// beginWithWhole makes r what a part of a session has, of which another login has come. late:
-// there may be requests that had begun before.
-func (st *state) beginWithWhole(r Record, late bool) (fx effects) {
-	if st.closed || st.held.usable() && st.held.record.Era == r.Era {
-		return fx
-	}
-	st.fence++
-	st.storm = limit.Storm{}
-	st.adopt(r)
-	if late {
-		st.held.logins++
-	}
-	fx.release = true
-	return fx
-}
-
-// endWithWhole ends a part of a session that held was and has ended. It comes back with
-// another login.
-func (st *state) endWithWhole(was Record, now time.Time) (fx effects) {
-	if st.closed {
-		return fx
-	}
-	st.fence++
-	st.end(&fx, ErrLoggedOut, now)
-	left := &st.makeTrouble().left
-	left.unstored, left.record.Era = false, was.Era
-	return fx
-}
-
-// partStored makes r, which a part of the session has left in the store, what the session
-// holds. If only the refresh token is another one, the generation stays: the access token that
-// requests were sent with is no other.
-func (st *state) partStored(r Record) (fx effects) {
-	now := st.held
-	if st.closed || !now.usable() || r.Token == nil || r.Era != now.record.Era || r.Number <= now.record.Number {
-		return fx
-	}
-	if r.Token.AccessToken != now.record.Token.AccessToken || !r.Token.Issued.Equal(now.record.Token.Issued) {
-		st.adopt(r)
-		return fx
-	}
-	next := *now
-	next.record = r
-	st.held = &next
-	return fx
-}

@@ -101,8 +101,7 @@ func TestAudienceStaleReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &partStore{whole: s, name: "mail"}
-	s.store = &staleReads{s.store, old}
+	p := &partStore{whole: s, store: &staleReads{s.store, old}, name: "mail"}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	ended := make(chan Record, 1)

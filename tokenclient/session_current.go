@@ -3,14 +3,8 @@ package tokenclient
 import (
 	"context"
 	"errors"
-	"hash/fnv"
-	"net/http"
-	"net/url"
-	"sync/atomic"
+	"math"
 	"time"
-
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // current returns the generation to send a request with. With a token that is not
@@ -28,9 +22,9 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 // unrefused is current for those who do not say what they send with it, nor whether they can
 // send it again.
 func (s *Session) unrefused(ctx context.Context) (*held, error) {
-	refused := s.refused.Load()
+	refused := s.lastRefused()
 	h, err := s.current(ctx)
-	if err == nil && uint32(h.generation) == refused {
+	if err == nil && h.isOf(refused) {
 		return s.afterRefusal(ctx, h, place{}, false)
 	}
 	return h, err
@@ -53,80 +47,6 @@ func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayabl
 	return next, err
 }
 
-// accepted is the generation that a server accepted last, and which server was the first to do
-// so: the end of the number and a hash of the origin, in few bytes. A server that has
-// accepted a token does not refuse it because it does not know it yet.
-type accepted struct{ number atomic.Uint32 }
-
-func (a *accepted) knows(h *held) bool { return uint16(a.number.Load()>>16) == uint16(h.generation) }
-
-func (a *accepted) set(h *held, server string) { a.number.Store(numberOf(h, server)) }
-
-func (a *accepted) at(h *held, server string) bool { return a.number.Load() == numberOf(h, server) }
-
-func numberOf(h *held, server string) uint32 {
-	sum := fnv.New32a()
-	_, _ = sum.Write([]byte(server))
-	return uint32(h.generation)<<16 | uint32(uint16(sum.Sum32()))
-}
-
-// answered notes that resp, which does not refuse h, came from u.
-func (s *Session) answered(h *held, u *url.URL, resp *http.Response) {
-	if !s.accepted.knows(h) && resp.StatusCode < 400 && s.holds().generation == h.generation {
-		s.accepted.set(h, origin.Of(u).String())
-	}
-}
-
-// isYoung reports whether a server that refuses h may not know it yet.
-func (s *Session) isYoung(h *held) (young bool) {
-	s.ask(func(st *state, now time.Time) {
-		young = st.held.generation == h.generation && st.held.usable() && st.young(now)
-	})
-	return young
-}
-
-// awaitLag waits until it is time to send a request to server again with h, which it refused,
-// or until there is no point in that: it knows h, and refuses it. canTry says whether the
-// request can be sent more than twice. A request that has a deadline waits for half of what
-// is left, for there may be a refresh to wait for yet.
-func (s *Session) awaitLag(ctx context.Context, h *held, server string, canTry bool) (a limit.LagAnswer, err error) {
-	patience := time.Now().Add(time.Hour)
-	if deadline, ok := ctx.Deadline(); ok {
-		patience = time.Now().Add(time.Until(deadline) / 2)
-	}
-	for {
-		var until time.Time
-		var changed <-chan struct{}
-		accepted := s.accepted.at(h, server)
-		s.ask(func(st *state, now time.Time) { a, until, changed = st.askLag(h, server, canTry, accepted, now) })
-		switch {
-		case a != limit.LagWait:
-			return a, nil
-		case !time.Now().Before(patience):
-			return limit.LagOver, nil
-		case patience.Before(until):
-			until = patience
-		}
-		timer := time.NewTimer(time.Until(until))
-		select {
-		case <-timer.C:
-		case <-changed:
-		case <-ctx.Done():
-			timer.Stop()
-			return limit.LagOver, ctx.Err()
-		}
-		timer.Stop()
-	}
-}
-
-// triedLag notes what came of a try that awaitLag asked for.
-func (s *Session) triedLag(h *held, server string, r limit.LagResult) {
-	s.change(func(st *state, _ time.Time) (fx effects) {
-		st.triedLag(h, server, r)
-		return fx
-	})
-}
-
 // inTime is current for a token h that expires soon or has expired.
 func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, error) {
 	switch overdue := h.overdue(now); {
@@ -135,14 +55,14 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		// may have been sent a newer one.
 		s.lookForNewer(ctx)
 		return s.asItIs(ctx)
-	case s.refresher == nil:
+	case !s.hasRefresher():
 		return h, nil
 	case !overdue:
 		s.refreshEarly(h, CauseSoft)
 		return h, nil
 	}
 	next, err := s.refreshed(ctx, h, CauseHard)
-	if err != nil && ctx.Err() == nil && s.holds().generation == h.generation && !h.expired(time.Now()) {
+	if err != nil && ctx.Err() == nil && s.stillHolds(h) && !h.expired(time.Now()) {
 		return h, nil // a token that the server still takes is better than an error
 	}
 	return next, err
@@ -161,124 +81,159 @@ func (s *Session) asItIs(ctx context.Context) (*held, error) {
 	return h, nil
 }
 
-// look makes a session without a token look whether its store has one by now: a login in
-// another process, or the first request of this one. Everybody looks together, at most once
-// per lookInterval. A nil error means that held changed.
-func (s *Session) look(ctx context.Context) error {
-	s.released.Watch()
-	defer s.released.Unwatch()
-	released := s.released.Sent()
-	var may bool
-	var err error
-	s.ask(func(st *state, now time.Time) { may, err = st.mayLook(now) })
-	switch {
-	case !may:
-		return err
-	case s.inside(ctx):
-		return ErrReentrant
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	select {
-	case r := <-s.flights.DoChan("look", func() (any, error) { return nil, s.lookTogether() }):
-		return r.Err
-	case <-released:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// lookTogether is the one look of everybody.
-func (s *Session) lookTogether() (err error) {
-	if !s.begin() {
-		return ErrClosed
-	}
-	defer s.finish()
-	fence := s.fence()
-	r, failed := s.load(s.lifetime())
-	if r.State == Absent && errors.Is(failed, ErrNoToken) {
-		r, failed = s.startEmpty(fence, r, failed)
-	}
-	s.change(func(st *state, now time.Time) (fx effects) {
-		fx, err = st.looked(fence, r, failed, now)
-		return fx
-	})
-	return err
-}
-
-// startEmpty is the login of a session that needs none, when its store has nothing: from an
-// empty token on, all is as with any other.
-func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, error) {
-	if _, part := s.store.(*partStore); part || !canRefresh(s.refresher, new(Token)) {
-		return absent, err
-	}
-	ctx := s.lifetime()
-	if err := s.takeLogin(ctx); err != nil {
-		return Record{}, err
-	}
-	defer s.loginLock.Leave()
-	may := false
-	s.ask(func(st *state, _ time.Time) { may = st.mayStartEmpty(fence) })
-	if !may {
-		return absent, err
-	}
-	r, was, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
-	says := func(t *Token) bool { return t != nil && (t.AccessToken != "" || t.RefreshToken != "") }
-	ours := r.State == Active && !says(r.Token) // else somebody came later still
-	if err != nil || !ours || was.State != LoggedOut && !says(was.Token) {
-		return r, err
-	}
-	// Another process has logged in or out since the look. That is put back: nobody may log in
-	// again because this session can do without.
-	if r, _, err = s.replace(ctx, was.Token); err == nil && !r.holdsToken() {
-		err = ErrNoToken
-	}
-	return r, err
-}
-
-// lookForNewer waits for a look at the store, at most one per lookInterval, of a session that
-// has a token but cannot refresh it. It changes what is held, or nothing.
-func (s *Session) lookForNewer(ctx context.Context) {
-	s.released.Watch()
-	defer s.released.Unwatch()
-	released := s.released.Sent()
-	if s.inside(ctx) || !s.mayLookForNewer() {
+// refreshEarly starts a refresh that nobody waits for, when there is room for it: h is good
+// for a while yet.
+func (s *Session) refreshEarly(h *held, cause Cause) {
+	if !s.takeUp(earlyRefresh) {
 		return
 	}
-	select {
-	case <-s.flights.DoChan("newer", s.takeNewer):
-	case <-released:
-	case <-ctx.Done():
+	if !s.mayRefreshEarly(h) {
+		s.layDown(earlyRefresh)
+		return
 	}
+	left := time.Duration(math.MaxInt64)
+	if h.expires() {
+		left = time.Until(h.hard())
+	}
+	s.whenRoom(left, func() bool { return s.startEarly(h, cause) })
 }
 
-// lookForNewerSoon is lookForNewer for those who come later.
-func (s *Session) lookForNewerSoon() {
-	if s.mayLookForNewer() {
-		s.inBackground(func() { <-s.flights.DoChan("newer", s.takeNewer) })
+// startEarly goes on with refreshEarly, and reports whether it does: a request that could not
+// wait may have come first.
+func (s *Session) startEarly(h *held, cause Cause) bool {
+	begun := s.stillHolds(h) && s.mayRefreshEarly(h) && s.inBackground(func() {
+		defer s.layDown(earlyRefresh)
+		switch {
+		case h.overdue(time.Now()):
+			// KeepFresh was late: refresh as if a request waited.
+			_, _ = s.refreshed(context.Background(), h, cause) // every flight ends, so this does
+		case s.worthPresenting(h):
+			<-s.fly("refresh", func() (any, error) { return s.refresh(h, cause) })
+		}
+	})
+	if !begun {
+		s.layDown(earlyRefresh)
 	}
+	return begun
 }
 
-func (s *Session) mayLookForNewer() (may bool) {
-	s.ask(func(st *state, now time.Time) { may = st.mayLookForNewer(now) })
+func (s *Session) mayRefreshEarly(h *held) (may bool) {
+	if h.expired(time.Now()) && s.serverRenews(h) {
+		return false // the next request asks the server
+	}
+	s.ask(func(st *state, now time.Time) {
+		may = st.mayRefreshEarly(h, s.canRefresh(h.record.Token), now)
+	})
 	return may
 }
 
-// takeNewer takes a token over that another process put into the store.
-func (s *Session) takeNewer() (any, error) {
+// worthPresenting looks at the store before an early refresh, and takes what another process
+// put there.
+func (s *Session) worthPresenting(h *held) (worth bool) {
 	if !s.begin() {
-		return nil, nil
+		return false
 	}
 	defer s.finish()
-	fence := s.fence()
 	r, err := s.load(s.lifetime())
-	s.change(func(st *state, now time.Time) effects { return st.lookedForNewer(fence, r, err, now) })
-	return nil, nil
+	s.change(func(st *state, now time.Time) (fx effects) {
+		worth, fx = st.worthPresenting(h, r, err, now)
+		return fx
+	})
+	return worth
 }
 
-// fence returns what a login or logout changes.
-func (s *Session) fence() (fence uint64) {
-	s.ask(func(st *state, _ time.Time) { fence = st.fence })
-	return fence
+// insteadOf returns the generation to use in the place of h, which the server refused.
+// Generations are compared, not tokens: a late 401 must not start a second refresh.
+func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error) {
+	if s.stillHolds(h) {
+		next, err = s.refreshed(ctx, h, CauseRejected)
+	} else {
+		next, err = s.unrefused(ctx) // and it will not be sent a third time
+	}
+	if err == nil {
+		err = next.follows(h, true)
+	}
+	return next, err
+}
+
+// refreshInBackground refreshes what the server refused, for those who come later. One
+// goroutine does that for all: the refresh may have to wait for long.
+func (s *Session) refreshInBackground() {
+	if !s.takeUp(refusedRefresh) {
+		return
+	}
+	begun := s.inBackground(func() {
+		var err error
+		for h := s.holds(); err == nil && h.isOf(s.lastRefused()); h = s.holds() {
+			_, err = s.refreshed(context.Background(), h, CauseRejected) // every flight ends, so this does
+		}
+		s.layDown(refusedRefresh)
+		if err == nil && s.holds().isOf(s.lastRefused()) {
+			s.refreshInBackground() // what came in between
+		}
+	})
+	if !begun {
+		s.layDown(refusedRefresh)
+	}
+}
+
+// refreshed waits for the one refresh that replaces h. It leaves with ctx, and the refresh
+// goes on without it. One that is forced is tried even shortly after one that failed.
+func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *held, err error) {
+	if s.inside(ctx) {
+		return nil, ErrReentrant
+	}
+	defer s.waitForRefresh(ctx)()
+	for ctx.Err() == nil {
+		released := s.release()
+		if !s.stillHolds(h) {
+			s.ask(func(st *state, _ time.Time) { next, err = st.whatFollows(h, cause == CauseRejected) })
+			return next, err
+		}
+		r, ended := s.join(ctx, released, "refresh", func() (any, error) { return s.refresh(h, cause) })
+		if ended {
+			next, _ = r.Val.(*held)
+			if over, err := answers(next, r.Err, h, cause); over {
+				return next, err
+			}
+		}
+	}
+	return nil, ctx.Err()
+}
+
+// answers reports whether the end of a flight is what somebody waits for who needs another
+// generation than h.
+func answers(next *held, err error, h *held, cause Cause) (bool, error) {
+	var idle errNotTried
+	switch {
+	case err == nil: // not enough: a flight that was begun for an older generation, whose successor is h
+		return next.generation > h.generation, next.follows(h, cause == CauseRejected)
+	case errors.Is(err, errFenced): // look at held again
+		return false, nil
+	case errors.As(err, &idle): // it was begun by somebody who respects the backoff; who forces does not
+		return cause != CauseForced, idle.error
+	}
+	return true, err
+}
+
+// refresh is the one refresh of everybody who waits. It runs in a flight of its own, under
+// the session's lifetime and nobody's context.
+func (s *Session) refresh(h *held, cause Cause) (next *held, err error) {
+	if !s.begin() {
+		return nil, ErrClosed
+	}
+	defer s.finish()
+	var f flight
+	s.change(func(st *state, now time.Time) (fx effects) {
+		f, next, fx, err = st.refreshBegins(h, cause, now)
+		return fx
+	})
+	if next != nil || err != nil {
+		return next, err
+	}
+	res, presented := s.exchangeWithRetry(f)
+	if presented {
+		defer s.presented()
+	}
+	return s.finishRefresh(f, res)
 }

@@ -52,9 +52,9 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 func (s *Session) checkLogin(t *Token) error {
 	switch {
 	case t.AccessToken != "":
-	case t.RefreshToken != "" && s.refresher == nil:
+	case t.RefreshToken != "" && !s.hasRefresher():
 		return fmt.Errorf("token has no access token, and cannot get one: %w", errNoRefresher)
-	case !canRefresh(s.refresher, t):
+	case !s.canRefresh(t):
 		return errors.New("token has neither an access token nor a refresh token")
 	}
 	return t.check()
@@ -65,7 +65,7 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	if err := s.takeLogin(ctx); err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
-	defer s.loginLock.Leave()
+	defer s.leaveLogin()
 	var fence uint64
 	open := false
 	s.ask(func(st *state, _ time.Time) { fence, open = st.loginBegins() })
@@ -80,7 +80,7 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 		fx, err = st.loginStored(fence, r, now)
 		return fx
 	})
-	s.host.changed(s)
+	s.tellHost()
 	return err
 }
 
@@ -106,7 +106,7 @@ func (s *Session) Logout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.host.changed(s) // only s knows it so far: its host must not forget s
+	s.tellHost() // only s knows it so far: its host must not forget s
 
 	was, err := s.storeLogout(ctx, fence)
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *Session) Logout(ctx context.Context) error {
 	case was.Token != nil && (mine.Token == nil || was.Token.RefreshToken != mine.Token.RefreshToken):
 		errs = append(errs, s.revoke(ctx, was.Token))
 	case was.State == Active && was.Token == nil && (mine.Token == nil || newer(was, mine)):
-		if _, ok := s.refresher.(Revoker); ok {
+		if s.canRevoke() {
 			errs = append(errs, errors.New("tokenclient: logged out, but the server was not told: the stored token could not be opened"))
 		}
 	}
@@ -131,7 +131,7 @@ func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, er
 	if err := s.takeLogin(ctx); err != nil {
 		return Record{}, err
 	}
-	defer s.loginLock.Leave()
+	defer s.leaveLogin()
 	if s.holds().usable() {
 		return Record{}, nil
 	}
@@ -141,12 +141,55 @@ func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, er
 	return was, err
 }
 
-// takeLogin waits until no other login or logout of s writes to the store: they do so one after
-// another, so that it ends with the one that memory ended with. A Store that calls one from
-// within another would wait for itself. s.loginLock is left afterwards.
-func (s *Session) takeLogin(ctx context.Context) error {
-	if ctx.Value(replaceKey{s}) != nil {
-		return ErrReentrant
+// Close ends the session: it waits for a refresh that is under way and for its
+// result to be saved, but not for another process that holds the key. Requests
+// and calls fail with ErrClosed from then on. Close does not log out: the stored
+// token stays.
+//
+// From the end of ctx on nothing more is presented to the server, and Close waits only for
+// a refresh token that the server may have already, for Config.RefreshTimeout and 10
+// seconds at most: a process that ended now would leave a spent token in the Store, and
+// with it the next process would have to log in. So Close may be given a context that has
+// ended, such as that of [os/signal.NotifyContext] after a signal. (A session without a
+// Store has nothing to leave, and does not wait.)
+//
+// If a refreshed or renewed token could not be stored Close tries a last time, for
+// Config.RefreshTimeout at most, whatever became of ctx. Its error is a [*NotSavedError] if
+// that fails: without that token the next process has to log in. If ctx ended and something
+// was not waited for, the error is ctx's too. Close may be called again, and does again
+// what is left to do.
+//
+// A Refresher, Store, [ClientAuth] or any other callback that calls Close with the context
+// it was given would wait for itself: the error is ErrReentrant, and nothing is closed. One
+// that drops that context keeps Close waiting for Config.RefreshTimeout and a minute, as
+// does any Refresher or Store that ignores the end of its context. Hooks may call Close:
+// it does not wait for them.
+func (s *Session) Close(ctx context.Context) error {
+	if s.inside(ctx) {
+		return fmt.Errorf("tokenclient: Close would wait for its own caller: %w", ErrReentrant)
 	}
-	return s.loginLock.Take(ctx)
+	s.change(func(st *state, _ time.Time) effects { return st.close() })
+	now := s.stop()
+	s.tellHost()
+	ended := errors.Join(s.eachPart(func(part *Session) error { return part.Close(ctx) }), s.await(ctx, now))
+	return errors.Join(s.saveLast(context.WithoutCancel(ctx)), ended)
+}
+
+// abandon ends a session that nobody has seen.
+func (s *Session) abandon() {
+	_ = s.eachPart(func(part *Session) error { part.abandon(); return nil })
+	s.change(func(st *state, _ time.Time) effects { return st.close() })
+	if now := s.stop(); now != nil {
+		now.End()
+	}
+}
+
+// saveLast tries a last time to store what is not stored.
+func (s *Session) saveLast(ctx context.Context) error {
+	var errs []error
+	if err := s.saveRenewedLast(ctx); err != nil {
+		s.saveFailed(err)
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, s.saveAll(ctx)...)...)
 }

@@ -4,15 +4,64 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/awake"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
+
+// errAbandoned is the result of a refresh that Close came before.
+var errAbandoned = fmt.Errorf("%w: %w", ErrNotPresented, ErrClosed)
+
+// exchangeWithRetry has the store let this session exchange the refresh token, and once more if the
+// answer was lost. presented says whether the server may have it: Close waits then.
+func (s *Session) exchangeWithRetry(f flight) (res result, presented bool) {
+	tries := 0
+	present := func(ctx context.Context, stored Record) (*Token, error) {
+		current := f.current(stored)
+		if presented = presented || s.mayPresent(); !presented {
+			return nil, asTokenError(errAbandoned, current.Token)
+		}
+		if tries = current.Announced; tries > 1 && s.waiters() == 0 {
+			return nil, asTokenError(ErrAnnounced, current.Token)
+		}
+		t, err := s.present(ctx, f, current)
+		res.made = t
+		return t, err
+	}
+	lifetime := s.lifetime()
+	res.record, res.err = s.exchangeInTurn(lifetime, f.seen, false, present)
+	if f.fresh && answerLost(res.err) {
+		// Some servers answer the same again for a while, and if the request was what got
+		// lost the session is saved; if it was the answer, and the server is strict, the
+		// session was lost before.
+		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", res.err)
+		res.record, res.err = s.exchangeInTurn(lifetime, f.seen, true, present)
+	}
+	res.record.Announced = max(res.record.Announced, tries)
+	return res, presented
+}
+
+// answerLost reports whether err calls for one more try at once: the refresh
+// token may have arrived, and no answer told what became of it. After a timeout
+// the first request may still be on its way, and must not land behind a second.
+// A success that cannot be read is no lost answer: the server is done with the
+// token, and has most likely spent it.
+func answerLost(err error) bool {
+	var te *TokenError
+	if !errors.As(err, &te) || !te.Temporary() || te.Timeout() || te.RetryAfter > 0 {
+		return false
+	}
+	if te.StatusCode >= 200 && te.StatusCode < 500 {
+		return false
+	}
+	var unsaved *NotSavedError
+	return !errors.Is(err, ErrNotPresented) && !errors.Is(err, ErrReentrant) &&
+		!errors.Is(err, errBroken) && !errors.As(err, &unsaved)
+}
 
 // present shows old's refresh token to the server, once, and returns the token to
 // store. Every error is a *TokenError that holds neither of old's secrets; if the
@@ -23,9 +72,7 @@ import (
 func (s *Session) present(ctx context.Context, f flight, current Record) (*Token, error) {
 	old := current.Token
 	sent := time.Now().Round(0)
-	ctx, cancel := awake.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	call := contain.Go("Refresher.Refresh", s.broken, func() (*Token, error) { return s.refresher.Refresh(ctx, old.Clone()) })
+	call, ended := s.callRefresher(ctx, old)
 	result := func() (*Token, error) {
 		t, err := call.Result()
 		if err != nil {
@@ -33,7 +80,7 @@ func (s *Session) present(ctx context.Context, f flight, current Record) (*Token
 		}
 		return s.complete(t.usable(), old, sent)
 	}
-	if !call.Wait(ctx, calleeGrace) {
+	if !ended {
 		s.awaitLate(result, f, current)
 		return nil, asTokenError(errHangs("Refresher.Refresh"), old)
 	}
@@ -99,7 +146,7 @@ func (s *Session) saveLate(t *Token, current Record) result {
 	var retry limit.Retry
 	for {
 		open := s.isOpen()
-		ctx, cancel := context.WithTimeout(s.insideContext(context.Background()), s.timeout)
+		ctx, cancel := s.storeTime(context.Background())
 		r, err := s.save(ctx, current, t)
 		cancel()
 		var unsaved *NotSavedError
@@ -111,6 +158,22 @@ func (s *Session) saveLate(t *Token, current Record) result {
 		}
 		s.pause(&retry)
 	}
+}
+
+// finishRefresh ends f with what it came to.
+func (s *Session) finishRefresh(f flight, res result) (*held, error) {
+	var e ending
+	s.change(func(st *state, now time.Time) (fx effects) {
+		e, fx = st.refreshEnds(f, res, now)
+		return fx
+	})
+	if e.retry != nil {
+		s.keepTrying(e.retry)
+	}
+	if e.orphan != nil {
+		s.revokeOrphan(e.orphan)
+	}
+	return e.held, e.err
 }
 
 // complete checks what a Refresher returned and fills in what it left out.
@@ -141,6 +204,9 @@ func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
 	}
 	if t.TokenType == "" {
 		t.TokenType = old.TokenType
+	}
+	if t.Binding == "" {
+		t.Binding = old.Binding
 	}
 	if t.Scope == "" { // section 5.1: as before
 		t.Scope = old.Scope
@@ -173,6 +239,9 @@ func (t *Token) usable() *Token {
 	if !isHeaderName(t.TokenType) {
 		t.TokenType = ""
 	}
+	if !printable(t.Binding) {
+		t.Binding = ""
+	}
 	return t
 }
 
@@ -183,8 +252,12 @@ const maxExtra = 64
 // keepExtra takes over what old's Extra has and t's has not, but for what is of one answer
 // only: a login may bring what no refresh does, such as an id_token.
 func (t *Token) keepExtra(old *Token) {
+	var once []string
+	if t.once != nil {
+		once = t.once.Once
+	}
 	for _, name := range slices.Sorted(maps.Keys(old.Extra)) {
-		if _, has := t.Extra[name]; has || slices.Contains(t.once, name) || len(t.Extra) >= maxExtra {
+		if _, has := t.Extra[name]; has || slices.Contains(once, name) || len(t.Extra) >= maxExtra {
 			continue
 		}
 		if t.Extra == nil {
@@ -204,6 +277,8 @@ func (t *Token) check() error {
 		return errors.New("refresh token has a character in it that RFC 6749 does not allow")
 	case t.TokenType != "" && !isHeaderName(t.TokenType):
 		return errors.New("token type is not a valid authentication scheme")
+	case !printable(t.Binding):
+		return errors.New("binding has a character in it that no Binder writes")
 	}
 	return nil
 }

@@ -86,6 +86,9 @@ type held struct {
 // usable reports whether requests may go out with h at all.
 func (h *held) usable() bool { return h.record.Token != nil }
 
+// isOf reports whether h is of the generation whose number ends with that.
+func (h *held) isOf(number uint32) bool { return uint32(h.generation) == number }
+
 // expires reports whether it is known when h does. A login may bring a refresh token alone,
 // which is like a token that has expired since ever.
 func (h *held) expires() bool {
@@ -131,41 +134,6 @@ type leaving struct {
 	unstored bool // a logout of this session is not in the store
 }
 
-// effects are what a transition asks its Session for.
-type effects struct {
-	events  []event // to tell, in their order
-	release bool    // those who wait for something are let go: it has become pointless
-}
-
-// An event is what there is to tell.
-type event struct {
-	kind   eventKind
-	info   RefreshInfo // without its Key and Waiters
-	err    error
-	origin string    // that refused the token; "": unknown
-	until  time.Time // when it may be asked for another one
-	times  int       // refusals in a row
-}
-
-type eventKind uint8
-
-const (
-	refreshStarted eventKind = iota
-	tokenRefreshed
-	tokenAdopted
-	tokenRenewed
-	refreshOvertaken
-	refreshFailed
-	refreshStillRefused
-	rejectedTooOften
-	tokenNotSaved
-	sessionEnded
-)
-
-func (fx *effects) tell(kind eventKind, info RefreshInfo, err error) {
-	fx.events = append(fx.events, event{kind: kind, info: info, err: err})
-}
-
 // info tells about f, or about no refresh if f is zero.
 func (st *state) info(f flight, now time.Time) RefreshInfo {
 	info := RefreshInfo{Generation: st.held.generation, Cause: f.cause, Began: f.began}
@@ -203,6 +171,11 @@ func (st *state) young(now time.Time) bool {
 		return false
 	}
 	return limit.Young(born, now)
+}
+
+// isYoung is that, if h is held.
+func (st *state) isYoung(h *held, now time.Time) bool {
+	return st.held.usable() && st.held.generation == h.generation && st.young(now)
 }
 
 // end ends the session for a reason that is ErrLoginRequired. One that has ended keeps its
@@ -297,6 +270,12 @@ func (st *state) close() (fx effects) {
 	return fx
 }
 
+// isOpen reports whether that has not been.
+func (st *state) isOpen() bool { return !st.closed }
+
+// begins returns the fence of what begins now, and changes nothing.
+func (st *state) begins() (fence uint64) { return st.fence }
+
 // whatFollows returns what a request goes on with that waited for a refresh of h, when the
 // session holds another generation. sent: h was refused.
 func (st *state) whatFollows(h *held, sent bool) (*held, error) {
@@ -328,3 +307,20 @@ func newer(r, known Record) bool { return r.Era != known.Era || r.Number > known
 func loginRequired(r Record, err error) bool {
 	return errors.Is(err, ErrNoToken) || err == nil && !r.holdsToken()
 }
+
+// renewal is what a session knows of the tokens that came in answers.
+//
+// Such a token is in use before it is stored. Until then it has the era and number of what
+// the store holds: the number is the store's business. A refresh therefore finds the stored
+// record unchanged and presents the token in unstored in its place; a refresh in another
+// process wins, because its number is higher. When the token is stored it gets the next
+// number, and its generation stays.
+type renewal struct {
+	last       uint64 // the last generation that came in an answer
+	unstored   *held  // what is held, or was when the session was closed; nil: it is stored
+	due        bool   // unstored is to be stored
+	refreshing bool   // a refresh runs, and brings a newer token than any answer
+}
+
+// forget is for when the session turns to another token, or to none.
+func (r *renewal) forget() { r.unstored, r.due = nil, false }

@@ -185,23 +185,6 @@ func (st *state) worthPresenting(h *held, r Record, err error, now time.Time) (w
 	return false, fx
 }
 
-// renewal is what a session knows of the tokens that came in answers.
-//
-// Such a token is in use before it is stored. Until then it has the era and number of what
-// the store holds: the number is the store's business. A refresh therefore finds the stored
-// record unchanged and presents the token in unstored in its place; a refresh in another
-// process wins, because its number is higher. When the token is stored it gets the next
-// number, and its generation stays.
-type renewal struct {
-	last       uint64 // the last generation that came in an answer
-	unstored   *held  // what is held, or was when the session was closed; nil: it is stored
-	due        bool   // unstored is to be stored
-	refreshing bool   // a refresh runs, and brings a newer token than any answer
-}
-
-// forget is for when the session turns to another token, or to none.
-func (r *renewal) forget() { r.unstored, r.due = nil, false }
-
 // renewedBy makes t, which came in an answer to a request with h, the session's, unless it
 // has another one by now: that came in an earlier answer, or from a refresh, login or logout,
 // all of which win. keep says whether it is to be stored.
@@ -218,6 +201,9 @@ func (st *state) renewedBy(h *held, t *Token, keep bool, now time.Time) (fx effe
 	fx.tell(tokenRenewed, st.info(flight{}, now), nil)
 	return fx
 }
+
+// cameInAnswer reports whether h did.
+func (st *state) cameInAnswer(h *held) bool { return st.renewal.last == h.generation }
 
 // saveBegins returns the token to store, if there is one. saveEnds follows.
 func (st *state) saveBegins() (fence uint64, h *held, ok bool) {
@@ -278,4 +264,51 @@ func (st *state) meet(fx *effects, r Record, now time.Time) {
 	case recordGone:
 		st.take(fx, m, r, now)
 	}
+}
+
+// beginWithWhole makes r what a part of a session has, of which another login has come. late:
+// there may be requests that had begun before.
+func (st *state) beginWithWhole(r Record, late bool) (fx effects) {
+	if st.closed || st.held.usable() && st.held.record.Era == r.Era {
+		return fx
+	}
+	st.fence++
+	st.storm = limit.Storm{}
+	st.adopt(r)
+	if late {
+		st.held.logins++
+	}
+	fx.release = true
+	return fx
+}
+
+// endWithWhole ends a part of a session that held was and has ended. It comes back with
+// another login.
+func (st *state) endWithWhole(was Record, now time.Time) (fx effects) {
+	if st.closed {
+		return fx
+	}
+	st.fence++
+	st.end(&fx, ErrLoggedOut, now)
+	left := &st.makeTrouble().left
+	left.unstored, left.record.Era = false, was.Era
+	return fx
+}
+
+// partStored makes r, which a part of the session has left in the store, what the session
+// holds. If only the refresh token is another one, the generation stays: the access token that
+// requests were sent with is no other.
+func (st *state) partStored(r Record) (fx effects) {
+	now := st.held
+	if st.closed || !now.usable() || r.Token == nil || r.Era != now.record.Era || r.Number <= now.record.Number {
+		return fx
+	}
+	if r.Token.AccessToken != now.record.Token.AccessToken || !r.Token.Issued.Equal(now.record.Token.Issued) {
+		st.adopt(r)
+		return fx
+	}
+	next := *now
+	next.record = r
+	st.held = &next
+	return fx
 }

@@ -288,6 +288,12 @@ func (st *state) rejected(h *held, at place, canRefresh bool, now time.Time) (v 
 	return v, fx
 }
 
+// replayed notes whether the server refused h, which a request was sent again with that had been
+// refused before, with v.
+func (st *state) replayed(h *held, refused bool, v rejection) {
+	st.storm.Replayed(h.generation, refused, v.asked)
+}
+
 // askLag says what a request does that server refused h for, which may be young. accepted says
 // whether a request that was not sent again was accepted there.
 func (st *state) askLag(h *held, server string, canTry, accepted bool, now time.Time) (a limit.LagAnswer, until time.Time, changed <-chan struct{}) {

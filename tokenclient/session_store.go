@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/awake"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
 
 // errBroken marks what a Refresher or Store did against its contract: a second
@@ -38,13 +37,116 @@ func errHangs(name string) error {
 	return fmt.Errorf("%w: %s did not return when its context ended: %w", errBroken, name, context.DeadlineExceeded)
 }
 
-// storeless reports whether the token lives in memory only.
-func (s *Session) storeless() bool {
-	if p, ok := s.store.(*partStore); ok {
-		return p.whole.storeless()
+// look makes a session without a token look whether its store has one by now: a login in
+// another process, or the first request of this one. Everybody looks together, at most once
+// per lookInterval. A nil error means that held changed.
+func (s *Session) look(ctx context.Context) error {
+	defer s.watch()()
+	released := s.release()
+	var may bool
+	var err error
+	s.ask(func(st *state, now time.Time) { may, err = st.mayLook(now) })
+	switch {
+	case !may:
+		return err
+	case s.inside(ctx):
+		return ErrReentrant
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
-	_, own := s.store.(*ownStore)
-	return own
+	r, ended := s.join(ctx, released, "look", func() (any, error) { return nil, s.lookTogether() })
+	if !ended {
+		return ctx.Err()
+	}
+	return r.Err
+}
+
+// lookTogether is the one look of everybody.
+func (s *Session) lookTogether() (err error) {
+	if !s.begin() {
+		return ErrClosed
+	}
+	defer s.finish()
+	fence := s.fence()
+	r, failed := s.load(s.lifetime())
+	if r.State == Absent && errors.Is(failed, ErrNoToken) {
+		r, failed = s.startEmpty(fence, r, failed)
+	}
+	s.change(func(st *state, now time.Time) (fx effects) {
+		fx, err = st.looked(fence, r, failed, now)
+		return fx
+	})
+	return err
+}
+
+// startEmpty is the login of a session that needs none, when its store has nothing: from an
+// empty token on, all is as with any other.
+func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, error) {
+	if s.isPart() || !s.canRefresh(new(Token)) {
+		return absent, err
+	}
+	ctx := s.lifetime()
+	if err := s.takeLogin(ctx); err != nil {
+		return Record{}, err
+	}
+	defer s.leaveLogin()
+	may := false
+	s.ask(func(st *state, _ time.Time) { may = st.mayStartEmpty(fence) })
+	if !may {
+		return absent, err
+	}
+	r, was, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
+	says := func(t *Token) bool { return t != nil && (t.AccessToken != "" || t.RefreshToken != "") }
+	ours := r.State == Active && !says(r.Token) // else somebody came later still
+	if err != nil || !ours || was.State != LoggedOut && !says(was.Token) {
+		return r, err
+	}
+	// Another process has logged in or out since the look. That is put back: nobody may log in
+	// again because this session can do without.
+	if r, _, err = s.replace(ctx, was.Token); err == nil && !r.holdsToken() {
+		err = ErrNoToken
+	}
+	return r, err
+}
+
+// lookForNewer waits for a look at the store, at most one per lookInterval, of a session that
+// has a token but cannot refresh it. It changes what is held, or nothing.
+func (s *Session) lookForNewer(ctx context.Context) {
+	defer s.watch()()
+	released := s.release()
+	if !s.inside(ctx) && s.mayLookForNewer() {
+		_, _ = s.join(ctx, released, "newer", s.takeNewer)
+	}
+}
+
+// lookForNewerSoon is lookForNewer for those who come later.
+func (s *Session) lookForNewerSoon() {
+	if s.mayLookForNewer() {
+		s.inBackground(func() { <-s.fly("newer", s.takeNewer) })
+	}
+}
+
+func (s *Session) mayLookForNewer() (may bool) {
+	s.ask(func(st *state, now time.Time) { may = st.mayLookForNewer(now) })
+	return may
+}
+
+// takeNewer takes a token over that another process put into the store.
+func (s *Session) takeNewer() (any, error) {
+	if !s.begin() {
+		return nil, nil
+	}
+	defer s.finish()
+	fence := s.fence()
+	r, err := s.load(s.lifetime())
+	s.change(func(st *state, now time.Time) effects { return st.lookedForNewer(fence, r, err, now) })
+	return nil, nil
+}
+
+// fence returns what a login or logout changes.
+func (s *Session) fence() (fence uint64) {
+	s.ask(func(st *state, _ time.Time) { fence = st.begins() })
+	return fence
 }
 
 // load is Store.Load, whatever the Store does.
@@ -67,6 +169,18 @@ func (s *Session) load(ctx context.Context) (r Record, err error) {
 // replaceKey marks the contexts that Store.Replace gets.
 type replaceKey struct{ s *Session }
 
+// takeLogin waits until no other login or logout of s writes to the store: they do so one after
+// another, so that it ends with the one that memory ended with. A Store that calls one from
+// within another would wait for itself. leaveLogin follows.
+func (s *Session) takeLogin(ctx context.Context) error {
+	if ctx.Value(replaceKey{s}) != nil {
+		return ErrReentrant
+	}
+	return s.loginLock.Take(ctx)
+}
+
+func (s *Session) leaveLogin() { s.loginLock.Leave() }
+
 // replace is Store.Replace, whatever the Store does.
 func (s *Session) replace(ctx context.Context, t *Token) (now, was Record, err error) {
 	ctx = context.WithValue(s.insideContext(ctx), replaceKey{s}, true)
@@ -78,6 +192,14 @@ func (s *Session) replace(ctx context.Context, t *Token) (now, was Record, err e
 		err = fmt.Errorf("%w: Store.Replace panicked", ErrStoreUnavailable)
 	}
 	return now, was, err
+}
+
+// exchangeInTurn waits for s's turn and exchanges. again: it is the second try, which goes
+// first.
+func (s *Session) exchangeInTurn(lifetime context.Context, seen Record, again bool, fn presentFunc) (Record, error) {
+	return s.host.inTurn(lifetime, s, again, fn, func(fn presentFunc) (Record, error) {
+		return s.exchange(lifetime, seen, fn)
+	})
 }
 
 // exchange is Store.Refresh, whatever the Store does.
@@ -105,98 +227,13 @@ func (s *Session) save(ctx context.Context, seen Record, t *Token) (r Record, er
 	return r, err
 }
 
-// unsaved are the refreshed tokens that could not be stored.
-type unsaved struct {
-	mu  sync.Mutex // guards set
-	set map[*NotSavedError]struct{}
-}
-
-func (u *unsaved) add(e *NotSavedError) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.set == nil {
-		u.set = make(map[*NotSavedError]struct{})
-	}
-	u.set[e] = struct{}{}
-}
-
-func (u *unsaved) remove(e *NotSavedError) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.set, e)
-}
-
-func (u *unsaved) all() (list []*NotSavedError) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for e := range u.set {
-		list = append(list, e)
-	}
-	return list
-}
-
-func (u *unsaved) any() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return len(u.set) > 0
-}
-
-// keepTrying stores a refreshed token that could not be stored, for as long as the session
-// lives. Close makes the last attempt.
-func (s *Session) keepTrying(e *NotSavedError) {
-	s.unsaved.add(e)
-	s.inBackground(func() {
-		var retry limit.Retry
-		for s.pause(&retry); s.isOpen() && s.saveAgain(s.lifetime(), e) != nil; {
-			s.pause(&retry)
-		}
-	})
-}
-
-// saveAgain tries once more to store a token. A nil error means that there is nothing left to
-// store.
-func (s *Session) saveAgain(ctx context.Context, e *NotSavedError) error {
-	err := s.contain("NotSavedError.Save", func() error { return e.Save(ctx) })
-	if errors.Is(err, ErrReplaced) {
-		s.revokeOrphan(e.Token)
-	}
-	if err == nil || errors.Is(err, ErrReplaced) || errors.Is(err, ErrOvertaken) {
-		s.unsaved.remove(e)
-		return nil
-	}
-	s.saveFailed(e)
-	return err
-}
-
-// saveFailed tells that a token is not stored.
-func (s *Session) saveFailed(e *NotSavedError) {
-	s.change(func(st *state, now time.Time) (fx effects) {
-		fx.tell(tokenNotSaved, st.info(flight{}, now), e)
-		return fx
-	})
-}
-
-// saveAll tries to store everything that is not stored. It is for Close.
-func (s *Session) saveAll(ctx context.Context) (errs []error) {
-	if err := s.saveRenewedLast(ctx); err != nil {
-		s.saveFailed(err)
-		errs = append(errs, err)
-	}
-	ctx, cancel := context.WithTimeout(s.insideContext(ctx), s.timeout)
+// callRefresher is Refresher.Refresh, whatever the Refresher does. ended is false if it did not
+// return when its context ended.
+func (s *Session) callRefresher(ctx context.Context, old *Token) (call *contain.Call[*Token], ended bool) {
+	ctx, cancel := awake.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	for _, e := range s.unsaved.all() {
-		if s.saveAgain(ctx, e) != nil {
-			errs = append(errs, e)
-		}
-	}
-	return errs
-}
-
-// revokeOrphan tells the server to forget a token that lost to a login or logout.
-func (s *Session) revokeOrphan(t *Token) {
-	if err := s.revoke(s.insideContext(context.Background()), t); err != nil {
-		s.note(slog.LevelWarn, "token that lost to a login or logout not revoked", "err", err)
-	}
+	call = contain.Go("Refresher.Refresh", s.broken, func() (*Token, error) { return s.refresher.Refresh(ctx, old.Clone()) })
+	return call, call.Wait(ctx, calleeGrace)
 }
 
 // revoke tells the server to forget t, if the Refresher can.
@@ -216,4 +253,16 @@ func (s *Session) revoke(ctx context.Context, t *Token) error {
 		return asTokenError(err, t)
 	}
 	return nil
+}
+
+func (s *Session) canRevoke() bool {
+	_, ok := s.refresher.(Revoker)
+	return ok
+}
+
+// revokeOrphan tells the server to forget a token that lost to a login or logout.
+func (s *Session) revokeOrphan(t *Token) {
+	if err := s.revoke(s.insideContext(context.Background()), t); err != nil {
+		s.note(slog.LevelWarn, "token that lost to a login or logout not revoked", "err", err)
+	}
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/work"
+	"golang.org/x/sync/singleflight"
 )
 
 // insideKey marks the contexts that a session hands to its Refresher and Store. Those of a
@@ -15,14 +18,6 @@ import (
 type insideKey struct{ whole *Session }
 
 func (s *Session) inside(ctx context.Context) bool { return ctx.Value(insideKey{s.whole()}) != nil }
-
-// whole returns the session that s is a part of, or s.
-func (s *Session) whole() *Session {
-	if p, ok := s.store.(*partStore); ok {
-		return p.whole
-	}
-	return s
-}
 
 // insideHost marks them for the [host] of the session, which has more to wait for.
 type insideHost struct{ host host }
@@ -67,6 +62,176 @@ func (s *Session) pause(retry *limit.Retry) {
 	}
 }
 
+// A chore is what a session does in the background, one of each kind at a time.
+type chore uint8
+
+const (
+	earlyRefresh   chore = iota // a refresh before anybody needs it
+	refusedRefresh              // that of a token that was refused, for which perhaps nobody waits
+	renewedSave                 // the save of renewed tokens
+	chores
+)
+
+// takeUp reports whether c was not under way, and is from now on until layDown.
+func (s *Session) takeUp(c chore) bool { return s.chores[c].CompareAndSwap(false, true) }
+
+func (s *Session) layDown(c chore) { s.chores[c].Store(false) }
+
+// fly begins the flight of that name with f, or joins it. Its result says nothing to who leaves.
+func (s *Session) fly(name string, f func() (any, error)) <-chan singleflight.Result {
+	return s.flights.DoChan(name, f)
+}
+
+// join is fly for who waits until the flight is over, ctx ends, or released is closed. ended
+// reports whether it was the first.
+func (s *Session) join(ctx context.Context, released <-chan struct{}, name string, f func() (any, error)) (r singleflight.Result, ended bool) {
+	select {
+	case r = <-s.fly(name, f):
+		return r, true
+	case <-released:
+	case <-ctx.Done():
+	}
+	return r, false
+}
+
+// watch is for who is going to wait for what a login, a logout or the end makes pointless, until
+// unwatch is called.
+func (s *Session) watch() (unwatch func()) {
+	s.released.Watch()
+	return s.released.Unwatch
+}
+
+// release is closed with the next login, logout or end. Take it first and look at the state then:
+// nothing is missed.
+func (s *Session) release() <-chan struct{} { return s.released.Sent() }
+
+// waitForRefresh counts ctx's owner among those who cannot go on without a refresh, until leave
+// is called.
+func (s *Session) waitForRefresh(ctx context.Context) (leave func()) {
+	s.waiting.Add(1)
+	unwatch := s.watch()
+	done := s.host.hurry(ctx, s)
+	return func() {
+		done()
+		unwatch()
+		s.waiting.Add(-1)
+	}
+}
+
+// waiters is how many they are.
+func (s *Session) waiters() int { return int(s.waiting.Load()) }
+
+// tellHost says that there was a login, a logout, or the end.
+func (s *Session) tellHost() { s.host.changed(s) }
+
+// whenRoom calls start when there is room for an early refresh, for which left is the time.
+func (s *Session) whenRoom(left time.Duration, start func() bool) { s.host.whenRoom(s, left, start) }
+
+// mayPresent reports whether a refresh token may be presented. presented follows, when its
+// successor is stored or it is known that there is none.
+func (s *Session) mayPresent() bool { return s.work.MayPresent() }
+
+func (s *Session) presented() { s.work.Presented() }
+
+// unsaved are the refreshed tokens that could not be stored.
+type unsaved struct {
+	mu  sync.Mutex // guards set
+	set map[*NotSavedError]struct{}
+}
+
+func (u *unsaved) add(e *NotSavedError) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.set == nil {
+		u.set = make(map[*NotSavedError]struct{})
+	}
+	u.set[e] = struct{}{}
+}
+
+func (u *unsaved) remove(e *NotSavedError) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.set, e)
+}
+
+func (u *unsaved) all() (list []*NotSavedError) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for e := range u.set {
+		list = append(list, e)
+	}
+	return list
+}
+
+func (u *unsaved) any() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.set) > 0
+}
+
+// keepTrying stores a refreshed token that could not be stored, for as long as the session
+// lives. Close makes the last attempt.
+func (s *Session) keepTrying(e *NotSavedError) {
+	s.unsaved.add(e)
+	s.inBackground(func() {
+		var retry limit.Retry
+		for s.pause(&retry); s.isOpen() && s.saveAgain(s.lifetime(), e) != nil; {
+			s.pause(&retry)
+		}
+	})
+}
+
+// saveAgain tries once more to store a token. A nil error means that there is nothing left to
+// store.
+func (s *Session) saveAgain(ctx context.Context, e *NotSavedError) error {
+	err := s.contain("NotSavedError.Save", func() error { return e.Save(ctx) })
+	if errors.Is(err, ErrReplaced) {
+		s.revokeOrphan(e.Token)
+	}
+	if err == nil || errors.Is(err, ErrReplaced) || errors.Is(err, ErrOvertaken) {
+		s.unsaved.remove(e)
+		return nil
+	}
+	s.saveFailed(e)
+	return err
+}
+
+// saveFailed tells that a token is not stored.
+func (s *Session) saveFailed(e *NotSavedError) {
+	s.change(func(st *state, now time.Time) (fx effects) {
+		fx.tell(tokenNotSaved, st.info(flight{}, now), e)
+		return fx
+	})
+}
+
+// saveAll tries to store what is unsaved.
+func (s *Session) saveAll(ctx context.Context) (errs []error) {
+	ctx, cancel := s.storeTime(ctx)
+	defer cancel()
+	for _, e := range s.unsaved.all() {
+		if s.saveAgain(ctx, e) != nil {
+			errs = append(errs, e)
+		}
+	}
+	return errs
+}
+
+// storeTime is how long the Store is given for what no caller waits for.
+func (s *Session) storeTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.insideContext(ctx), s.timeout)
+}
+
+// busy reports whether s has something to do, or knows something that would be lost with
+// it. It is for its host.
+func (s *Session) busy() (busy bool) {
+	s.ask(func(st *state, now time.Time) { busy = st.remembers(now) })
+	return busy || s.work.Now() != nil || s.waiters() > 0 || s.chores[earlyRefresh].Load() ||
+		s.loginLock.Taken() || s.unsaved.any() || slices.ContainsFunc(s.parts, (*Session).busy)
+}
+
+// stop is the end of what s does by itself: nothing begins any more. It returns what runs still.
+func (s *Session) stop() *work.Now { return s.work.Close() }
+
 const (
 	// closePatience is how long Close waits for a refresh that has not got hold of the
 	// stored token yet. It is long enough for one that has just begun, and ends the
@@ -106,57 +271,3 @@ func (s *Session) await(ctx context.Context, now *work.Now) error {
 }
 
 var errCloseLate = fmt.Errorf("%w: Close did not wait any longer for a Refresher or a Store that does not return when its context ends", errBroken)
-
-// Close ends the session: it waits for a refresh that is under way and for its
-// result to be saved, but not for another process that holds the key. Requests
-// and calls fail with ErrClosed from then on. Close does not log out: the stored
-// token stays.
-//
-// From the end of ctx on nothing more is presented to the server, and Close waits only for
-// a refresh token that the server may have already, for Config.RefreshTimeout and 10
-// seconds at most: a process that ended now would leave a spent token in the Store, and
-// with it the next process would have to log in. So Close may be given a context that has
-// ended, such as that of [os/signal.NotifyContext] after a signal. (A session without a
-// Store has nothing to leave, and does not wait.)
-//
-// If a refreshed or renewed token could not be stored Close tries a last time, for
-// Config.RefreshTimeout at most, whatever became of ctx. Its error is a [*NotSavedError] if
-// that fails: without that token the next process has to log in. If ctx ended and something
-// was not waited for, the error is ctx's too. Close may be called again, and does again
-// what is left to do.
-//
-// A Refresher, Store, [ClientAuth] or any other callback that calls Close with the context
-// it was given would wait for itself: the error is ErrReentrant, and nothing is closed. One
-// that drops that context keeps Close waiting for Config.RefreshTimeout and a minute, as
-// does any Refresher or Store that ignores the end of its context. Hooks may call Close:
-// it does not wait for them.
-func (s *Session) Close(ctx context.Context) error {
-	if s.inside(ctx) {
-		return fmt.Errorf("tokenclient: Close would wait for its own caller: %w", ErrReentrant)
-	}
-	s.change(func(st *state, _ time.Time) effects { return st.close() })
-	now := s.work.Close()
-	s.host.changed(s)
-	var errs []error
-	for _, part := range s.parts {
-		errs = append(errs, part.Close(ctx))
-	}
-	errs = append(errs, s.await(ctx, now))
-	return errors.Join(append(s.saveAll(context.WithoutCancel(ctx)), errs...)...)
-}
-
-// abandon ends a session that nobody has seen.
-func (s *Session) abandon() {
-	for _, part := range s.parts {
-		part.abandon()
-	}
-	s.change(func(st *state, _ time.Time) effects { return st.close() })
-	if now := s.work.Close(); now != nil {
-		now.End()
-	}
-}
-
-func (s *Session) isOpen() (open bool) {
-	s.ask(func(st *state, _ time.Time) { open = !st.closed })
-	return open
-}

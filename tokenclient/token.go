@@ -68,7 +68,13 @@ type Token struct {
 	// none yet.
 	Audiences map[string]AudienceToken
 
-	once []string // names in Extra that are of one answer only
+	// Binding is what the tokens are bound to, if they are of no use without a key: the key
+	// itself, or what tells which one it was. It is text that the [Binder] made who had the
+	// server bind them (package dpop has one), and a secret like the tokens. What a login
+	// brought stays with each refresh. Empty: nothing.
+	Binding string
+
+	once *JSONFields // has the names in Extra that are of one answer only; nil: none are
 }
 
 // Clone returns a copy of t whose Extra and Audiences may be changed without changing t's.
@@ -268,9 +274,12 @@ func parseToken(body []byte, c endpoint.Clock, f *JSONFields) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Token{
+	parsed := &Token{
 		AccessToken: t.Access, RefreshToken: t.Refresh, TokenType: t.Type, Scope: t.Scope,
 		Expiry: t.Expiry, RefreshExpiry: t.RefreshExpiry, Issued: c.Sent, Extra: t.Extra,
-		once: f.Once,
-	}, nil
+	}
+	if len(f.Once) > 0 {
+		parsed.once = f
+	}
+	return parsed, nil
 }

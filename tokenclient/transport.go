@@ -59,6 +59,9 @@ import (
 // from where it stood if it can seek, or as it was kept (see MaxReplayBody and SpoolDir). A
 // stream whose first sending waits for more goes on in the second one.
 //
+// An [Attacher] that is told of the answers may have a request sent again, at most three times,
+// beside all that.
+//
 // Cookies that come with the refused answer are lost.
 //
 // A Transport is safe for concurrent use. Its fields must not change after the
@@ -132,7 +135,8 @@ type Transport struct {
 	// may be; a server that refuses the token has done nothing.
 	NoReplay func(*http.Request) bool
 
-	pool *Pool // has the sessions, in the place of Session
+	// sessions finds that of a request's context, in the place of Session; nil if it needs none.
+	sessions func(context.Context) (*Session, error)
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -178,9 +182,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case own:
 		return t.inPlaceOf(req, s)
 	}
-	refused := s.refused.Load()
+	refused := s.lastRefused()
 	h, err := s.current(req.Context())
-	if err == nil && uint32(h.generation) == refused {
+	if err == nil && h.isOf(refused) {
 		h, err = s.afterRefusal(req.Context(), h, placeOf(req.URL), t.replayable(req))
 	}
 	if err != nil {
@@ -188,19 +192,21 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	var body replay.Body
 	if req.Body != nil {
-		body = replay.New(req, t.replayOptions())
+		o := t.replayOptions()
+		o.Often = s.readsAnswers()
+		body = replay.New(req, o)
 	}
 	sent := s.sendTime()
-	resp, err := t.send(req, s, h, body)
-	if err != nil || !s.rejectedBy(resp) {
-		body.HandOver()
-		if err == nil {
-			s.answered(h, req.URL, resp)
+	x := t.send(req, s, h, lastSending{body: body})
+	if !x.refused {
+		x.body.HandOver()
+		if x.err == nil {
+			s.answered(h, req.URL, x.resp)
 		}
-		s.renewedBy(resp, h, sent)
-		return resp, err
+		s.renewedBy(x.resp, h, sent)
+		return x.resp, x.err
 	}
-	return t.rejected(req, s, h, body, resp)
+	return t.rejected(req, s, h, x)
 }
 
 // replayable reports whether req can be sent again, whatever a server does that refuses it.
@@ -211,7 +217,7 @@ func (t *Transport) replayable(req *http.Request) bool {
 // inPlaceOf sends req with s's token in the place of the header that the caller has set.
 func (t *Transport) inPlaceOf(req *http.Request, s *Session) (*http.Response, error) {
 	r := req.WithContext(req.Context())
-	r.Header = origin.Without(req.Header, s.header)
+	r.Header = origin.Without(req.Header, s.tokenHeader())
 	resp, err := t.RoundTrip(r)
 	if resp != nil {
 		resp.Request = req
@@ -222,52 +228,52 @@ func (t *Transport) inPlaceOf(req *http.Request, s *Session) (*http.Response, er
 // session returns the session whose token a request gets, nil if it needs none.
 func (t *Transport) session(ctx context.Context) (*Session, error) {
 	switch {
-	case t.pool == nil && t.Session == nil:
+	case t.sessions == nil && t.Session == nil:
 		return nil, errors.New("tokenclient: Transport.Session is nil; use Session.Transport or Session.Wrap")
-	case t.pool == nil:
+	case t.sessions == nil:
 		return t.Session, nil
 	case t.Session != nil:
 		return nil, errors.New("tokenclient: Transport.Session is set on a Transport of a Pool, whose requests name their session by WithKey")
 	}
-	return t.pool.sessionFor(ctx)
+	return t.sessions(ctx)
 }
 
-// rejected goes on with a request whose token, h of s, the server refused with resp.
-func (t *Transport) rejected(req *http.Request, s *Session, h *held, body replay.Body, resp *http.Response) (*http.Response, error) {
+// rejected goes on with a request whose token, h of s, the server refused with x.
+func (t *Transport) rejected(req *http.Request, s *Session, h *held, x lastSending) (*http.Response, error) {
 	s.tellRejected(req, h)
-	if !challengeAllowsRefresh(resp) {
-		body.HandOver()
-		return resp, nil
+	if !challengeAllowsRefresh(x.resp) {
+		x.body.HandOver()
+		return x.resp, nil
 	}
-	now := t.tryYoung(req, s, h, lastSending{body: body, resp: resp, refused: true})
-	if now.over() {
-		return now.resp, now.err
+	if x = t.tryYoung(req, s, h, x); x.over() {
+		x.body.HandOver()
+		return x.resp, x.err
 	}
-	body, resp = now.body, now.resp
 	v := s.rejected(h, req.URL)
 	if !v.again {
-		body.HandOver()
-		return resp, nil
+		x.body.HandOver()
+		return x.resp, nil
 	}
-	again, ok := t.takeBack(req, body)
+	again, ok := t.takeBack(req, x.body)
 	if !ok {
-		body.HandOver()
+		x.body.HandOver()
 		s.refreshInBackground()
-		return resp, nil
+		return x.resp, nil
 	}
-	drop(resp, again) // before the refresh: it may need this connection
+	drop(x.resp, again) // before the refresh: it may need this connection
 	h, err := s.insteadOf(req.Context(), h)
 	if err != nil {
 		again.Close()
 		return nil, s.whose(err)
 	}
-	if now = t.sendAgain(req, s, h, again); !now.over() {
-		now = t.tryYoung(req, s, h, now)
+	if x = t.sendAgain(req, s, h, x.next(again)); !x.over() {
+		x = t.tryYoung(req, s, h, x)
 	}
-	if now.err == nil {
-		s.replayed(h, v, now.refused)
+	x.body.HandOver()
+	if x.err == nil && !x.asking {
+		s.replayed(h, v, x.refused)
 	}
-	return now.resp, now.err
+	return x.resp, x.err
 }
 
 // mayAttach reports whether req gets the token of s, and whether its caller has set the
@@ -276,11 +282,11 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 	if withoutToken(req.Context()) {
 		return false, false, nil
 	}
-	attach, own, err = s.rules.Judge(req, s.header, s.isOurs)
+	attach, own, err = s.judge(req)
 	switch {
 	case attach && req.URL.Scheme == "https": // no proxy can read it
 	case attach:
-		err = s.rules.JudgeProxy(req, t.last())
+		err = s.judgeProxy(req, t.last())
 	case own:
 		s.tellHeaderKept(req.URL)
 	case err == nil:
@@ -290,22 +296,6 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 		return false, false, fmt.Errorf("tokenclient: %w", err)
 	}
 	return attach, own, nil
-}
-
-// newRules makes what c says about where the token may go.
-func newRules(c *Config) (origin.Rules, error) {
-	endpoints := endpointsOf(c.Refresher) // the first one is where a Pool's session waits
-	for _, a := range c.Audiences {
-		endpoints = append(endpoints, endpointsOf(a.Refresher)...)
-	}
-	rules, err := origin.New(origin.Settings{
-		Origins: c.Origins, Hosts: c.Hosts, AnyOrigin: c.AnyOrigin, InsecureHTTP: c.InsecureHTTP,
-		Endpoints: endpoints, ReplaceHeader: c.ReplaceHeader,
-	})
-	if err != nil {
-		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)
-	}
-	return rules, nil
 }
 
 type withoutTokenKey struct{}

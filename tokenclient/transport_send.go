@@ -3,10 +3,14 @@ package tokenclient
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
@@ -20,6 +24,16 @@ type lastSending struct {
 	err     error
 	refused bool // resp refuses the token
 	last    bool // the body cannot be sent once more
+	asking  bool // the Attacher asks for another sending, and there is none: resp says nothing of the token
+	asked   int  // how often the request was sent again because the Attacher asked for it
+}
+
+// maxAsked bounds that.
+const maxAsked = 3
+
+// next returns what there is of x before the next sending, with body.
+func (x lastSending) next(body replay.Body) lastSending {
+	return lastSending{body: body, asked: x.asked}
 }
 
 // over reports whether there is nothing to do but to hand the answer or the error over.
@@ -31,7 +45,7 @@ func (x lastSending) over() bool {
 // server may not know h yet. It sends the request again with h, or waits for another
 // request that does. It returns what came of that; or x, if there is no point in it.
 func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSending) lastSending {
-	if s.refresher == nil || !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
+	if !s.isYoung(h) || t.NoReplay != nil && t.NoReplay(req) {
 		return x
 	}
 	server := origin.Of(req.URL).String()
@@ -54,7 +68,7 @@ func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSendi
 			return x
 		}
 		drop(x.resp, again)
-		x = t.sendAgain(req, s, h, again)
+		x = t.sendAgain(req, s, h, x.next(again))
 		if a == limit.LagTry {
 			s.triedLag(h, server, x.lagResult())
 		}
@@ -67,7 +81,7 @@ func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSendi
 // lagResult is what x says of the server.
 func (x lastSending) lagResult() limit.LagResult {
 	switch {
-	case x.err != nil:
+	case x.err != nil, x.asking:
 		return limit.LagFailed
 	case x.refused:
 		return limit.LagRefused
@@ -83,16 +97,15 @@ func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.
 	return body.TakeBack(req.Context())
 }
 
-// sendAgain sends req once more, with the token of h, which is s's.
-func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again replay.Body) lastSending {
+// sendAgain sends req once more after x, with the token of h, which is s's.
+func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, x lastSending) lastSending {
 	s.tellReplayed(req)
 	at := s.sendTime()
-	resp, err := t.send(req, s, h, again)
-	x := lastSending{body: again, last: !again.Repeats(), resp: resp, err: err}
+	x = t.send(req, s, h, x)
+	x.last = !x.body.Repeats()
 	switch {
 	case x.err != nil:
-	case s.rejectedBy(x.resp):
-		x.refused = true
+	case x.refused:
 		s.tellRejected(req, h)
 	default:
 		s.answered(h, req.URL, x.resp)
@@ -101,43 +114,72 @@ func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, again repl
 	return x
 }
 
-// send sends a copy of req with the token of h, which is s's, and body.
-func (t *Transport) send(req *http.Request, s *Session, h *held, body replay.Body) (*http.Response, error) {
+// send sends req after x, with the token of h, which is s's, and x's body, and as often again
+// as its Attacher asks for it and may.
+func (t *Transport) send(req *http.Request, s *Session, h *held, x lastSending) lastSending {
+	var because *http.Response
+	for {
+		x.resp, x.asking, x.err = t.sendOnce(req, s, h, x.body, because)
+		if !x.asking {
+			x.refused = x.err == nil && s.rejectedBy(x.resp)
+			return x
+		}
+		if x.asked == maxAsked {
+			return x
+		}
+		body, ok := t.takeBack(req, x.body)
+		if !ok {
+			return x
+		}
+		drop(x.resp, body)
+		because, x.body = x.resp, body
+		x.asked++
+	}
+}
+
+// sendOnce sends a copy of req with the token of h, which is s's, and body. because is the
+// answer that its Attacher wants it sent again for, nil if there is none; again says whether it
+// wants that for the new one.
+func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay.Body, because *http.Response) (resp *http.Response, again bool, err error) {
 	var r *http.Request
-	var err error
 	ctx := body.Context(req.Context())
 	if ready := h.value[0] != ""; ready {
 		r = req.WithContext(ctx)
-		r.Header = withHeader(req.Header, s.header, h.value[:])
+		r.Header = withHeader(req.Header, s.tokenHeader(), h.value[:])
 		body.Attach(r)
-	} else if r, err = s.attached(ctx, req, h, body); err != nil {
-		return nil, notSent(r, err)
+	} else if r, err = s.attached(ctx, req, h, body, because); err != nil {
+		return nil, false, notSent(r, err)
 	}
-	if s.hooks.Attached != nil {
-		s.hooks.Attached(req.Context(), h.generation)
+	s.tellAttached(req.Context(), h)
+	resp, err = t.pass(r)
+	if err == nil {
+		again = s.asksAgain(r, resp, h)
 	}
-	resp, err := t.pass(r)
 	if resp != nil {
 		resp.Request = req // the copy shows the token
 	}
 	if err != nil && r.URL != req.URL {
 		err = hideToken(err, req.URL, h.record.Token)
 	}
-	return resp, err
+	return resp, again, err
 }
 
-// attached returns a copy of req that s's Attacher has put h's token on. All that the
-// Attacher can reach of it is its own, and nothing of the caller's.
-func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body replay.Body) (*http.Request, error) {
+// attached returns a copy of req that s's Attacher has put h's token on, because of an answer
+// if that is not nil. All that the Attacher can reach of it is its own, and nothing of the caller's.
+func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body replay.Body, because *http.Response) (*http.Request, error) {
 	r := req.Clone(ctx)
+	if because != nil {
+		r.Response = because
+	}
 	if r.Header == nil {
 		r.Header = make(http.Header)
 	}
 	body.Attach(r) // before the Attacher, which may sign the headers
-	if err := s.attacher.Attach(r, h.record.Token); err != nil {
+	if err := s.attach(r, h); err != nil {
 		return r, err
 	}
 	r.Trailer = req.Trailer // the caller may fill it in while the body is read
+	r.Response = req.Response
 	return r, nil
 }
 
@@ -145,7 +187,7 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 // token: an Attacher may have put it into the URL, and errors like to show that. u is the
 // caller's URL.
 func hideToken(err error, u *url.URL, t *Token) error {
-	secrets := redact.Secrets{t.AccessToken}
+	secrets := redact.Secrets{t.AccessToken, t.Binding}
 	if !secrets.In(err.Error()) {
 		return err
 	}
@@ -162,4 +204,112 @@ func hideToken(err error, u *url.URL, t *Token) error {
 		}
 	}
 	return errors.New(text)
+}
+
+func (t *Transport) base() http.RoundTripper {
+	if t.Base != nil {
+		return t.Base
+	}
+	return http.DefaultTransport
+}
+
+// maxPasses is how often a request may come by the same Transport, by way of
+// http.DefaultTransport, or go through Transports that wrap each other.
+const maxPasses = 8
+
+var errLeadsBack = errors.New("tokenclient: Transport.Base leads back to the Transport itself (nil means http.DefaultTransport when it is used);" +
+	" write http.DefaultTransport = session.Transport(http.DefaultTransport), with what was there before in it")
+
+// last follows Base through further Transports, and returns what comes after them; nil if
+// they lead back to t.
+func (t *Transport) last() http.RoundTripper {
+	base := t.base()
+	for range maxPasses {
+		next, ok := base.(*Transport)
+		if !ok || next == nil {
+			return base
+		}
+		if next == t {
+			break
+		}
+		base = next.base()
+	}
+	return nil
+}
+
+type passesKey struct{ t *Transport }
+
+// pass hands req to Base, unless that leads back to t.
+func (t *Transport) pass(req *http.Request) (*http.Response, error) {
+	base, given := t.base(), req
+	if _, ok := base.(*http.Transport); !ok {
+		last := t.last()
+		if last == nil {
+			return nil, notSent(req, errLeadsBack)
+		}
+		// Wrappers of other people look http.DefaultTransport up when they are used, too.
+		_, network := last.(*http.Transport)
+		if _, ok := http.DefaultTransport.(*http.Transport); !ok && !network {
+			passes, _ := req.Context().Value(passesKey{t}).(int)
+			if passes == maxPasses {
+				return nil, notSent(req, errLeadsBack)
+			}
+			req = req.WithContext(context.WithValue(req.Context(), passesKey{t}, passes+1))
+		}
+	}
+	resp, err := base.RoundTrip(req)
+	switch {
+	case resp == nil && err == nil:
+		err = fmt.Errorf("tokenclient: Transport.Base, a %T, returned neither a response nor an error", base)
+	case resp != nil && resp.Request == req:
+		resp.Request = given
+	}
+	return resp, err
+}
+
+// CloseIdleConnections closes those of Base, as [http.Client.CloseIdleConnections]
+// asks for, and all to token endpoints for which the program gave no Transport, whichever
+// session made them.
+func (t *Transport) CloseIdleConnections() {
+	connections.CloseIdle()
+	if t.last() == nil {
+		return
+	}
+	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// notSent closes the body of a request that is not sent and returns err.
+func notSent(req *http.Request, err error) error {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return err
+}
+
+const (
+	discardBytes = 64 << 10
+	discardTime  = 250 * time.Millisecond
+)
+
+// drop is for an answer that nobody wants, before the body of its request is sent again.
+func drop(resp *http.Response, again replay.Body) {
+	if again.Busy() {
+		go discard(resp.Body) // it ends with the Read, and that with the second sending
+	} else {
+		discard(resp.Body)
+	}
+}
+
+// discard reads what is left of a refused answer, so that its connection can be
+// used again, unless that is much or takes long.
+func discard(body io.ReadCloser) {
+	if body == nil {
+		return
+	}
+	stop := time.AfterFunc(discardTime, func() { _ = body.Close() })
+	defer stop.Stop()
+	_, _ = io.CopyN(io.Discard, body, discardBytes)
+	_ = body.Close()
 }

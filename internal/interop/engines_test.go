@@ -12,8 +12,8 @@ import (
 // minutes to compile another SQLite.
 func init() {
 	engines = append(engines,
-		engine{"SQLite ncruces", sqlstore.SQLite, "sqlite3", sqliteFile},
-		engine{"PostgreSQL without named statements", sqlstore.PostgreSQL, "pgx", postgreSQL("&default_query_exec_mode=exec")},
-		engine{"MariaDB counting found rows", sqlstore.MariaDB, "mysql", mariaDB("clientFoundRows=true&interpolateParams=true&collation=utf8mb4_general_ci")},
+		engine{"SQLite ncruces", sqlstore.SQLite, "sqlite3", sqliteFile, nil},
+		engine{"PostgreSQL that notifies, without named statements", sqlstore.PostgreSQL, "pgx", postgreSQL("&default_query_exec_mode=exec"), listens},
+		engine{"MariaDB counting found rows", sqlstore.MariaDB, "mysql", mariaDB("clientFoundRows=true&interpolateParams=true&collation=utf8mb4_general_ci"), nil},
 	)
 }

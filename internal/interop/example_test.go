@@ -5,23 +5,22 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/servers"
 )
 
 // Examples with a server cannot run by themselves.
 func TestExamples(t *testing.T) {
 	t.Setenv("TOKENS_KEY", strings.Repeat("07", 32))
-	for name, example := range map[string]func(){"PostgreSQL": Example_postgreSQL, "MariaDB": Example_mariaDB} {
+	for name, c := range map[string]struct {
+		example func()
+		place   func(testing.TB) string
+	}{
+		"PostgreSQL":               {Example_postgreSQL, postgreSQL("")},
+		"PostgreSQL that notifies": {Example_postgreSQLListen, postgreSQL("")},
+		"MariaDB":                  {Example_mariaDB, mariaDB("")},
+	} {
 		t.Run(name, func(t *testing.T) {
-			dsn := ""
-			if name == "PostgreSQL" {
-				dsn = postgreSQLName(servers.PostgreSQL(t))
-			} else {
-				dsn = mariaDBName(servers.MariaDB(t))
-			}
-			t.Setenv("DATABASE_URL", dsn)
-			if got, want := output(t, example), "login: <nil>\nstored: active r1\n"; got != want {
+			t.Setenv("DATABASE_URL", c.place(t))
+			if got, want := output(t, c.example), "login: <nil>\nstored: active r1\n"; got != want {
 				t.Errorf("it printed\n%swant\n%s", got, want)
 			}
 		})

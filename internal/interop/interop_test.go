@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	_ "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
@@ -32,13 +34,40 @@ type engine struct {
 	// place makes an empty database, or a server with one, that ends with the
 	// test, and returns its data source name.
 	place func(t testing.TB) (dsn string)
+
+	options func(t testing.TB, dsn string) sqlstore.Options // nil: none
+}
+
+// newKV is sqlstore.New with the options of e.
+func (e *engine) newKV(t testing.TB, dsn, table string) store.KV {
+	t.Helper()
+	var o sqlstore.Options
+	if e.options != nil {
+		o = e.options(t, dsn)
+	}
+	kv, err := o.New(open(t, e.driver, dsn), e.dialect, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kv
+}
+
+// listens makes a PostgreSQL tell of what changes.
+func listens(t testing.TB, dsn string) sqlstore.Options {
+	t.Helper()
+	pool, err := pgxpool.New(context.Background(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return sqlstore.Options{Listen: listenOn(pool)}
 }
 
 // engines has each database once; engines_test.go adds other drivers and settings.
 var engines = []engine{
-	{"SQLite modernc", sqlstore.SQLite, "sqlite", sqliteFile},
-	{"PostgreSQL", sqlstore.PostgreSQL, "pgx", postgreSQL("")},
-	{"MariaDB counting changed rows", sqlstore.MariaDB, "mysql", mariaDB("clientFoundRows=false")},
+	{"SQLite modernc", sqlstore.SQLite, "sqlite", sqliteFile, nil},
+	{"PostgreSQL", sqlstore.PostgreSQL, "pgx", postgreSQL(""), nil},
+	{"MariaDB counting changed rows", sqlstore.MariaDB, "mysql", mariaDB("clientFoundRows=false"), nil},
 }
 
 // sqliteFile returns the data source name of the package documentation of sqlstore,
@@ -141,7 +170,7 @@ func TestConformance(t *testing.T) {
 			storetest.RunKV(t,
 				func(t testing.TB, address string) store.KV {
 					dsn, table, _ := strings.Cut(address, "\n")
-					return newKV(t, open(t, e.driver, dsn), e.dialect, table)
+					return e.newKV(t, dsn, table)
 				},
 				func(row *testing.T) string {
 					place := dsn

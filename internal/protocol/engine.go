@@ -90,6 +90,8 @@ type Engine struct {
 	mu      sync.Mutex // guards what follows
 	unsaved map[string][]*tokenclient.NotSavedError
 	refused map[string]refusal
+
+	waits waits
 }
 
 var _ tokenclient.Store = (*Engine)(nil)
@@ -121,7 +123,8 @@ func (q entry) header() tokenclient.Record {
 
 func (e *Engine) turn(key string) Turn {
 	if e.NewTurn == nil {
-		return &leaseTurn{timing: e.timing}
+		caller, _ := e.Medium.(Caller)
+		return &leaseTurn{timing: e.timing, waits: &e.waits, caller: caller, key: key}
 	}
 	return e.NewTurn(key)
 }
@@ -153,6 +156,7 @@ func (e *Engine) read(ctx context.Context, key string) (entry, error) {
 	if err != nil {
 		return entry{raw: raw}, e.fail(ctx, "read", key, withRemedy(err))
 	}
+	e.waits.saw(key, r.WriteID)
 	return entry{raw, r}, nil
 }
 

@@ -53,6 +53,25 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+const (
+	pollFirst = time.Millisecond
+	pollMax   = time.Second
+	pollShare = 10 // a pause is a tenth of what has been waited for
+)
+
+// Share returns how long to wait for the next look at what another process does, and what
+// has been waited for so far: a tenth of that, between a millisecond and a second. Who waits
+// for long does so because it takes long, and will not mind a tenth more. Half of it is left
+// to chance, lest many processes look together.
+func Share(waited time.Duration) time.Duration { return (*timing)(nil).half(share(waited)) }
+
+func share(waited time.Duration) time.Duration {
+	return min(max(waited/pollShare, pollFirst), pollMax)
+}
+
+// half returns d, half of which is left to chance.
+func (t *timing) half(d time.Duration) time.Duration { return d/2 + t.jitter(d/2) }
+
 // A Backoff is a delay that doubles from 5 to 100 ms. Half of it is left to
 // chance, lest those who wait for the same thing come back together.
 type Backoff struct {
@@ -63,7 +82,7 @@ type Backoff struct {
 // Next returns how long to wait before the next try.
 func (b *Backoff) Next() time.Duration {
 	b.last = min(max(2*b.last, 5*time.Millisecond), 100*time.Millisecond)
-	return b.last/2 + b.timing.jitter(b.last/2)
+	return b.timing.half(b.last)
 }
 
 // patience paces what is tried again and says when to give up. It begins

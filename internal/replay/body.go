@@ -12,7 +12,7 @@ import (
 type Body struct {
 	req    *http.Request // the caller's, which is never changed
 	source *source       // nil: there is nothing to guard
-	body   io.ReadCloser // of the second sending; nil: it is the first
+	body   io.ReadCloser // of a later sending; nil: it is the first
 }
 
 // Options say how a body can be sent again.
@@ -35,6 +35,10 @@ type Options struct {
 	// ExpectAbove has it asked about all bodies that may be longer. 0: about none,
 	// negative: about each.
 	ExpectAbove int64
+
+	// Often has TakeBack work more than once, whatever the body is. HandOver has to follow
+	// the last sending then.
+	Often bool
 }
 
 // New prepares the body of req for the first sending, which Attach begins.
@@ -82,7 +86,7 @@ func (b Body) Attach(r *http.Request) {
 	}
 }
 
-// HandOver leaves the body to its first sending for good: there will be no second one.
+// HandOver leaves the body to its last sending for good: there will be no other one.
 func (b Body) HandOver() {
 	if b.source != nil {
 		b.source.handOver()
@@ -91,7 +95,8 @@ func (b Body) HandOver() {
 
 // TakeBack ends the first sending and returns the body of the second one, the same to the
 // byte. It returns false if there cannot be one; HandOver follows then. After it has
-// returned true, the body is closed by the second sending or by Close.
+// returned true, the body is closed by the second sending or by Close; with Options.Often
+// not before HandOver, as there may be a third one.
 //
 // The next Read of the first sending fails, upon which net/http closes an HTTP/1.1
 // connection, and that may cut the answer that is still being read from it. So whether
@@ -118,16 +123,20 @@ func (b Body) TakeBack(ctx context.Context) (again Body, ok bool) {
 }
 
 // Repeats reports whether TakeBack can be called on what TakeBack returned, and again, and
-// mostly returns true. Of a body that needs care there are two sendings at most.
-func (b Body) Repeats() bool { return b.source == nil }
+// mostly returns true. Of a body that needs care there are two sendings at most, but with
+// Options.Often.
+func (b Body) Repeats() bool { return b.source == nil || b.source.often }
 
 // Busy reports whether a Read of the first sending is still at work after TakeBack. Over
 // HTTP/2 the Close of the refused answer waits for it, and it may wait for what the
 // second sending brings about.
 func (b Body) Busy() bool { return b.source != nil && b.source.busy() }
 
-// Close gives up the second sending before it has begun.
+// Close gives up a later sending before it has begun.
 func (b Body) Close() {
+	if b.source != nil && b.source.often {
+		b.source.handOver()
+	}
 	if b.body != nil {
 		_ = b.body.Close()
 	}

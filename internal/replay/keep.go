@@ -2,10 +2,10 @@ package replay
 
 import "io"
 
-// What the first sending reads is kept in memory up to the limit, then in a file if there
+// What is read for the first time is kept in memory up to the limit, then in a file if there
 // may be one, and then not at all.
 
-// keepLocked keeps p, which a Read of s brought, for the second sending: one that is to
+// keepLocked keeps p, which a Read of s brought, for another sending: one that is to
 // come, or one that the Read was handed on to. The lock is not held while a file is
 // written to; the Read is still at work, so nobody else writes.
 func (src *source) keepLocked(s *sending, p []byte) {
@@ -17,7 +17,8 @@ func (src *source) keepLocked(s *sending, p []byte) {
 	case src.decided, src.getBody != nil, src.over, len(p) == 0:
 	case src.spool == nil && int64(len(src.kept)+len(p)) <= src.limit:
 		src.kept = append(src.kept, p...)
-	case src.spoolLocked(p):
+		s.inKept += len(p)
+	case src.spoolLocked(s, p):
 	case src.reader != s: // it was handed on meanwhile
 		src.kept = append(src.kept, p...)
 	default:
@@ -26,21 +27,21 @@ func (src *source) keepLocked(s *sending, p []byte) {
 	}
 }
 
-// handedOnLocked reports whether the second sending goes on with what the first one reads.
+// handedOnLocked reports whether another sending goes on with what an earlier one reads.
 func (src *source) handedOnLocked() bool {
-	return src.again && src.getBody == nil && src.body != nil && (src.rewind == nil || !src.rewind.rewound)
+	return src.nth > 0 && src.getBody == nil && src.body != nil && (src.rewind == nil || !src.rewind.rewound)
 }
 
-// spoolLocked puts p behind what is in the file, and before that what is kept in memory if
-// there is no file yet. It reports whether p is taken care of.
-func (src *source) spoolLocked(p []byte) bool {
+// spoolLocked puts p, of s, behind what is in the file, and before that what is kept in memory
+// if there is no file yet. It reports whether p is taken care of.
+func (src *source) spoolLocked(s *sending, p []byte) bool {
 	file, head := src.spool, src.kept
 	var size int64
 	if file != nil {
-		size, head = file.size, nil
+		size = file.size
 	}
 	next := size + int64(len(head)+len(p))
-	if src.spoolDir == "" || src.rewind != nil || next > src.maxSpool {
+	if file != nil && len(head) > 0 || src.spoolDir == "" || src.rewind != nil || next > src.maxSpool {
 		return false
 	}
 	src.mu.Unlock()
@@ -58,24 +59,27 @@ func (src *source) spoolLocked(p []byte) bool {
 	src.mu.Lock()
 	switch {
 	case err != nil:
-		return src.decided && !src.again // nobody wants it any more
+		return src.decided && src.reader == s // nobody wants it any more
 	case !made && src.spool != file: // it was forgotten
 		return true
-	case made && (src.decided || src.over): // the second sending reads what is kept, or there will be none
+	case made && (src.reader != s || src.decided || src.over): // another sending reads what is kept, or there will be none
 		_ = file.Close()
-		return !src.again
+		return src.reader == s
 	}
 	file.size = next
 	if made {
-		src.spool, src.kept = file, nil
+		src.spool, src.kept, s.inKept = file, nil, 0
+	}
+	if src.reader == s {
+		s.inSpool = next
 	}
 	return true
 }
 
-// readSpool is a Read of the second sending. Nothing and no error: the file is at its end.
-func (src *source) readSpool(file *spool, p []byte) (int, error) {
+// readSpool is a Read of s, a later sending. Nothing and no error: the file is at its end.
+func (src *source) readSpool(s *sending, file *spool, p []byte) (int, error) {
 	src.mu.Lock()
-	at, rest := file.at, file.rest()
+	at, rest := s.inSpool, file.after(s.inSpool)
 	src.mu.Unlock()
 	n, err := file.file.ReadAt(p[:min(int64(len(p)), rest)], at)
 	switch {
@@ -86,7 +90,7 @@ func (src *source) readSpool(file *spool, p []byte) (int, error) {
 	}
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	file.at += int64(n)
+	s.inSpool += int64(n)
 	return n, err
 }
 

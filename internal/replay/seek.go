@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A rewinder reads a body that can seek a second time, from where it stood, without a copy.
+// A rewinder reads a body that can seek another time, from where it stood, without a copy.
 // Whoever calls it reads the body, or has seen to it that nobody does.
 //
 // That a body has a method Seek does not prove that what it reads again is the same: a file
@@ -139,8 +139,8 @@ func (r *rewinder) rewind() (io.ReadCloser, error) {
 		}
 		body = io.NopCloser(section) // r.body is closed beside it
 	}
-	r.rewound, r.left = true, r.n
-	r.again.SetSeed(r.sum.Seed())
+	r.rewound, r.left, r.err = true, r.n, nil
+	r.again.SetSeed(r.sum.Seed()) // which resets it
 	return body, nil
 }
 

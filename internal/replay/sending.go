@@ -8,14 +8,17 @@ import (
 // A sending is a request's body as one sending sees it.
 type sending struct {
 	source *source
-	again  bool // it belongs to the second sending
-	closed bool // guarded by source.mu
+	nth    int  // how many sendings came before; what net/http repeats by itself does not count
+	closed bool // guarded by source.mu, as the rest
+
+	inSpool int64 // where in source.spool it reads on
+	inKept  int   // where in source.kept
 }
 
 // Read implements io.Reader.
 func (s *sending) Read(p []byte) (int, error) {
 	src := s.source
-	if !s.again {
+	if s.nth == 0 {
 		// Before begin: a Read that waits here has taken nothing.
 		if err := src.expect.wait(); err != nil {
 			return 0, err
@@ -29,7 +32,7 @@ func (s *sending) Read(p []byte) (int, error) {
 		case file == nil:
 			return n, err
 		}
-		if n, err = src.readSpool(file, p); n > 0 || err != nil || len(p) == 0 {
+		if n, err = src.readSpool(s, file, p); n > 0 || err != nil || len(p) == 0 {
 			return n, err
 		}
 	}
@@ -48,7 +51,7 @@ func (s *sending) Close() error {
 		}
 	}
 	src.mu.Unlock()
-	if !s.again {
+	if s.nth == 0 {
 		src.expect.end()
 	}
 	return closeAll(list)
@@ -59,12 +62,12 @@ func (s *sending) Close() error {
 func (s *sending) repeat() (io.ReadCloser, error) {
 	src := s.source
 	src.mu.Lock()
-	over := src.again != s.again
+	over := src.nth != s.nth
 	src.mu.Unlock()
 	if over {
 		return nil, errOver
 	}
-	next := &sending{source: src, again: s.again}
+	next := &sending{source: src, nth: s.nth}
 	if err := src.reopen(context.Background(), next, src.getBody); err != nil {
 		return nil, err
 	}

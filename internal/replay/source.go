@@ -14,6 +14,7 @@ import (
 // reader, until another one takes its place.
 type source struct {
 	limit   int64                         // of kept
+	often   bool                          // there may be more than two sendings
 	getBody func() (io.ReadCloser, error) // the caller's; nil: what is read is kept
 	rewind  *rewinder                     // nil: body cannot be read again from where it stood
 	expect  *expectation                  // nil: the server was not asked for "100 Continue"
@@ -28,13 +29,13 @@ type source struct {
 	reader  *sending      // who may read; nil: nobody
 	reading bool          // a Read is at work
 	ended   chan struct{} // closed when that Read ends; nil: nobody waits for it
-	again   bool          // the second sending has begun
+	nth     int           // how many sendings have taken the place of another
 	decided bool          // it is known which sending closes the body
 
-	kept  []byte // what was read in the first sending, after what is in spool
+	kept  []byte // what earlier sendings read, after what is in spool
 	spool *spool // nil: there is none
 	over  bool   // more was read than is kept
-	err   error  // what body ended with: but for io.EOF in the first sending; in a Read that was handed on, with that too
+	err   error  // what body ended with: but for io.EOF in its own sending; in a Read that was handed on, with that too
 }
 
 var (
@@ -47,7 +48,7 @@ var (
 const takeBackTime = 5 * time.Second
 
 func newSource(req *http.Request, o Options, e *expectation) *source {
-	s := &source{limit: o.Limit, getBody: req.GetBody, body: req.Body, spoolDir: o.SpoolDir, maxSpool: o.MaxSpool, expect: e}
+	s := &source{limit: o.Limit, often: o.Often, getBody: req.GetBody, body: req.Body, spoolDir: o.SpoolDir, maxSpool: o.MaxSpool, expect: e}
 	s.first.source = s
 	s.reader = &s.first
 	if req.GetBody == nil {
@@ -75,8 +76,8 @@ func (src *source) readBody(s *sending, body io.Reader, p []byte) (n int, err er
 	return src.end(s, p[:n], err)
 }
 
-// begin begins a Read of s, and returns the body, or the file with what the first sending had
-// read; unless it can be answered at once: with what that had read and is in memory, n bytes
+// begin begins a Read of s, and returns the body, or the file with what earlier sendings had
+// read; unless it can be answered at once: with what they had read and is in memory, n bytes
 // of which are in p then, or with an error. It waits for a Read that was handed on, but not
 // before all that came earlier was sent: the server may have to see it first.
 func (src *source) begin(s *sending, p []byte) (n int, body io.Reader, file *spool, err error) {
@@ -88,15 +89,19 @@ func (src *source) begin(s *sending, p []byte) (n int, body io.Reader, file *spo
 			return 0, nil, nil, errOver
 		case src.body == nil, s.closed:
 			return 0, nil, nil, http.ErrBodyReadAfterClose
-		case s.again && src.spool.rest() > 0:
+		case s.nth > 0 && src.spool.after(s.inSpool) > 0:
 			return 0, nil, src.spool, nil
-		case s.again && len(src.kept) > 0:
-			n = copy(p, src.kept)
-			if src.kept = src.kept[n:]; len(src.kept) == 0 {
+		case s.nth > 0 && len(src.kept) > s.inKept:
+			n = copy(p, src.kept[s.inKept:])
+			s.inKept += n
+			if src.decided { // nobody else is going to read it
+				src.kept, s.inKept = src.kept[s.inKept:], 0
+			}
+			if len(src.kept) == 0 {
 				src.kept = nil
 			}
 			return n, nil, nil, nil
-		case s.again && src.err != nil:
+		case s.nth > 0 && src.err != nil:
 			return 0, nil, nil, src.err
 		case !src.reading:
 			src.reading = true
@@ -178,7 +183,9 @@ func closeAll(list []io.Closer) error {
 func (src *source) handOver() {
 	src.mu.Lock()
 	src.decided = true
-	src.forgetLocked() // the answer may be read for hours
+	if r := src.reader; r == nil || r.nth == 0 || r.closed || len(src.kept) <= r.inKept && src.spool.after(r.inSpool) <= 0 {
+		src.forgetLocked() // the answer may be read for hours
+	}
 	var list []io.Closer
 	if src.reader == nil || src.reader.closed {
 		list = src.takeClosersLocked()
@@ -188,12 +195,13 @@ func (src *source) handOver() {
 	_ = closeAll(list)
 }
 
-// takeBack returns the body of the second sending.
+// takeBack returns the body of the next sending.
 func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
-	again := &sending{source: src, again: true}
 	src.mu.Lock()
+	again := &sending{source: src, nth: src.nth + 1}
+	broken := src.err != nil && (src.nth == 0 || src.err != io.EOF) //nolint:errorlint // io.Reader: the end is io.EOF itself
 	open := src.getBody
-	if open == nil && src.over && src.rewind != nil && src.err == nil {
+	if open == nil && src.over && src.rewind != nil && !broken {
 		open = src.rewind.rewind
 	}
 	if open != nil {
@@ -205,12 +213,12 @@ func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 		return again, true
 	}
 	defer src.mu.Unlock()
-	if src.over || src.err != nil {
+	if src.over || broken {
 		return nil, false
 	}
-	src.again, src.decided, src.reader = true, true, again
+	src.nth, src.decided, src.reader = again.nth, !src.often, again
 	src.expect.end()
-	if len(src.kept) == 0 && src.spool == nil && !src.reading {
+	if src.decided && len(src.kept) == 0 && src.spool == nil && !src.reading {
 		body := src.body
 		src.body = nil
 		return body, true // as it came; net/http has short cuts for files
@@ -234,8 +242,8 @@ func (src *source) reopen(ctx context.Context, next *sending, open func() (io.Re
 		src.earlier = append(src.earlier, src.body)
 	}
 	src.body, src.reader, src.err = body, next, nil
-	if next.again {
-		src.again, src.decided = true, true
+	if next.nth > src.nth {
+		src.nth, src.decided = next.nth, !src.often
 	}
 	return nil
 }

@@ -10,13 +10,12 @@ import (
 // the system allows that, its name is removed before anything is in it, so that nothing
 // of it remains even if the process is killed.
 //
-// One goroutine writes at the end while another reads what is before it. size and at
-// belong to the source, which has a lock.
+// One goroutine writes at the end while another reads what is before it. size belongs to the
+// source, which has a lock.
 type spool struct {
 	file *os.File
 	name string // "": it is removed already
 	size int64  // what may be read
-	at   int64  // what was read
 }
 
 func newSpool(dir string) (*spool, error) {
@@ -44,12 +43,12 @@ func (s *spool) write(size int64, pieces ...[]byte) error {
 	return nil
 }
 
-// rest is what was not read yet. s may be nil.
-func (s *spool) rest() int64 {
+// after is how much there is after the first n bytes. s may be nil.
+func (s *spool) after(n int64) int64 {
 	if s == nil {
 		return 0
 	}
-	return s.size - s.at
+	return s.size - n
 }
 
 // Close removes the file.

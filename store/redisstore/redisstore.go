@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -36,13 +37,22 @@ import (
 //
 // A write is sent once, whatever c's MaxRetries, as store.KV demands.
 //
+// The KV is a [store.Notifier]: each write is published under the key's own name, to the
+// shard in a Cluster (SPUBLISH, Redis 7), and who waits for one subscribes to that, with a
+// connection of its own for as long as it waits; for 16 keys at a time at most. An account needs
+// the right to those channels (ACL: &prefix*). Without it, and with an older Cluster, all works,
+// and who waits asks more often.
+//
 // Errors of the KV name the command and say what happened in words of this package, for those
 // of the client and of Redis name users and hosts. They are the client's error too.
 func New(c redis.UniversalClient, prefix string) store.KV {
 	if c == nil {
 		return nil
 	}
-	k := &kv{client: c, prefix: prefix}
+	k := &kv{client: c, prefix: prefix, publish: "publish"}
+	if _, ok := c.(*redis.ClusterClient); ok {
+		k.publish = "spublish"
+	}
 	if _, ok := c.(*redis.Ring); ok {
 		k.refuse = errors.New("a redis.Ring moves keys when a server is down, so that logins seem to be gone; use a Client or a ClusterClient")
 	}
@@ -53,6 +63,9 @@ type kv struct {
 	client redis.UniversalClient
 	prefix string
 	refuse error // of all calls, if not nil
+
+	publish  string // how Redis tells of a swap
+	watching atomic.Int32
 }
 
 // Get reads by GETEX, which without options changes nothing. Redis counts it among
@@ -73,9 +86,11 @@ func (k *kv) Get(ctx context.Context, key string) ([]byte, error) {
 
 // script swaps in one step, in which Redis does nothing else. An absent value is
 // false in Lua, and an ARGV that is not there nil. Strings are compared to the last
-// byte, whatever they are.
-const script = `if redis.call('GET', KEYS[1]) ~= (ARGV[2] or false) then return 0 end
+// byte, whatever they are. That it cannot be told to who waits is no reason to fail: an
+// account may lack the right to the channel, and an old server the command.
+const script = `if redis.call('GET', KEYS[1]) ~= (ARGV[3] or false) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
+redis.pcall(ARGV[2], KEYS[1], '')
 return 1`
 
 var scriptSHA = func() string {
@@ -84,7 +99,7 @@ var scriptSHA = func() string {
 }()
 
 func (k *kv) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
-	args := []any{k.prefix + key, new}
+	args := []any{k.prefix + key, new, k.publish}
 	if old != nil {
 		args = append(args, bytes.Clone(old)) // it is the caller's, and a call that was left goes on
 	}

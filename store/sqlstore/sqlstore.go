@@ -30,6 +30,15 @@ type Options struct {
 	// add up the processes that share it. DB.SetMaxOpenConns may be lower, but then the
 	// statements of the rest of the program wait in the same line as those that are urgent.
 	MaxOperations int
+
+	// Listen makes the KV a [store.Notifier]: each swap notifies (NOTIFY of PostgreSQL), and
+	// who waits for a refresh of another process is woken at once. It is called on a goroutine
+	// of the KV when something is waited for, again if it fails meanwhile, and its context ends
+	// five minutes after that; see the example of PostgreSQL in internal/interop. A pooler that hands out connections for one transaction
+	// at a time does not pass LISTEN on: connect to the server itself there. Whoever can
+	// connect to the database can hear hashes of the keys that change. All processes need
+	// it that others wait for. Nil: who waits looks. It is for PostgreSQL alone.
+	Listen ListenFunc
 }
 
 const defaultOperations = 10
@@ -44,7 +53,8 @@ func New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 // underscores, of which the first is no digit, and may have that of a schema and a
 // dot before it. Upper and lower case count, as in a quoted name.
 //
-// New refuses a nil db, an unknown dialect, any other name, and a negative MaxOperations.
+// New refuses a nil db, an unknown dialect, any other name, a negative MaxOperations, and a
+// Listen for another dialect.
 // It does not ask the database for anything, so a program can start before its database
 // does, and the KV never closes db. It may be used by several goroutines at a time: make one
 // for a database, and let all sessions share it.
@@ -57,6 +67,9 @@ func (o Options) New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 	if err == nil && o.MaxOperations < 0 {
 		err = fmt.Errorf("Options.MaxOperations is negative: %d; 0 means %d", o.MaxOperations, defaultOperations)
 	}
+	if err == nil && o.Listen != nil && d != PostgreSQL {
+		err = errors.New("Options.Listen is for PostgreSQL; leave it nil")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: New: %w", err)
 	}
@@ -64,6 +77,9 @@ func (o Options) New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 	t.writes = t.reads
 	if d == SQLite {
 		t.writes = newLine(1)
+	}
+	if o.Listen != nil {
+		return newNotifier(t, o.Listen), nil
 	}
 	return t, nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // RunKV tests an engine: whether it reads, compares and swaps as [store.KV] demands,
-// and whether a [store.Shared] over it keeps what it promises.
+// whether it tells of swaps if it is a [store.Notifier], and whether a [store.Shared] over it keeps what it promises.
 //
 // make makes an empty place in the engine for one subtest, say a table or a prefix of
 // keys, and returns its address, which is all that open gets to know in another process.
@@ -46,7 +46,7 @@ func RunKV(t *testing.T, open func(t testing.TB, address string) store.KV, make 
 		return
 	}
 	if role == "" {
-		all := slices.Concat(kvRows, faultRows)
+		all := slices.Concat(kvRows, notifyRows, faultRows)
 		if make(t) != "" {
 			all = slices.Concat(all, kvProcessRows, killRows)
 		}

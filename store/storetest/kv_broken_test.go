@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -349,8 +350,8 @@ var losing = brokenKV{swap: func(good *mapKV, ctx context.Context, key string, o
 }}
 
 func TestRowsCatchBrokenKVs(t *testing.T) {
-	rows := slices.Concat(kvRows, faultRows)
-	missing := map[string]bool{"two handles are one engine": false} // below
+	rows := slices.Concat(kvRows, notifyRows, faultRows)
+	missing := map[string]bool{"two handles are one engine": false, "a swap is told to who waits": false, "watches end": false} // below
 	for _, row := range rows {
 		if _, ok := missing[row.name]; !ok {
 			missing[row.name] = true
@@ -383,6 +384,78 @@ func TestRowsCatchBrokenKVs(t *testing.T) {
 	t.Run("handles apart", func(t *testing.T) {
 		catches(t, "two handles are one engine", func(testing.TB, string) store.KV { return newMapKV() })
 	})
+}
+
+// tellingKV tells of swaps: of none, if lost, and with a bound on watches that are never given
+// back, if left is not nil.
+type tellingKV struct {
+	*mapKV
+	lost bool
+	left *atomic.Int32
+
+	mu      sync.Mutex
+	watches map[int]func()
+	n       int
+}
+
+func (k *tellingKV) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
+	swapped, err := k.mapKV.CompareAndSwap(ctx, key, old, new)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, changed := range k.watches {
+		if swapped && !k.lost {
+			changed()
+		}
+	}
+	return swapped, err
+}
+
+func (k *tellingKV) Watch(_ string, changed func()) (hears func() bool, stop func()) {
+	if k.left != nil && k.left.Add(-1) < 0 {
+		return nil, nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.watches == nil {
+		k.watches = make(map[int]func())
+	}
+	k.n++
+	n := k.n
+	k.watches[n] = changed
+	return func() bool { return true }, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.watches, n)
+	}
+}
+
+// TestNotifierRows: they pass with an engine that tells, and not with one that does not, or
+// that uses up what it needs.
+func TestNotifierRows(t *testing.T) {
+	left := new(atomic.Int32)
+	left.Store(16)
+	for name, c := range map[string]struct {
+		kv  *tellingKV
+		bad string
+	}{
+		"good":        {&tellingKV{}, ""},
+		"tells never": {&tellingKV{lost: true}, "a swap is told to who waits"},
+		"used up":     {&tellingKV{left: left}, "watches end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.kv.mapKV = newMapKV()
+			for _, row := range notifyRows {
+				failed := failing(t, func(t testing.TB) {
+					tryThoroughly(t, row, func(testing.TB, string) store.KV { return c.kv }, "")
+				})
+				if want := row.name == c.bad; failed != want && (want || c.bad == "") {
+					t.Errorf("the row %q failed: %v, want %v", row.name, failed, want)
+				}
+				c.kv.mapKV = newMapKV()
+			}
+		})
+	}
 }
 
 func tryThoroughly(t testing.TB, row kvRow, open func(testing.TB, string) store.KV, address string) {

@@ -40,6 +40,7 @@ var rows = slices.Concat([]row{
 			"access token only": {AccessToken: "a"},
 			"64 KiB":            {AccessToken: strings.Repeat("a", 64<<10), RefreshToken: strings.Repeat("r", 64<<10)},
 			"all of ASCII":      {AccessToken: ascii(), RefreshToken: ascii()},
+			"binding":           {AccessToken: "a", RefreshToken: "r", TokenType: "DPoP", Binding: strings.Repeat("key:", 100)},
 			"audiences":         {AccessToken: "a", RefreshToken: "r", Audiences: map[string]tokenclient.AudienceToken{"mail": {Token: &tokenclient.Token{AccessToken: "m", Expiry: time.Unix(1e9, 0).UTC()}, Number: 7}}},
 			"nested extra":      {AccessToken: "a", Extra: map[string]any{"o": map[string]any{"list": []any{"x", json.Number("9007199254740993")}, "n": nil, "b": true}}},
 		} {

@@ -16,6 +16,7 @@ const (
 	secretAccess   = "planted-AccessToken-5Jq0"
 	secretRefresh  = "planted-RefreshToken-8Kz1"
 	secretNext     = "planted-NextToken-2Wv7"
+	secretBinding  = "planted-Binding-9Hh3"
 	secretClient   = "planted-client+secret/4Tt"
 	secretPassword = "planted-password-&-<6Yy>"
 	secretParam    = "planted-api-key-3Uu"

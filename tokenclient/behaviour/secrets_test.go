@@ -23,7 +23,7 @@ import (
 
 func secretToken() *tokenclient.Token {
 	return &tokenclient.Token{
-		AccessToken: secretAccess, RefreshToken: secretRefresh, TokenType: "Bearer", Scope: "read",
+		AccessToken: secretAccess, RefreshToken: secretRefresh, TokenType: "Bearer", Scope: "read", Binding: secretBinding,
 		Expiry: time.Now().Add(time.Hour), Extra: map[string]any{"id_token": secretNext},
 	}
 }
@@ -32,6 +32,7 @@ func secretToken() *tokenclient.Token {
 var secretFailures = map[string]sessiontest.RoundTrip{
 	"echo in description": secretAnswer(400, `{"error":"invalid_request","error_description":"bad token %s and %s"}`, secretRefresh, secretClient),
 	"echo in code":        secretAnswer(400, `{"error":"%s"}`, secretRefresh),
+	"echo of a binding":   secretAnswer(400, `{"error":"x","error_description":"%s"}`, secretBinding),
 	"echo of a piece":     secretAnswer(400, `{"error":"x","error_description":"%s"}`, secretRefresh[2:20]),
 	"echo in upper case":  secretAnswer(400, `{"error":"x","error_description":"%s"}`, strings.ToUpper(secretRefresh)),
 	"echo, escaped":       secretAnswer(400, `{"error":"x","error_description":"%s"}`, url.QueryEscape(secretClient)),

@@ -12,10 +12,12 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// Members of a token response that are a field in one of the two types only.
+// Members of a token response that are a field in one of the two types only; no response has
+// the last one, which is for the way there and back.
 const (
 	scope            = "scope"
 	refreshExpiresIn = "refresh_expires_in" // as tokenclient.JSONFields has it
+	binding          = "tokenclient_binding"
 )
 
 // FromToken returns t as a [tokenclient.Session] takes it. It is a copy; of a nil
@@ -23,7 +25,7 @@ const (
 //
 // Issued is Expiry less ExpiresIn, and zero if t lacks one of them. Of the members
 // that x/oauth2 has no field for, scope, id_token and refresh_expires_in (or
-// refresh_token_expires_in) are taken over. There is no way to find the others,
+// refresh_token_expires_in) are taken over, and the Binding of what [ToToken] made. There is no way to find the others,
 // as [oauth2.Token.Extra] only answers to names: put those you need into the
 // result's Extra.
 func FromToken(t *oauth2.Token) *tokenclient.Token {
@@ -37,6 +39,7 @@ func FromToken(t *oauth2.Token) *tokenclient.Token {
 		Expiry:       t.Expiry.Round(0),
 	}
 	r.Scope, _ = t.Extra(scope).(string)
+	r.Binding, _ = t.Extra(binding).(string)
 	if lifetime := seconds(t.ExpiresIn); lifetime > 0 && !r.Expiry.IsZero() {
 		r.Issued = r.Expiry.Add(-lifetime)
 	}
@@ -67,7 +70,8 @@ func seconds(v any) time.Duration {
 //
 // Scope, RefreshExpiry and Extra are what [oauth2.Token.Extra] answers, the second
 // as refresh_expires_in; numbers are of type float64, as x/oauth2 has them.
-// ExpiresIn is Expiry less Issued.
+// ExpiresIn is Expiry less Issued. Binding, which may be a private key, is there under a name
+// that [FromToken] knows.
 //
 // The result has the refresh token. Who presents it beside a
 // [tokenclient.Session] ends the session, where servers rotate; [TokenSource]
@@ -88,6 +92,9 @@ func ToToken(t *tokenclient.Token) *oauth2.Token {
 	}
 	if t.Scope != "" {
 		extra[scope] = t.Scope
+	}
+	if t.Binding != "" {
+		extra[binding] = t.Binding
 	}
 	if !t.Issued.IsZero() && t.Expiry.After(t.Issued) {
 		r.ExpiresIn = int64(t.Expiry.Sub(t.Issued) / time.Second)

@@ -75,7 +75,7 @@ func TestToToken(t *testing.T) {
 	issued := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	in := &tokenclient.Token{
 		AccessToken: "a", RefreshToken: "r", TokenType: "DPoP", Scope: "x", Issued: issued, Expiry: issued.Add(time.Hour),
-		RefreshExpiry: issued.Add(2 * time.Hour),
+		RefreshExpiry: issued.Add(2 * time.Hour), Binding: "key:b",
 		Extra: map[string]any{
 			"id_token": "i", "n": json.Number("1.5"), "big": json.Number("1e999"),
 			"deep": map[string]any{"list": []any{json.Number("2"), "s", nil}},

@@ -92,6 +92,6 @@ func (s *tokenSource) Token() (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.RefreshToken = "" // t is a copy
+	t.RefreshToken, t.Binding = "", "" // t is a copy
 	return ToToken(t), nil
 }

@@ -14,6 +14,7 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 	"github.com/gofrs/flock"
+	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
 	_ "modernc.org/sqlite"
@@ -50,7 +51,7 @@ func init() { // an agent needs engines, whose tests need members
 		"File":       {startFile, openFile},
 		"SQLite":     {startSQLite, openSQL("sqlite", sqlstore.SQLite)},
 		"Redis":      {startRedis, openRedis},
-		"PostgreSQL": {startPostgreSQL, openSQL("pgx", sqlstore.PostgreSQL)},
+		"PostgreSQL": {startPostgreSQL, openPostgreSQL},
 		"MariaDB":    {startMariaDB, openSQL("mysql", sqlstore.MariaDB)},
 	}
 }
@@ -106,6 +107,37 @@ func openSQL(driver string, d sqlstore.Dialect) func(string, time.Duration) (tok
 		}
 		return shared(kv, margin)
 	}
+}
+
+// openPostgreSQL opens one that tells of what changes.
+func openPostgreSQL(dsn string, margin time.Duration) (tokenclient.Store, error) {
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(2)
+	listen := func(ctx context.Context, channel string, heard func(string)) error {
+		conn, err := pgx.Connect(ctx, dsn)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+			return err
+		}
+		for heard(""); ; {
+			n, err := conn.WaitForNotification(ctx)
+			if err != nil {
+				return err
+			}
+			heard(n.Payload)
+		}
+	}
+	kv, err := sqlstore.Options{Listen: listen}.New(db, sqlstore.PostgreSQL, "tokens")
+	if err != nil {
+		return nil, err
+	}
+	return shared(kv, margin)
 }
 
 // createTable prepares a database, which it returns open.

@@ -5,68 +5,29 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"reflect"
-	"strings"
+	"net/url"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
-
-// RenewedHeader is a Config.Renewed for servers that put the new access token into
-// a header of their answers, bare, without a scheme: RenewedHeader("X-Auth-Token").
-// The header's other values, if it comes more than once, are not looked at. [New] refuses
-// what a name gives that cannot be a header's (RFC 9110, section 5.1), and that finds no
-// token in any answer.
-func RenewedHeader(name string) func(*http.Response) (*Token, bool) {
-	if !isHeaderName(name) {
-		return unnamed // it may come from a configuration file, so this is no panic
-	}
-	name = http.CanonicalHeaderKey(name)
-	return func(resp *http.Response) (*Token, bool) {
-		value := ""
-		if values := resp.Header[name]; len(values) > 0 {
-			value = strings.TrimSpace(values[0])
-		}
-		if value == "" {
-			return nil, false
-		}
-		return &Token{AccessToken: value}, true
-	}
-}
-
-// unnamed is the RenewedHeader of a name that no header can have.
-func unnamed(*http.Response) (*Token, bool) { return nil, false }
-
-// isUnnamed reports whether f is unnamed. No two functions that are declared share their
-// code; closures may, and so unnamed is none.
-func isUnnamed(f func(*http.Response) (*Token, bool)) bool {
-	return reflect.ValueOf(f).Pointer() == reflect.ValueOf(unnamed).Pointer()
-}
 
 // sendTime is when a request is sent, if anybody is going to ask.
 func (s *Session) sendTime() time.Time {
-	if s.findRenewed == nil {
+	if !s.asksAnswers() {
 		return time.Time{}
 	}
 	return time.Now().Round(0)
 }
 
-// serverRenews reports whether it is the API's server that may renew h when it has expired.
-// A Refresher that presents the access token itself, as a heartbeat does, is no way out then:
-// its refusal would end the session. One that has something else to present is.
-func (s *Session) serverRenews(h *held) bool {
-	return s.refresher == nil ||
-		s.findRenewed != nil && h.record.Token.RefreshToken == "" && !canRefresh(s.refresher, new(Token))
-}
-
 // renewedBy looks for a token in resp, which answers a request that was sent with h. resp is
 // nil if there was no answer.
 func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
-	if s.findRenewed == nil || resp == nil {
+	if !s.asksAnswers() || resp == nil {
 		return
 	}
-	t, ok := s.findRenewed(resp)
-	if !ok || t == nil || !renews(t, h.record.Token) || s.holds().generation != h.generation {
+	t, ok := s.renewedIn(resp)
+	if !ok || t == nil || !renews(t, h.record.Token) || !s.stillHolds(h) {
 		return
 	}
 	t, err := s.complete(t, h.record.Token, sent)
@@ -86,10 +47,96 @@ func renews(t, sent *Token) bool {
 		t.RefreshToken != "" && t.RefreshToken != sent.RefreshToken
 }
 
+// serverRenews reports whether it is the API's server that may renew h when it has expired.
+// A Refresher that presents the access token itself, as a heartbeat does, is no way out then:
+// its refusal would end the session. One that has something else to present is.
+func (s *Session) serverRenews(h *held) bool {
+	return !s.hasRefresher() ||
+		s.asksAnswers() && h.record.Token.RefreshToken == "" && !s.canRefresh(new(Token))
+}
+
+// isYoung reports whether a server that refuses h may not know it yet, and whether that is worth
+// waiting for.
+func (s *Session) isYoung(h *held) (young bool) {
+	if s.hasRefresher() {
+		s.ask(func(st *state, now time.Time) { young = st.isYoung(h, now) })
+	}
+	return young
+}
+
+// awaitLag waits until it is time to send a request to server again with h, which it refused,
+// or until there is no point in that: it knows h, and refuses it. canTry says whether the
+// request can be sent more than twice. A request that has a deadline waits for half of what
+// is left, for there may be a refresh to wait for yet.
+func (s *Session) awaitLag(ctx context.Context, h *held, server string, canTry bool) (a limit.LagAnswer, err error) {
+	patience := time.Now().Add(time.Hour)
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = time.Now().Add(time.Until(deadline) / 2)
+	}
+	for {
+		var until time.Time
+		var changed <-chan struct{}
+		accepted := s.acceptedAt(h, server)
+		s.ask(func(st *state, now time.Time) { a, until, changed = st.askLag(h, server, canTry, accepted, now) })
+		switch {
+		case a != limit.LagWait:
+			return a, nil
+		case !time.Now().Before(patience):
+			return limit.LagOver, nil
+		case patience.Before(until):
+			until = patience
+		}
+		timer := time.NewTimer(time.Until(until))
+		select {
+		case <-timer.C:
+		case <-changed:
+		case <-ctx.Done():
+			timer.Stop()
+			return limit.LagOver, ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// triedLag notes what came of a try that awaitLag asked for.
+func (s *Session) triedLag(h *held, server string, r limit.LagResult) {
+	s.change(func(st *state, _ time.Time) (fx effects) {
+		st.triedLag(h, server, r)
+		return fx
+	})
+}
+
+// rejected says what follows the rejection of h by u, nil if that is unknown.
+func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
+	at := placeOf(u)
+	s.change(func(st *state, now time.Time) (fx effects) {
+		v, fx = st.rejected(h, at, s.hasRefresher(), now)
+		return fx
+	})
+	if v.look {
+		s.lookForNewerSoon()
+	}
+	return v
+}
+
+// placeOf returns that of u, which may be nil.
+func placeOf(u *url.URL) place {
+	if u == nil {
+		return place{}
+	}
+	return place{origin.Of(u).String(), u.Path}
+}
+
+// replayed notes whether the server refused h, which a request was sent again with that had
+// been refused before, with v.
+func (s *Session) replayed(h *held, v rejection, refused bool) {
+	s.ask(func(st *state, _ time.Time) { st.replayed(h, refused, v) })
+}
+
 // saveRenewedSoon has renewed tokens stored in the background until there is none left to store.
 // Those that come faster than they can be written are stored together: the newest of them.
 func (s *Session) saveRenewedSoon() {
-	if !s.renewalDue() || !s.storing.CompareAndSwap(false, true) {
+	if !s.renewalDue() || !s.takeUp(renewedSave) {
 		return
 	}
 	s.inBackground(func() {
@@ -105,7 +152,7 @@ func (s *Session) saveRenewedSoon() {
 			}
 			s.pause(&retry)
 		}
-		s.storing.Store(false)
+		s.layDown(renewedSave)
 		if s.isOpen() {
 			s.saveRenewedSoon() // what came in between
 		}
@@ -117,7 +164,7 @@ func (s *Session) saveRenewedSoon() {
 // Who needs a refresh and joins a save looks again when that is over. A save that joins a
 // refresh does nothing and returns nil.
 func (s *Session) saveRenewedInFlight() (err *NotSavedError) {
-	<-s.flights.DoChan("refresh", func() (any, error) {
+	<-s.fly("refresh", func() (any, error) {
 		if s.begin() { // else Close has made the last attempt, or is going to
 			defer s.finish()
 			err = s.saveRenewed(s.lifetime())
@@ -130,7 +177,7 @@ func (s *Session) saveRenewedInFlight() (err *NotSavedError) {
 // saveRenewedLast is Close's attempt to store what no other has. Everything of the session's
 // own has ended, unless the context of Close has.
 func (s *Session) saveRenewedLast(ctx context.Context) *NotSavedError {
-	ctx, cancel := context.WithTimeout(s.insideContext(ctx), s.timeout)
+	ctx, cancel := s.storeTime(ctx)
 	defer cancel()
 	for s.renewalDue() {
 		if err := s.saveRenewed(ctx); err != nil {
@@ -173,7 +220,7 @@ func (s *Session) saveRenewed(ctx context.Context) *NotSavedError {
 	}
 	seen := h.record
 	seen.Announced = 0
-	if s.refresher == nil {
+	if !s.hasRefresher() {
 		seen.Announced = math.MaxUint8 // somebody else may be exchanging it; this session has no use for that pair
 	}
 	r, err := s.save(ctx, seen, h.record.Token.Clone())
@@ -184,5 +231,5 @@ func (s *Session) saveRenewed(ctx context.Context) *NotSavedError {
 	if err == nil {
 		return nil
 	}
-	return NewNotSavedError(s.key, h.record.Token.Clone(), err, s.saveRenewedAgain)
+	return NewNotSavedError(s.name(), h.record.Token.Clone(), err, s.saveRenewedAgain)
 }

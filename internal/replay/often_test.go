@@ -1,0 +1,81 @@
+package replay_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+	"testing/iotest"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
+)
+
+// TestOften: with Options.Often a body is sent again and again, from its first byte on,
+// however much each sending took, and is closed once when it is handed over.
+func TestOften(t *testing.T) {
+	const size, keep, spooled = 40_000, 50_000, 1000
+	data := pattern(size)
+	reads := [][]int{{0, 0, 0}, {size, size, size}, {1, size, 0}, {5000, 100, 30_000}, {0, size, 7}, {size + 1, 1, size + 1}, {2000, 3000, 39_999}}
+	for _, kind := range []string{"kept", "spooled", "GetBody", "GetBody that rewinds", "seeks", "file"} {
+		for _, read := range reads {
+			for _, end := range []string{"read", "given up", "handed over before it is read"} {
+				t.Run(fmt.Sprintf("%s/%v/%s", kind, read, end), func(t *testing.T) {
+					body := watch(t, data)
+					o := replay.Options{Limit: keep, Often: true}
+					req := newRequest(t, body, nil)
+					var wantClosed int32 = 1
+					switch kind {
+					case "spooled":
+						o.Limit, o.SpoolDir, o.MaxSpool = spooled, t.TempDir(), keep
+					case "GetBody":
+						req = newRequest(t, body, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
+					case "GetBody that rewinds":
+						req = newRequest(t, body, body.rewind)
+					case "seeks":
+						req, o.Limit = newRequest(t, seeks{body}, nil), spooled
+					case "file":
+						req, wantClosed = newRequest(t, tempFile(t, data), nil), 0
+						req.ContentLength = size
+					}
+					b := replay.New(req, o)
+					for i, n := range read {
+						r := attach(req, b)
+						got := make([]byte, n)
+						m, err := io.ReadFull(iotest.HalfReader(r.Body), got)
+						if m != min(n, size) || !bytes.Equal(got[:m], data[:m]) {
+							t.Fatalf("sending %d: %d bytes, %v", i, m, err)
+						}
+						if err := r.Body.Close(); err != nil {
+							t.Fatal(err)
+						}
+						body.wantClosed(t, 0)
+						var ok bool
+						if b, ok = b.TakeBack(t.Context()); !ok || !b.Repeats() {
+							t.Fatalf("there is no sending %d", i+1)
+						}
+					}
+					r := attach(req, b)
+					switch end {
+					case "given up":
+						b.Close()
+					case "handed over before it is read":
+						b.HandOver()
+						fallthrough
+					default:
+						if got, err := io.ReadAll(r.Body); err != nil || !bytes.Equal(got, data) {
+							t.Fatalf("%d bytes, the same %v, error %v", len(got), slices.Equal(got, data), err)
+						}
+						_ = r.Body.Close()
+						b.HandOver()
+					}
+					b.HandOver()
+					body.wantClosed(t, wantClosed)
+					if o.SpoolDir != "" {
+						wantEmpty(t, "at the end", o.SpoolDir)
+					}
+				})
+			}
+		}
+	}
+}

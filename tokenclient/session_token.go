@@ -1,0 +1,330 @@
+package tokenclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
+)
+
+// errNoRefresher is why a session cannot do what only a Refresher can.
+var errNoRefresher = errors.New("Config.Refresher is nil, and only the server renews the token")
+
+var errStorm = errors.New("tokenclient: the server keeps refusing tokens that were just refreshed")
+
+// Token returns a copy of a token that is good to be sent now, after loading or
+// refreshing it if necessary; for a token that a server has just refused it waits until
+// that is refreshed. If only the server renews it (without a Config.Refresher, or with
+// one that could present nothing but an expired token, see Config.Renewed) that is the
+// token as it is, expired or not, after a look at the store if it has expired. Errors are
+// those of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
+// ErrStoreCorrupt, ErrClosed, ErrReentrant, or ctx's.
+func (s *Session) Token(ctx context.Context) (*Token, error) {
+	h, err := s.unrefused(ctx)
+	for errors.Is(err, errOtherLogin) { // there is no request yet that began with the other one
+		h, err = s.unrefused(ctx)
+	}
+	return s.copyOf(h, err)
+}
+
+// Peek returns a copy of the token as it is, expired or not, after loading it if
+// necessary, and never refreshes it. Its AccessToken is empty if the login brought a refresh
+// token alone and no request has come since. If there is none the error is
+// ErrLoginRequired.
+func (s *Session) Peek(ctx context.Context) (*Token, error) { return s.copyOf(s.asItIs(ctx)) }
+
+// TokenFor is [Session.Token] for the [Audience] of that name. Its RefreshToken is the
+// session's.
+func (s *Session) TokenFor(ctx context.Context, audience string) (*Token, error) {
+	if part := s.part(audience); part != nil {
+		return part.Token(ctx)
+	}
+	return nil, fmt.Errorf("tokenclient: TokenFor: Config.Audiences has no %q", audience)
+}
+
+// copyOf returns a copy of h's token.
+func (s *Session) copyOf(h *held, err error) (*Token, error) {
+	if err != nil {
+		return nil, s.whose(err)
+	}
+	return h.record.Token.Clone(), nil
+}
+
+// Do is for protocols that have no RoundTripper. It calls f with a token that is good to be
+// sent now: f dials, proves by t who it is, and does what there is to do. If the server
+// refuses t, f returns an error that is [ErrRejected]. The token is then refreshed, together
+// with everybody who was refused, and f is called a second time, to begin again with the new
+// one. What it returns then is the result, whatever it is.
+//
+// There is no second call, and Do returns what f did, if a refresh is out of the question:
+// refreshed tokens have been refused too often of late, as for requests of a [Transport], or
+// there is no Config.Refresher. If the refresh fails, or there is no token to begin with, the
+// error is that of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
+// ErrStoreCorrupt, ErrReplaced, ErrClosed, ErrReentrant, or ctx's.
+//
+// f gets ctx as it is, and a copy of the token: the login's own, if there are
+// Config.Audiences. It runs on the caller's goroutine; no lock is
+// held. Where the token goes is for f to know: Config.Origins is not asked.
+func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) error) error {
+	h, err := s.unrefused(ctx)
+	if err != nil {
+		return s.whose(err)
+	}
+	rejected := s.lend(ctx, h, f)
+	if !errors.Is(rejected, ErrRejected) {
+		return rejected
+	}
+	v := s.rejected(h, nil)
+	if !v.again {
+		return rejected
+	}
+	if h, err = s.insteadOf(ctx, h); err != nil {
+		return s.whose(err)
+	}
+	err = s.lend(ctx, h, f)
+	s.replayed(h, v, errors.Is(err, ErrRejected))
+	return err
+}
+
+// lend calls f with h's token.
+func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
+	s.tellAttached(ctx, h)
+	return f(ctx, h.record.Token.Clone())
+}
+
+// Refresh exchanges the refresh token now, whether or not the access token is
+// still good, or takes part in a refresh that is under way. It returns a copy of
+// the new token. Neither the wait after a failure nor the bound on refreshes that
+// a 401 asked for holds it back. Errors are those of [Session.Token]. Without a
+// Config.Refresher there is nothing to refresh with, which is an error at once.
+func (s *Session) Refresh(ctx context.Context) (*Token, error) {
+	if !s.hasRefresher() {
+		return nil, fmt.Errorf("tokenclient: Refresh: %w", errNoRefresher)
+	}
+	h, err := s.asItIs(ctx)
+	for inAnswer := true; err == nil && inAnswer; { // a token that an answer brought meanwhile is not what was asked for
+		if h, err = s.refreshed(ctx, h, CauseForced); err == nil {
+			s.ask(func(st *state, _ time.Time) { inAnswer = st.cameInAnswer(h) })
+		}
+	}
+	if errors.Is(err, errOtherLogin) {
+		h, err = s.asItIs(ctx)
+	}
+	return s.copyOf(h, err)
+}
+
+// RefreshRejected is for protocols other than HTTP, where [Session.Do] does not fit: it
+// reports that the server refused t, which [Session.Token] returned, and returns a copy of a
+// token to try instead. If the session has another token by now, that is returned at once;
+// else it is refreshed, together with everybody who was refused, at most three
+// times at once and then once in 30 seconds; beyond that the error is a
+// [*TokenError] that says when. Try once with the result, and then give up.
+//
+// Without a Config.Refresher the token can only come from the Store, where another
+// process may have put it; if it does not, the error is ErrLoginRequired, and the
+// session goes on with the token that it has.
+func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error) {
+	h, err := s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// The text alone does not tell: a server may issue the same one again.
+	held := h.record.Token
+	if t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued) {
+		return held.Clone(), nil
+	}
+	if !s.hasRefresher() {
+		return s.copyOf(s.foundNewer(ctx, h))
+	}
+	if v := s.rejected(h, nil); !v.again {
+		if v.next.IsZero() {
+			return nil, ErrClosed
+		}
+		return nil, &TokenError{RetryAfter: time.Until(v.next), Err: errStorm}
+	}
+	return s.copyOf(s.insteadOf(ctx, h))
+}
+
+// foundNewer returns what the store has in the place of h, which the server refused, of a
+// session that cannot refresh it.
+func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
+	s.lookForNewer(ctx)
+	now, err := s.asItIs(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case now.generation == h.generation:
+		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, errNoRefresher)
+	}
+	return now, now.follows(h, true)
+}
+
+// keepFreshStep is the longest that KeepFresh sleeps without a look at the clock.
+// Timers stand still while a machine is suspended, and expiry does not.
+const keepFreshStep = 30 * time.Second
+
+// KeepFresh refreshes the token in time, before requests have to ask for it, and
+// every Config.Heartbeat at least if that is set. It runs until ctx ends, and then
+// returns nil, or until the session ends, and then returns an error that is
+// ErrLoginRequired (ErrClosed after Close). Refreshes that fail are tried again. With
+// Config.Renewed, an expired token that only a heartbeat could exchange is left to the next
+// request.
+//
+// A token whose expiry is unknown cannot be kept fresh without a Heartbeat: that
+// is an error at once. So is a session without a Config.Refresher, since there is
+// nothing to call.
+func (s *Session) KeepFresh(ctx context.Context) error {
+	if !s.hasRefresher() {
+		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
+	}
+	defer s.watch()()
+	for {
+		released := s.release()
+		h, err := s.asItIs(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, ErrLoginRequired), errors.Is(err, ErrClosed), errors.Is(err, ErrReentrant):
+			return s.whose(err)
+		case err == nil && !h.expires() && s.beat() == 0:
+			return errors.New("tokenclient: KeepFresh needs a token whose expiry is known, or Config.Heartbeat")
+		}
+		wait := lookInterval // if the store could not be read
+		if err == nil {
+			wait = s.keepFreshOnce(ctx, h)
+		}
+		timer := time.NewTimer(min(wait, keepFreshStep))
+		select {
+		case <-timer.C:
+		case <-released: // a login or the end
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+	}
+}
+
+// keepFreshOnce refreshes h if that is due, and returns how long to wait before the next
+// look.
+func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duration) {
+	now := time.Now()
+	if wait := s.untilDue(h, now); wait > 0 {
+		return wait
+	}
+	if h.expired(now) && s.serverRenews(h) {
+		s.lookForNewer(ctx)
+		return keepFreshStep // the next request asks the server
+	}
+	// As long as it need not be, do not refresh what somebody else may be refreshing.
+	if h.overdue(now) || s.worthPresenting(h) {
+		if _, err := s.refreshed(ctx, h, CauseTimer); err == nil {
+			return 0
+		}
+	}
+	s.ask(func(st *state, _ time.Time) { wait = st.untilRefresh(h, now) })
+	return wait
+}
+
+// untilDue returns how long it is until h is to be refreshed; not more than 0 if it is.
+//
+// The time of day is what counts, because it goes on while the machine sleeps. But if it was
+// set back since the token was issued, here or by another process, it would be long in coming:
+// so there is no longer wait from when this session got the token than there is from when it
+// was issued.
+func (s *Session) untilDue(h *held, now time.Time) time.Duration {
+	due := h.soft()
+	if !s.canRefresh(h.record.Token) {
+		due = h.hard() // nothing to exchange: at the hard time the session learns that it is over
+	}
+	issued := h.record.Token.Issued
+	if beat := issued.Add(s.beat()); s.beat() > 0 && (due.IsZero() || beat.Before(due)) {
+		due = beat
+	}
+	if issued.IsZero() {
+		issued = h.since.Round(0)
+	}
+	return min(due.Sub(now.Round(0)), due.Sub(issued)-now.Sub(h.since))
+}
+
+// PerRPCCredentials puts a session's token on gRPC calls. It implements
+// credentials.PerRPCCredentials of google.golang.org/grpc, which this package
+// does not import:
+//
+//	grpc.NewClient(target, grpc.WithPerRPCCredentials(session.PerRPCCredentials()), …)
+//
+// A connection without TLS gRPC refuses, also to this machine: see
+// [PerRPCCredentials.Loopback].
+//
+// It does not see the answers: make the call in [Session.Do], and return ErrRejected on
+// codes.Unauthenticated. It is safe for concurrent use.
+type PerRPCCredentials struct {
+	s        *Session
+	loopback bool // see Loopback
+}
+
+// PerRPCCredentials returns s's token as credentials for gRPC.
+func (s *Session) PerRPCCredentials() *PerRPCCredentials { return &PerRPCCredentials{s: s} }
+
+// Loopback returns credentials for connections within this machine, with or without TLS:
+//
+//	grpc.NewClient("localhost:50051", grpc.WithTransportCredentials(insecure.NewCredentials()),
+//		grpc.WithPerRPCCredentials(session.PerRPCCredentials().Loopback()))
+//
+// Their token goes to localhost and other loopback addresses alone, and only to those that
+// Config.Origins lists with http, like "http://localhost:50051"; the default port is 80, and
+// gRPC calls a Unix socket "http://localhost". gRPC says what the call's authority is, which
+// is the name that was dialed unless the program has set another one.
+func (c *PerRPCCredentials) Loopback() *PerRPCCredentials { return &PerRPCCredentials{c.s, true} }
+
+// GetRequestMetadata returns the header that carries the token, with its name in
+// lower case. It is an error if uri is not of an allowed origin; other errors are
+// those of [Session.Token], and ErrReplaced.
+func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
+	if withoutToken(ctx) {
+		return nil, nil
+	}
+	for _, raw := range uri {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return nil, fmt.Errorf("tokenclient: gRPC target is not a URL")
+		}
+		if c.loopback {
+			u.Scheme = "http" // gRPC says https whatever the connection is
+		}
+		switch o := origin.Of(u); {
+		case c.loopback && !o.IsLoopback():
+			return nil, fmt.Errorf("tokenclient: no token is sent to %s: Loopback credentials are for this machine; use Session.PerRPCCredentials as it is", o)
+		case !c.s.allows(u):
+			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", o)
+		}
+	}
+	if c.loopback && len(uri) == 0 {
+		return nil, errors.New("tokenclient: no token is sent: Loopback credentials have to be told where to")
+	}
+	h, err := c.s.unrefused(ctx)
+	if err != nil {
+		return nil, c.s.whose(err)
+	}
+	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
+	if err := c.s.attach(req.WithContext(ctx), h); err != nil {
+		return nil, err
+	}
+	c.s.tellAttached(ctx, h)
+	metadata := make(map[string]string, len(req.Header))
+	for name, values := range req.Header {
+		metadata[strings.ToLower(name)] = strings.Join(values, ", ")
+	}
+	return metadata, nil
+}
+
+// RequireTransportSecurity reports whether gRPC must refuse connections without
+// TLS: unless Config.InsecureHTTP is set, or these are those of [PerRPCCredentials.Loopback].
+func (c *PerRPCCredentials) RequireTransportSecurity() bool {
+	return !c.loopback && !c.s.insecure()
+}
