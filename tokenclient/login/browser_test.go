@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/clientauth"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/discovery"
@@ -115,8 +117,8 @@ func wantAsked(t *testing.T, asked url.Values, redirect string, sent []url.Value
 	}
 }
 
-// TestBrowserFinds: a discovery.Refresher is all that a login needs; and the client
-// authentication is that of the session, whatever it is.
+// TestBrowserFinds: a discovery.Refresher is all that a login needs, of both kinds; and the
+// client authentication is that of the session, whatever it is.
 func TestBrowserFinds(t *testing.T) {
 	for _, c := range []struct {
 		secret string
@@ -128,27 +130,41 @@ func TestBrowserFinds(t *testing.T) {
 		{"s3cr3t", clientauth.PlainBasic("app", "s3cr3t")},
 		{"", namedClient{tokenclient.PublicClient("app")}},
 	} {
-		srv := tokentest.NewServer(t, &tokentest.Options{ClientSecret: c.secret})
-		srv.Approve("alice")
-		found := &discovery.Refresher{Issuer: srv.URL, Make: func(md *discovery.Metadata) tokenclient.Refresher {
-			return &tokenclient.OAuth2Refresher{TokenURL: md.TokenEndpoint, ClientAuth: c.auth, Scope: "read", Params: url.Values{"resource": {"https://a/"}, "api_key": {"planted"}}}
-		}}
-		s, err := tokenclient.New(tokenclient.Config{Refresher: found, Origins: []string{srv.URL}})
-		if err != nil {
-			t.Fatal(err)
+		t.Run(fmt.Sprint(c.auth), func(t *testing.T) {
+			t.Parallel()
+			testFinds(t, c.secret, c.auth)
+		})
+	}
+}
+
+func testFinds(t *testing.T, secret string, auth tokenclient.ClientAuth) {
+	srv := tokentest.NewServer(t, &tokentest.Options{ClientSecret: secret})
+	srv.Approve("alice")
+	found := &discovery.Refresher{Issuer: srv.URL, Make: func(md *discovery.Metadata) tokenclient.Refresher {
+		return &tokenclient.OAuth2Refresher{TokenURL: md.TokenEndpoint, ClientAuth: auth, Scope: "read", Params: url.Values{"resource": {"https://a/"}, "api_key": {"planted"}}}
+	}}
+	s, err := tokenclient.New(tokenclient.Config{Refresher: found, Origins: []string{srv.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sessiontest.Close(t, s)
+	c := login.Config{Refresher: found, Prompt: func(_ context.Context, p login.Prompt) error {
+		u, _ := url.Parse(p.URL)
+		if q := u.Query(); q.Get("client_id") != "app" || q.Get("scope") != "read" || q.Get("resource") != "https://a/" || strings.Contains(p.URL, "planted") {
+			t.Errorf("asked for %v", q)
 		}
-		defer func() { _ = s.Close(context.Background()) }()
-		err = login.Browser(t.Context(), s, login.Config{Refresher: found, Prompt: func(_ context.Context, p login.Prompt) error {
-			u, _ := url.Parse(p.URL)
-			if q := u.Query(); q.Get("client_id") != "app" || q.Get("scope") != "read" || q.Get("resource") != "https://a/" || strings.Contains(p.URL, "planted") {
-				t.Errorf("asked for %v", q)
-			}
-			_, err := fetch(p.URL)
-			return err
-		}})
-		if _, tokenErr := s.Token(t.Context()); err != nil || tokenErr != nil {
-			t.Errorf("%v: %v, %v", c.auth, err, tokenErr)
-		}
+		_, err := fetch(p.URL)
+		return err
+	}}
+	err = login.Browser(t.Context(), s, c)
+	first, tokenErr := s.Token(t.Context())
+	if err != nil || tokenErr != nil {
+		t.Fatalf("%v, %v", err, tokenErr)
+	}
+	c.Prompt = func(context.Context, login.Prompt) error { return nil }
+	err = login.Device(t.Context(), s, c)
+	if second, tokenErr := s.Token(t.Context()); err != nil || tokenErr != nil || second.AccessToken == first.AccessToken {
+		t.Errorf("by device code: %v, %v", err, tokenErr)
 	}
 }
 

@@ -131,9 +131,8 @@ func TestDefaultPrompt(t *testing.T) {
 		done := make(chan error, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { done <- login.Browser(ctx, r.session, r.config) }()
-		text := stderr.until("\n\n    http://", "\n")
-		address := text[strings.Index(text, "    http://")+4:]
-		address, _, _ = strings.Cut(address, "\n")
+		address := stderr.address()
+		text := stderr.text
 		opened, _ := os.ReadFile(args)
 		if strings.Contains(text, "A browser has opened") != (display != "") || (string(opened) == address+"\n") != (display != "") {
 			t.Errorf("DISPLAY=%s: %s; opened %q", display, text, opened)
