@@ -310,17 +310,10 @@ func (s *Session) attach(req *http.Request, h *held) error {
 	return s.attacher.Attach(req, h.record.Token)
 }
 
-// readsAnswers reports whether the Attacher wants to see them.
-func (s *Session) readsAnswers() bool {
-	_, ok := s.attacher.(answerer)
-	return ok
-}
-
-// asksAgain shows resp, the answer to req with h's token, to the Attacher, and reports whether
-// that asks for another sending.
-func (s *Session) asksAgain(req *http.Request, resp *http.Response, h *held) bool {
-	a, ok := s.attacher.(answerer)
-	return ok && a.Answered(req, resp, h.record.Token)
+// answerer is the Attacher if that is told of the answers; nil: it is not.
+func (s *Session) answerer() answerer {
+	a, _ := s.attacher.(answerer)
+	return a
 }
 
 // rejectedBy reports whether resp says that the server refused the token.

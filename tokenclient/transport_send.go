@@ -152,8 +152,8 @@ func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay
 	}
 	s.tellAttached(req.Context(), h)
 	resp, err = t.pass(r)
-	if err == nil {
-		again = s.asksAgain(r, resp, h)
+	if a := s.answerer(); a != nil && err == nil {
+		again = a.Answered(r, resp, h.record.Token)
 	}
 	if resp != nil {
 		resp.Request = req // the copy shows the token
