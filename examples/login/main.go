@@ -136,7 +136,7 @@ func (s *story) config(does func(p login.Prompt) error) login.Config {
 func (s *story) refused(ctx context.Context) error {
 	err := logIn(ctx, s.session, s.config(func(p login.Prompt) error {
 		s.say("A browser opens %s …", strings.SplitN(p.URL, "?", 2)[0])
-		_, err := press(p.URL, url.Values{"decision": {"refuse"}})
+		_, err := press(ctx, p.URL, url.Values{"decision": {"refuse"}})
 		return err
 	}), false)
 	if !errors.Is(err, login.ErrDenied) {
@@ -149,7 +149,7 @@ func (s *story) refused(ctx context.Context) error {
 func (s *story) byBrowser(ctx context.Context) error {
 	var page string
 	err := logIn(ctx, s.session, s.config(func(p login.Prompt) (err error) {
-		page, err = press(p.URL, url.Values{"decision": {"approve"}, "user": {"alice"}})
+		page, err = press(ctx, p.URL, url.Values{"decision": {"approve"}, "user": {"alice"}})
 		return err
 	}), false)
 	if err != nil {
@@ -181,7 +181,7 @@ func (s *story) byDevice(ctx context.Context) error {
 	s.say("The server revoked the refresh token too: somebody has to log in again, by code this time.")
 	err := logIn(ctx, s.session, s.config(func(p login.Prompt) error {
 		s.say("%s", strings.TrimSuffix(p.String(), "\n"))
-		_, err := press(p.URL, url.Values{"user_code": {p.UserCode}, "decision": {"approve"}, "user": {"bob"}})
+		_, err := press(ctx, p.URL, url.Values{"user_code": {p.UserCode}, "decision": {"approve"}, "user": {"bob"}})
 		return err
 	}), true)
 	if err != nil {
@@ -197,8 +197,13 @@ func (s *story) byDevice(ctx context.Context) error {
 
 // press is what the person does with a page: it fills in its form and sends it. It returns
 // what the last page says.
-func press(page string, form url.Values) (says string, err error) {
-	resp, err := http.PostForm(page, form)
+func press(ctx context.Context, page string, form url.Values) (says string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, page, strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err
 	}

@@ -60,23 +60,15 @@ func Browser(ctx context.Context, s *tokenclient.Session, c Config) error {
 			err = r.redeem(ctx, s, code)
 		}
 		cb.tell(ctx, err)
-		return cb.explain(ended(ctx, err))
+		return cb.explain(err)
 	})
-}
-
-// ended returns err, or why ctx has ended if err is for that.
-func ended(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && err == cause {
-		return fmt.Errorf("login: %w", ctx.Err())
-	}
-	return err
 }
 
 // explain says more of a login that nobody finished.
 func (cb *callback) explain(err error) error {
 	cb.mu.Lock()
 	defer cb.mu.Unlock()
-	if err == ErrNotFinished && cb.strays > 0 {
+	if errors.Is(err, ErrNotFinished) && cb.strays > 0 {
 		return fmt.Errorf("%w; answers with another state came, or with none: %d", err, cb.strays)
 	}
 	return err

@@ -62,7 +62,7 @@ func Device(ctx context.Context, s *tokenclient.Session, c Config) error {
 	return c.asking(ctx, d.prompt, timeout, func(waiting context.Context) error {
 		t, err := cl.poll(waiting, d)
 		if err != nil {
-			return ended(ctx, err)
+			return err
 		}
 		return cl.hand(ctx, s, t)
 	})

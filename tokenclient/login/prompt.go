@@ -61,15 +61,16 @@ const promptGrace = time.Second
 // errOver ends the context of a Prompt.
 var errOver = errors.New("the login is over")
 
-// asking calls login while the person is asked by p. The context of both ends with the
-// timeout, by ErrNotFinished, or if Prompt fails. login returns its cause then.
+// asking calls login while the person is asked by p. The context of both ends with ctx, with
+// the timeout, or if Prompt fails. Its cause is the error for login to return then.
 func (c *Config) asking(ctx context.Context, p Prompt, timeout time.Duration, login func(waiting context.Context) error) error {
 	ask := c.Prompt
 	if ask == nil {
 		ask = prompt
 	}
-	failed, cancel := context.WithCancelCause(ctx)
-	waiting, stop := context.WithTimeoutCause(failed, timeout, ErrNotFinished)
+	ended, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, func() { cancel(fmt.Errorf("login: %w", ctx.Err())) })()
+	waiting, stop := context.WithTimeoutCause(ended, timeout, ErrNotFinished)
 	defer stop()
 	p.Expiry = time.Now().Add(timeout).Round(0)
 	broken := func(err *contain.Error) error {
