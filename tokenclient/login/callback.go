@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -57,7 +58,8 @@ func (l *loopback) serve(e expected) *callback {
 		decided: make(chan struct{}), shown: make(chan struct{}),
 	}
 	cb.server = &http.Server{
-		Handler: cb, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		Handler: cb, DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: log.New(io.Discard, "", 0), // what others on this machine send is not the program's fault
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
@@ -71,7 +73,7 @@ func (l *loopback) serve(e expected) *callback {
 	for _, listener := range l.listeners {
 		cb.running.Go(func() {
 			if err := cb.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				cb.take(answer{err: err})
+				cb.take(answer{err: fmt.Errorf("login: %w", err)})
 			}
 		})
 	}
@@ -84,12 +86,17 @@ func (cb *callback) close() {
 	cb.running.Wait()
 }
 
-// wait returns the code. Its error is waiting's cause if that ends first.
+// wait returns the code. Its error is waiting's cause if that ends before there is an answer.
 func (cb *callback) wait(waiting context.Context) (code string, err error) {
 	select {
 	case a := <-cb.answers:
 		return a.code, a.err
 	case <-waiting.Done():
+	}
+	select {
+	case a := <-cb.answers: // before the Prompt failed, for example
+		return a.code, a.err
+	default:
 		return "", context.Cause(waiting)
 	}
 }

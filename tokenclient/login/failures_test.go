@@ -64,6 +64,29 @@ func TestPromptFails(t *testing.T) {
 	r.wantLogin(t)
 }
 
+// TestPromptFailsLate: what a Prompt says after the answer is there changes nothing.
+func TestPromptFailsLate(t *testing.T) {
+	for range 10 {
+		r := newRig(t, nil)
+		shown := make(chan error, 1)
+		err := r.browse(t.Context(), func(p login.Prompt) error {
+			to, err := answerOf(p.URL)
+			if err != nil {
+				return err
+			}
+			if _, err := fetchBy(http.MethodGet, to.String(), false); err != nil {
+				return err
+			}
+			go func() { _, err := fetch(strings.TrimSuffix(to.String(), "?"+to.RawQuery)); shown <- err }()
+			return errors.New("the browser has gone")
+		})
+		if shownErr := <-shown; err != nil || shownErr != nil {
+			t.Fatalf("%v, %v", err, shownErr)
+		}
+		r.wantLogin(t)
+	}
+}
+
 // failingStore has no room.
 type failingStore struct{ tokenclient.Store }
 
