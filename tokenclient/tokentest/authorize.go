@@ -30,6 +30,7 @@ type login struct {
 	decided     bool      // user was, at the verification_uri; else Approve decides
 	redirectURI string    // as the client wrote it; this and what follows: codes only
 	challenge   string    // of PKCE
+	jkt         string    // of the key that is to have the tokens (RFC 9449, section 10); "": of any
 	family      *family   // of the tokens that it bought; nil: none yet
 }
 
@@ -111,25 +112,25 @@ func (s *Server) authorize(q url.Values, here *decision) (code, refused, descrip
 	code = rand.Text()
 	l.codes[code] = &login{
 		client: q.Get("client_id"), redirectURI: q.Get("redirect_uri"), challenge: q.Get("code_challenge"),
-		user: user, expiry: s.options.now().Add(codeLifetime),
+		user: user, expiry: s.options.now().Add(codeLifetime), jkt: q.Get("dpop_jkt"),
 	}
 	return code, "", ""
 }
 
 // redeem answers a call of /oauth/token that is no refresh.
-func (s *Server) redeem(client string, form url.Values) answer {
+func (s *Server) redeem(client string, form url.Values, jkt string) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch form.Get("grant_type") {
 	case "authorization_code":
-		return s.redeemCodeLocked(client, form)
+		return s.redeemCodeLocked(client, form, jkt)
 	case deviceGrant:
-		return s.redeemDeviceLocked(client, form.Get("device_code"))
+		return s.redeemDeviceLocked(client, form.Get("device_code"), jkt)
 	case "client_credentials":
 		if client == "" {
 			return refusal(http.StatusBadRequest, "invalid_request", "client_id missing")
 		}
-		return s.pairLocked(&family{id: rand.Text(), user: client}, false)
+		return s.pairLocked(&family{id: rand.Text(), user: client, jkt: jkt}, false)
 	case "":
 		return refusal(http.StatusBadRequest, "invalid_request", "grant_type missing")
 	default:
@@ -138,7 +139,7 @@ func (s *Server) redeem(client string, form url.Values) answer {
 }
 
 // redeemCodeLocked is RFC 6749, section 4.1.3, and RFC 7636, section 4.6.
-func (s *Server) redeemCodeLocked(client string, form url.Values) answer {
+func (s *Server) redeemCodeLocked(client string, form url.Values, jkt string) answer {
 	l := s.logins.codes[form.Get("code")]
 	sum := sha256.Sum256([]byte(form.Get("code_verifier")))
 	why := ""
@@ -156,8 +157,10 @@ func (s *Server) redeemCodeLocked(client string, form url.Values) answer {
 		why = "redirect_uri is another one than at /oauth/authorize"
 	case l.challenge != base64.RawURLEncoding.EncodeToString(sum[:]):
 		why = "code_verifier does not fit the code_challenge"
+	case l.jkt != "" && l.jkt != jkt: // RFC 9449, section 10
+		why = "the code is bound to another key"
 	default:
-		l.family = &family{id: rand.Text(), user: l.user}
+		l.family = &family{id: rand.Text(), user: l.user, jkt: jkt}
 		return s.pairLocked(l.family, true)
 	}
 	return refusal(http.StatusBadRequest, "invalid_grant", why)

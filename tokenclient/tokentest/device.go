@@ -50,7 +50,7 @@ func (s *Server) serveDevice(w http.ResponseWriter, r *http.Request) {
 
 // redeemDeviceLocked is RFC 8628, section 3.5, but that nobody is told to slow
 // down: clients and server count a second differently, and tests would flake.
-func (s *Server) redeemDeviceLocked(client, code string) answer {
+func (s *Server) redeemDeviceLocked(client, code, jkt string) answer {
 	l := s.logins.devices[code]
 	if l == nil || l.client != client {
 		return refusal(http.StatusBadRequest, "invalid_grant", "not a device code for this client")
@@ -68,7 +68,7 @@ func (s *Server) redeemDeviceLocked(client, code string) answer {
 		return refusal(http.StatusBadRequest, "access_denied", "the user refused")
 	}
 	delete(s.logins.devices, code)
-	return s.pairLocked(&family{id: rand.Text(), user: user}, true)
+	return s.pairLocked(&family{id: rand.Text(), user: user, jkt: jkt}, true)
 }
 
 // devicePage is what a person sees at the verification_uri (RFC 8628, section 3.3). It

@@ -167,6 +167,12 @@
 // 200. Package dialect has those of well-known servers. With Options.Lag the API learns of
 // new tokens late.
 //
+// # Tokens that are bound to keys
+//
+// Options.DPoP has the server bind tokens to keys, and verify the proofs of clients strictly
+// (RFC 9449), with or without nonces. Options.ClockSkew then shows in the Date of its answers.
+// [Server.IssueBound] makes a pair without a login.
+//
 // # Networks
 //
 // With Options.InMemory the server has a network of its own that works inside a

@@ -7,13 +7,13 @@ import "net/http"
 func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	s.delay(r)
 	s.mu.Lock()
-	secret := s.options.ClientSecret
+	secret, proofs := s.options.ClientSecret, s.options.DPoP != nil
 	s.mu.Unlock()
 	methods := []string{"none"}
 	if secret != "" {
 		methods = []string{"client_secret_basic", "client_secret_post"}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	metadata := map[string]any{
 		"issuer":                        s.URL,
 		"authorization_endpoint":        s.URL + "/oauth/authorize",
 		"device_authorization_endpoint": s.URL + "/oauth/device", // RFC 8628, section 4
@@ -27,5 +27,9 @@ func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
 
 		"token_endpoint_auth_methods_supported":      methods,
 		"revocation_endpoint_auth_methods_supported": methods,
-	})
+	}
+	if proofs {
+		metadata["dpop_signing_alg_values_supported"] = proofAlgorithms // RFC 9449, section 5.1
+	}
+	writeJSON(w, http.StatusOK, metadata)
 }
