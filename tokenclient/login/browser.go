@@ -43,11 +43,15 @@ func Browser(ctx context.Context, s *tokenclient.Session, c Config) error {
 	if err := cl.checkEndpoint("AuthorizationEndpoint", cl.metadata.AuthorizationEndpoint); err != nil {
 		return err
 	}
+	ctx, thumbprint, err := cl.bind(ctx)
+	if err != nil {
+		return err
+	}
 	l, err := listen(ctx, c.RedirectURL)
 	if err != nil {
 		return err
 	}
-	r := cl.newRequest(l.redirectURL)
+	r := cl.newRequest(l.redirectURL, thumbprint)
 	cb := l.serve(r.expected())
 	defer cb.close()
 	timeout := c.Timeout
@@ -81,10 +85,11 @@ type request struct {
 	state       string
 	verifier    string // of PKCE
 	nonce       string // "": none
+	thumbprint  string // of the key that the tokens are bound to; "": none
 }
 
-func (cl *client) newRequest(redirectURL string) *request {
-	r := &request{client: cl, redirectURL: redirectURL, state: rand.Text(), verifier: oauth2.GenerateVerifier()}
+func (cl *client) newRequest(redirectURL, thumbprint string) *request {
+	r := &request{client: cl, redirectURL: redirectURL, state: rand.Text(), verifier: oauth2.GenerateVerifier(), thumbprint: thumbprint}
 	if r.nonce = cl.params.Get("nonce"); r.nonce == "" && hasScope(cl.scope, "openid") {
 		r.nonce = rand.Text()
 	}
@@ -98,6 +103,9 @@ func (r *request) url() string {
 	address := c.AuthCodeURL(r.state, oauth2.S256ChallengeOption(r.verifier))
 	if r.nonce != "" {
 		r.params.Set("nonce", r.nonce)
+	}
+	if r.thumbprint != "" {
+		r.params.Set("dpop_jkt", r.thumbprint)
 	}
 	if len(r.params) > 0 { // may have several values of a name, for which x/oauth2 has no place
 		address += "&" + r.params.Encode()

@@ -51,6 +51,10 @@ func Device(ctx context.Context, s *tokenclient.Session, c Config) error {
 	if err := cl.checkEndpoint("DeviceAuthorizationEndpoint", cl.metadata.DeviceAuthorizationEndpoint); err != nil {
 		return err
 	}
+	ctx, _, err = cl.bind(ctx)
+	if err != nil {
+		return err
+	}
 	d, err := cl.deviceCode(ctx)
 	if err != nil {
 		return err
@@ -83,6 +87,7 @@ func (cl *client) deviceCode(ctx context.Context) (*device, error) {
 	defer cancel()
 	r := *cl.refresher
 	r.TokenURL = cl.metadata.DeviceAuthorizationEndpoint
+	r.Binder = nil // nothing is bound before there is a token
 	r.Response = tokenclient.JSONFields{AccessToken: "device_code"}
 	sent := maps.Clone(cl.params)
 	if cl.scope != "" {

@@ -42,6 +42,10 @@
 // Of a device code, the page that the person is led to has to be https, or on this machine;
 // and what is shown prints, and is short.
 //
+// Tokens that a Binder of the refresher binds, as that of package dpop does, are bound to a
+// key that is new in each login. Browser says so when it asks for the code (dpop_jkt, RFC
+// 9449, section 10), so that a code that was stolen is of no use without the key either.
+//
 // # What the browser keeps
 //
 // The answer is redirected to the same address without its query, before the page with the

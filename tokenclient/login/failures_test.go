@@ -317,6 +317,7 @@ func TestMistakes(t *testing.T) {
 		{"response_type", params("response_type", "x"), "must not hold response_type"},
 		{"code_challenge", params("code_challenge", "x"), "must not hold code_challenge"},
 		{"plain", params("code_challenge_method", "plain"), "must not hold code_challenge_method"},
+		{"dpop_jkt", params("dpop_jkt", "x"), "must not hold dpop_jkt"},
 		{"scope", params("scope", "x"), "set Config.Scope"},
 		{"two nonces", func(c *login.Config) { c.Params = url.Values{"nonce": {"a", "b"}} }, "nonce twice"},
 		{"form_post", params("response_mode", "form_post"), "must not hold response_mode"},

@@ -156,9 +156,23 @@ func found(ctx context.Context, r *discovery.Refresher) (*tokenclient.OAuth2Refr
 	return oauth2, md, nil
 }
 
+// bind makes the binding of the tokens that the login will bring, if the refresher binds
+// them. All calls of the token endpoint are made with ctx. thumbprint is what an
+// authorization request says of it (RFC 9449, section 10); "": nothing.
+func (cl *client) bind(ctx context.Context) (bound context.Context, thumbprint string, err error) {
+	if cl.refresher.Binder == nil {
+		return ctx, "", nil
+	}
+	binding, thumbprint, err := cl.refresher.Binder.NewBinding()
+	if err != nil {
+		return nil, "", fmt.Errorf("login: %w", err)
+	}
+	return tokenclient.WithBinding(ctx, binding), thumbprint, nil
+}
+
 // checkParams refuses what would be sent twice, or cannot be understood when it comes back.
 func (c *Config) checkParams() error {
-	for _, name := range []string{"client_id", "redirect_uri", "response_type", "state", "code_challenge", "code_challenge_method"} {
+	for _, name := range []string{"client_id", "redirect_uri", "response_type", "state", "code_challenge", "code_challenge_method", "dpop_jkt"} {
 		if c.Params.Has(name) {
 			return fmt.Errorf("login: Config.Params must not hold %s; the login sends its own", name)
 		}
