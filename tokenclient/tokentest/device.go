@@ -112,8 +112,13 @@ func (s *Server) serveDevicePage(w http.ResponseWriter, r *http.Request) {
 	if data.Problem != "" {
 		status = http.StatusBadRequest
 	}
+	writePage(w, status, devicePage, data)
+}
+
+// writePage answers with a page that may load nothing, and be embedded nowhere.
+func writePage(w http.ResponseWriter, status int, t *template.Template, data any) {
 	var page bytes.Buffer
-	if err := devicePage.Execute(&page, data); err != nil {
+	if err := t.Execute(&page, data); err != nil {
 		panic(err) // text in a buffer
 	}
 	h := w.Header()

@@ -20,9 +20,11 @@ func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
 		"token_endpoint":                s.URL + "/oauth/token",
 		"revocation_endpoint":           s.URL + "/oauth/revoke",
 
-		"response_types_supported":                   []string{"code"},
-		"grant_types_supported":                      []string{"authorization_code", "refresh_token", deviceGrant},
-		"code_challenge_methods_supported":           []string{"S256"},
+		"response_types_supported":                       []string{"code"},
+		"grant_types_supported":                          []string{"authorization_code", "refresh_token", deviceGrant},
+		"code_challenge_methods_supported":               []string{"S256"},
+		"authorization_response_iss_parameter_supported": true, // RFC 9207
+
 		"token_endpoint_auth_methods_supported":      methods,
 		"revocation_endpoint_auth_methods_supported": methods,
 	})

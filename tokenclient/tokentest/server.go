@@ -109,6 +109,7 @@ func (s *Server) newHTTPServer(ctx context.Context) *http.Server {
 	mux.HandleFunc("POST /oauth/token", s.serveOAuthToken)
 	mux.HandleFunc("POST /oauth/revoke", s.serveOAuthRevoke)
 	mux.HandleFunc("GET /oauth/authorize", s.serveAuthorize)
+	mux.HandleFunc("POST /oauth/authorize", s.serveAuthorize)
 	mux.HandleFunc("POST /oauth/device", s.serveDevice)
 	mux.HandleFunc("GET /device", s.serveDevicePage)
 	mux.HandleFunc("POST /device", s.serveDevicePage)
