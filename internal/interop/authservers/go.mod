@@ -5,7 +5,7 @@ go 1.26.0
 replace github.com/seed-fbfaa0ec/silentrefresh => ../../..
 
 require (
-	github.com/go-jose/go-jose/v3 v3.0.3
+	github.com/go-jose/go-jose/v3 v3.0.5
 	github.com/go-jose/go-jose/v4 v4.1.9
 	github.com/ory/fosite v0.49.0
 	github.com/seed-fbfaa0ec/silentrefresh v0.0.0

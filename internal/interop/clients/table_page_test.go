@@ -33,20 +33,14 @@ func TestPage(t *testing.T) {
 			row.client, version(t, row.module), row.scenario, row.early, row.late, cmp.Or(row.set, "nothing"))
 	}
 	drawn := before + begin + table.String() + "\n" + end + after
+	// A row that passes with a newer version makes the page no less true.
+	same := anyVersion.ReplaceAllString(drawn, "") == anyVersion.ReplaceAllString(string(raw), "")
 	switch {
-	case anyVersion.ReplaceAllString(drawn, "") == anyVersion.ReplaceAllString(string(raw), ""):
-		// A row that passes with a newer version makes the page no less true.
-		if *draw {
-			err = os.WriteFile(page, []byte(drawn), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
 	case *draw:
 		if err := os.WriteFile(page, []byte(drawn), 0o644); err != nil {
 			t.Fatal(err)
 		}
-	default:
+	case !same:
 		t.Error("docs/clients.md is not what the tests run; -draw writes it")
 	}
 }

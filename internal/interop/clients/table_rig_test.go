@@ -211,7 +211,9 @@ func TestClients(t *testing.T) {
 				name := strings.ReplaceAll(row.client+"/"+row.scenario, "`", "")
 				before := runtime.NumGoroutine()
 				t.Run(fmt.Sprintf("%s/http=%d/early=%v", name, version, early), func(t *testing.T) {
-					row.test(t, newRig(t, version, early), runs, count)
+					ctx, cancel := context.WithCancel(context.Background()) // that of t ends before what it began is closed
+					t.Cleanup(cancel)
+					row.test(ctx, t, newRig(t, version, early), runs, count)
 				})
 				wantGoroutines(t, before)
 			}
@@ -229,14 +231,14 @@ func (c *tally) result() string {
 	return fmt.Sprintf("%d arrived at once, %d at the second try, %d failed", c.whole, c.refused, c.failed)
 }
 
-func (row *clientRow) test(t *testing.T, r *rig, runs int, count *tally) {
+func (row *clientRow) test(ctx context.Context, t *testing.T, r *rig, runs int, count *tally) {
 	send, want := row.over(t, r), row.late
 	if r.early {
 		want = row.early
 	}
 	for _, size := range row.sizes {
 		for n := range runs {
-			got, err := r.run(t.Context(), payload(size, n), send)
+			got, err := r.run(ctx, payload(size, n), send)
 			count.revoked++
 			count.refreshes += r.refreshes()
 			switch {
