@@ -516,11 +516,42 @@ func TestBrowserPortTaken(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		err = r.browse(t.Context(), func(p login.Prompt) error { _, err := fetch(p.URL); return err })
-		if err != nil {
-			t.Errorf("%s, when it is free: %v", r.config.RedirectURL, err)
-		}
-		wantClosed(t, "127.0.0.1:"+port)
-		wantClosed(t, "[::1]:"+port)
 	}
+}
+
+// TestBrowserFixedPort: the port that the program says is the one that is used.
+func TestBrowserFixedPort(t *testing.T) {
+	for _, redirect := range []string{"http://127.0.0.1:%s/", "http://[::1]:%s/", "http://localhost:%s/"} {
+		r := newRig(t, nil)
+		var err error
+		for range 10 { // somebody else on this machine may take what was free
+			port := freePort(t)
+			r.config.RedirectURL = strings.Replace(redirect, "%s", port, 1)
+			err = r.browse(t.Context(), func(p login.Prompt) error {
+				if portOf(t, p.URL) != strings.TrimSuffix(strings.TrimPrefix(r.config.RedirectURL, "http://"), "/") {
+					t.Errorf("%s: the answer goes to %s", r.config.RedirectURL, portOf(t, p.URL))
+				}
+				_, err := fetch(p.URL)
+				return err
+			})
+			if _, taken := errors.AsType[*net.OpError](err); !taken {
+				break
+			}
+		}
+		if err != nil {
+			t.Errorf("%s: %v", r.config.RedirectURL, err)
+		}
+	}
+}
+
+// freePort is a port that was free just now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }

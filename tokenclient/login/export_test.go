@@ -5,6 +5,9 @@ import "net/http"
 // Opener is what OpenBrowser starts.
 var Opener = opener
 
+// Open is OpenBrowser with another patience.
+var Open = open
+
 // NewCallback expects the answer of a login with that state, from an issuer that may have
 // announced to name itself.
 func NewCallback(state, issuer string, named bool) (handler http.Handler, result func() (code string, err error, answered bool)) {

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -34,15 +35,16 @@ func TestPromptFails(t *testing.T) {
 		{"panic", func(context.Context, login.Prompt) error { panic("planted") }, "login: Config.Prompt panicked", nil},
 		{"Goexit", func(context.Context, login.Prompt) error { runtime.Goexit(); return nil }, "login: Config.Prompt called runtime.Goexit", nil},
 	} {
-		for name, begin := range map[string]func(context.Context, *tokenclient.Session, login.Config) error{"Browser": login.Browser, "Device": login.Device} {
-			r := newRig(t, nil)
+		r := newRig(t, nil)
+		r.config.Prompt = c.do
+		wantPromptError(t, "Browser, "+c.name, login.Browser(t.Context(), r.session, r.config), c.says, c.is)
+		r.wantNoLogin(t)
+		synctest.Test(t, func(t *testing.T) {
+			r := newMemoryRig(t)
 			r.config.Prompt = c.do
-			err := begin(t.Context(), r.session, r.config)
-			if err == nil || !strings.HasPrefix(err.Error(), c.says) || c.is != nil && !errors.Is(err, c.is) || strings.Contains(err.Error(), "planted") {
-				t.Errorf("%s, %s: %v", name, c.name, err)
-			}
+			wantPromptError(t, "Device, "+c.name, login.Device(t.Context(), r.session, r.config), c.says, c.is)
 			r.wantNoLogin(t)
-		}
+		})
 	}
 
 	r := newRig(t, nil)
@@ -62,6 +64,13 @@ func TestPromptFails(t *testing.T) {
 	close(hangs)
 	<-left
 	r.wantLogin(t)
+}
+
+func wantPromptError(t *testing.T, name string, err error, says string, is error) {
+	t.Helper()
+	if err == nil || !strings.HasPrefix(err.Error(), says) || is != nil && !errors.Is(err, is) || strings.Contains(err.Error(), "planted") {
+		t.Errorf("%s: %v", name, err)
+	}
 }
 
 // TestPromptFailsLate: what a Prompt says after the answer is there changes nothing.

@@ -24,7 +24,9 @@ const openPatience = 2 * time.Second
 // program is not there or fails, if ctx ends, or if the URL is not http or https. A browser
 // that opens and cannot show the page is no error that anybody learns of: tell the person the
 // address all the same, as Browser does without a Config.Prompt.
-func OpenBrowser(ctx context.Context, rawURL string) error {
+func OpenBrowser(ctx context.Context, rawURL string) error { return open(ctx, rawURL, openPatience) }
+
+func open(ctx context.Context, rawURL string, patience time.Duration) error {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return errors.New("login: OpenBrowser: the URL is not one that begins with https:// or http://")
@@ -33,7 +35,7 @@ func OpenBrowser(ctx context.Context, rawURL string) error {
 	if err != nil {
 		return fmt.Errorf("login: OpenBrowser: %w", err)
 	}
-	if err := start(ctx, append(argv, u.String())); err != nil {
+	if err := start(ctx, append(argv, u.String()), patience); err != nil {
 		return fmt.Errorf("login: OpenBrowser: %w", err)
 	}
 	return nil
@@ -69,7 +71,7 @@ func opener(goos string, env func(string) string, look func(string) (string, err
 }
 
 // start starts a program, and returns when it has ended, or lives on after its time to fail.
-func start(ctx context.Context, argv []string) error {
+func start(ctx context.Context, argv []string, patience time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -79,7 +81,7 @@ func start(ctx context.Context, argv []string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }() // it ends with the program, which is not ours to end
-	timer := time.NewTimer(openPatience)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case err := <-ended:

@@ -49,7 +49,7 @@ func (s *Server) Approve(user string) {
 // clients need (RFC 9700, section 2.1.1) and others may as well use. The POST is that of the
 // page, at the same URL. Each answer says who gives it (RFC 9207).
 func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
-	decided, problem := s.readDecision(w, r)
+	here, problem := s.readDecision(w, r)
 	if r.Method == http.MethodGet {
 		s.countLogin()
 	}
@@ -62,7 +62,7 @@ func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := back.Query()
-	code, refused, description := s.authorize(q, decided)
+	code, refused, description := s.authorize(q, here)
 	switch {
 	case refused != "":
 		out.Set("error", refused)
@@ -91,18 +91,18 @@ func (s *Server) authorize(q url.Values, here *decision) (code, refused, descrip
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &s.logins
-	d := decision{l.decided, l.user}
+	decided, user := l.decided, l.user
 	if here != nil {
-		d = *here
+		decided, user = true, here.user
 	}
 	switch {
 	case q.Get("response_type") != "code":
 		return "", "unsupported_response_type", "only code"
 	case q.Get("code_challenge_method") != "S256" || q.Get("code_challenge") == "":
 		return "", "invalid_request", "code_challenge with the code_challenge_method S256 missing"
-	case !d.decided:
+	case !decided:
 		return "", "", ""
-	case d.user == "":
+	case user == "":
 		return "", "access_denied", "the user refused"
 	}
 	if l.codes == nil {
@@ -111,7 +111,7 @@ func (s *Server) authorize(q url.Values, here *decision) (code, refused, descrip
 	code = rand.Text()
 	l.codes[code] = &login{
 		client: q.Get("client_id"), redirectURI: q.Get("redirect_uri"), challenge: q.Get("code_challenge"),
-		user: d.user, expiry: s.options.now().Add(codeLifetime),
+		user: user, expiry: s.options.now().Add(codeLifetime),
 	}
 	return code, "", ""
 }

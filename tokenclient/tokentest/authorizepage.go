@@ -7,8 +7,7 @@ import (
 
 // A decision is what a person said.
 type decision struct {
-	decided bool
-	user    string // who approved; empty: refused
+	user string // who approved; empty: refused
 }
 
 // authorizePage is what a person sees at /oauth/authorize. Its form is sent to the URL of the
@@ -42,13 +41,13 @@ func (s *Server) readDecision(w http.ResponseWriter, r *http.Request) (d *decisi
 	case err != nil:
 		return nil, "The form cannot be read."
 	case said == "refuse":
-		return &decision{decided: true}, ""
+		return new(decision), ""
 	case said != "approve":
 		return nil, "Press one of the two buttons."
 	case user == "":
 		return nil, "Say who you are."
 	default:
-		return &decision{true, user}, ""
+		return &decision{user}, ""
 	}
 }
 

@@ -2,7 +2,10 @@ package browser
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -34,14 +37,15 @@ func start(t *testing.T) context.Context {
 	if err != nil {
 		t.Skipf("browser: the program %s is missing: install the Debian package %s", program, debianPackage)
 	}
+	dir := folder(t)
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(path),
-		chromedp.UserDataDir(t.TempDir()),
+		chromedp.UserDataDir(filepath.Join(dir, "profile")),
 		chromedp.Flag("headless", "new"),
 		chromedp.NoSandbox, // root has none, nor has a container; it opens pages of the test's own only
 		chromedp.WSURLReadTimeout(startTimeout),
 		// Its crash reports and caches go to where the profile is, not to the user's own.
-		chromedp.Env("HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir(), "XDG_CACHE_HOME="+t.TempDir(), "DBUS_SESSION_BUS_ADDRESS=disabled:"),
+		chromedp.Env("HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir, "DBUS_SESSION_BUS_ADDRESS=disabled:"),
 	)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
@@ -56,6 +60,26 @@ func start(t *testing.T) context.Context {
 		t.Fatal(err)
 	}
 	return browser
+}
+
+// folder is one that is removed when the test ends. Processes of the browser live on for a
+// moment after the browser, and may still write to it.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "browser-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := os.RemoveAll(dir)
+		for end := time.Now().Add(startTimeout); err != nil && time.Now().Before(end); runtime.Gosched() {
+			err = os.RemoveAll(dir)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // A tab is a page of the browser, and what it has asked for.
