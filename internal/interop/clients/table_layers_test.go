@@ -40,6 +40,8 @@ var layerRows = []clientRow{
 	{"otelhttp, below", otelModule, "a pipe, up to `MaxReplayBody`", whole, whole, "the same", []int{900 * kib}, overLayer(below(otel), pipe), 0},
 	{"`httputil.ReverseProxy`", "", "a body that comes in, up to `MaxReplayBody`", whole, whole, "`Transport: session.Transport(base)`, and `Rewrite` deletes `Authorization`", []int{10, 900 * kib}, overReverseProxy(nil), 0},
 	{"`httputil.ReverseProxy`", "", "a longer body that comes in", whole, whole, "the same, and `Transport.SpoolDir`", []int{2 * mib}, overReverseProxy(spool), 0},
+	{"`httputil.ReverseProxy`", "", "a WebSocket that comes in, refused at the handshake", whole, whole, "as for a body that comes in", streamSizes, overStream(atStart, openWebSocketByProxy), 1},
+	{"`httputil.ReverseProxy`", "", "a WebSocket that comes in and outlives its token", whole, whole, "the same", streamSizes, overStream(outlives, openWebSocketByProxy), 1},
 	{"net/http by a proxy, `CONNECT`", "", "a pipe, up to `MaxReplayBody`", whole, whole, "`http.Transport.Proxy` of the base", []int{900 * kib}, overProxy, 2},
 	{"`http3.Transport` of quic-go", quicModule, "`bytes.Reader`", whole, whole, "`session.Transport(&http3.Transport{…})`", []int{2 * mib}, overNetHTTP(nil, plainBytes), 3},
 	{"`http3.Transport` of quic-go", quicModule, "a pipe, up to `MaxReplayBody`", whole, whole, "the same", []int{900 * kib}, overNetHTTP(nil, pipe), 3},
@@ -137,21 +139,26 @@ func overCached(over func(*rig) http.RoundTripper) func(*testing.T, *rig) sender
 	}
 }
 
-// overReverseProxy sends to a proxy that has the session.
+// reverseProxy has the session.
+func (r *rig) reverseProxy(t *testing.T, o setting) *httptest.Server {
+	to, err := url.Parse(r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(to)
+			p.Out.Header.Del("Authorization")
+		},
+		Transport: r.clientWith(t, o).Transport,
+	})
+	t.Cleanup(proxy.Close)
+	return proxy
+}
+
 func overReverseProxy(o setting) func(*testing.T, *rig) sender {
 	return func(t *testing.T, r *rig) sender {
-		to, err := url.Parse(r.url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		proxy := httptest.NewServer(&httputil.ReverseProxy{
-			Rewrite: func(p *httputil.ProxyRequest) {
-				p.SetURL(to)
-				p.Out.Header.Del("Authorization")
-			},
-			Transport: r.clientWith(t, o).Transport,
-		})
-		t.Cleanup(proxy.Close)
+		proxy := r.reverseProxy(t, o)
 		return func(ctx context.Context, data []byte) error {
 			return put(ctx, proxy.Client(), proxy.URL+"/sink", struct{ io.Reader }{bytes.NewReader(data)})
 		}

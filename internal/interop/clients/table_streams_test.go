@@ -180,6 +180,17 @@ func openConnect(_ *testing.T, f *feed) func(context.Context) (func() ([]byte, e
 }
 
 func openWebSocket(_ *testing.T, f *feed) func(context.Context) (func() ([]byte, error), func(), error) {
+	return f.webSocket(f.rig.client(), f.rig.url)
+}
+
+// openWebSocketByProxy has a reverse proxy pass the connection on, which has the session.
+func openWebSocketByProxy(t *testing.T, f *feed) func(context.Context) (func() ([]byte, error), func(), error) {
+	proxy := f.rig.reverseProxy(t, nil)
+	return f.webSocket(proxy.Client(), proxy.URL)
+}
+
+// webSocket serves the stream as messages, and opens it at url.
+func (f *feed) webSocket(client *http.Client, url string) func(context.Context) (func() ([]byte, error), func(), error) {
 	f.rig.mux.HandleFunc(streamPath, func(w http.ResponseWriter, req *http.Request) {
 		conn, err := websocket.Accept(w, req, nil)
 		if err != nil {
@@ -190,9 +201,8 @@ func openWebSocket(_ *testing.T, f *feed) func(context.Context) (func() ([]byte,
 		}
 		_ = conn.Close(websocket.StatusNormalClosure, "")
 	})
-	client := f.rig.client()
 	return func(ctx context.Context) (func() ([]byte, error), func(), error) {
-		conn, resp, err := websocket.Dial(ctx, f.rig.url+streamPath, &websocket.DialOptions{HTTPClient: client})
+		conn, resp, err := websocket.Dial(ctx, url+streamPath, &websocket.DialOptions{HTTPClient: client})
 		if err != nil {
 			if resp != nil {
 				err = judgeStatus(resp.StatusCode)
