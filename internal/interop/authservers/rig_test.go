@@ -234,8 +234,8 @@ func (r *rig) code(t *testing.T, authURL, state string) string {
 	return to.Query().Get("code")
 }
 
-// session has the token of a login by the client that refresher is for.
-func (r *rig) session(t *testing.T, refresher tokenclient.Refresher, token *tokenclient.Token) *tokenclient.Session {
+// newSession has no token yet.
+func (r *rig) newSession(t *testing.T, refresher tokenclient.Refresher) *tokenclient.Session {
 	t.Helper()
 	session, err := tokenclient.New(tokenclient.Config{Refresher: refresher, Origins: []string{r.api}})
 	if err != nil {
@@ -246,6 +246,13 @@ func (r *rig) session(t *testing.T, refresher tokenclient.Refresher, token *toke
 			t.Error(err)
 		}
 	})
+	return session
+}
+
+// session has the token of a login by the client that refresher is for.
+func (r *rig) session(t *testing.T, refresher tokenclient.Refresher, token *tokenclient.Token) *tokenclient.Session {
+	t.Helper()
+	session := r.newSession(t, refresher)
 	if err := session.SetToken(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,10 @@ const zitadelUser = "id2" // of the example's users
 func newZitadel(t *testing.T, issuer string, key *ecdsa.PublicKey) server {
 	t.Helper()
 	store := &zitadelStore{
-		Storage: storage.NewStorage(storage.NewUserStore(issuer)), key: key,
+		Storage: storage.NewStorageWithClients(storage.NewUserStore(issuer), map[string]*storage.Client{
+			authNone: storage.NativeClient(authNone), // the one that devices use
+		}),
+		key:     key,
 		clients: make(map[string]string), latest: make(map[string]string), family: make(map[string]string),
 	}
 	provider, err := op.NewProvider(&op.Config{
