@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/textproto"
+	"net/url"
 	"strings"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
@@ -25,11 +26,12 @@ import (
 // It is told of each answer to a request that it attached t to, a success too, and learns
 // what it likes from it. It must not read the body but by [PeekBody], and must return soon.
 // again says that resp is no refusal of t, and that the same request, attached anew, may be
-// accepted. It is sent again then, body included, with req.Response being that answer in
-// Attach (its body is closed), beside the one replay after a refresh, and at most three times
-// for each request whatever the server answers; then the caller gets the answer. So does a
-// caller whose request must not, or cannot, be sent again. Nothing is refreshed for such an
-// answer. An Attacher that wraps another passes the question on.
+// accepted. It is sent again then, body included, beside the one replay after a refresh, and
+// at most three times for each request whatever the server answers; then the caller gets the
+// answer. So does a caller whose request must not, or cannot, be sent again. Nothing is
+// refreshed for such an answer. Whenever a request is sent again, req.Response is in Attach the
+// answer that it had before; its body is closed. An Attacher that wraps another passes the
+// question on.
 //
 // One that embeds [Bearer] or a [HeaderAttacher] may have an Attach and a HeaderName of its
 // own, which go before theirs.
@@ -42,7 +44,8 @@ type Attacher interface {
 	// Attach changes req, a copy that belongs to it: the URL, the headers and the form
 	// are not the caller's. (So is the trailer, of which changes are not sent: the
 	// caller's may be filled in while the body is read.) It must not change t. An error
-	// fails the request.
+	// fails the request. Who signs the body asks req.GetBody for it, and leaves req.Body to
+	// the server; see examples/signatures.
 	//
 	// A token in the URL is in the logs of servers and proxies. It is not in the errors
 	// of this package, nor in the Referer of a redirect.
@@ -211,4 +214,47 @@ func newRules(c *Config) (origin.Rules, error) {
 		return origin.Rules{}, fmt.Errorf("tokenclient: %w", err)
 	}
 	return rules, nil
+}
+
+// judge says whether req gets the token, and whether its caller has set the header of it. isOurs
+// reports whether what it was set to is a token of the session, and base returns what sends req.
+func (s *settings) judge(req *http.Request, isOurs func(values []string) bool, base func() http.RoundTripper) (attach, own bool, err error) {
+	attach, own, err = s.rules.Judge(req, s.header, isOurs)
+	if attach && req.URL.Scheme != "https" { // else no proxy can read it
+		err = s.rules.JudgeProxy(req, base())
+	}
+	return attach, own, err
+}
+
+// allows reports whether the token may go to u, and insecure whether by plain http.
+func (s *settings) allows(u *url.URL) bool { return s.rules.Allows(u) }
+
+func (s *settings) insecure() bool { return s.rules.InsecureHTTP() }
+
+// endpoint is where the session waits for its turn.
+func (s *settings) endpoint() origin.Origin { return s.rules.Endpoint() }
+
+// tokenHeader is the header that carries the token; "": none.
+func (s *settings) tokenHeader() string { return s.header }
+
+// attach has the Attacher put t on req.
+func (s *settings) attach(req *http.Request, t *Token) error { return s.attacher.Attach(req, t) }
+
+// answerer is the Attacher if that is told of the answers; nil: it is not.
+func (s *settings) answerer() answerer {
+	a, _ := s.attacher.(answerer)
+	return a
+}
+
+// headerValue is the value of the header that carries t, if all requests get the same; else "".
+func (s *settings) headerValue(t *Token) string {
+	a := asValueAttacher(s.attacher)
+	if a == nil {
+		return ""
+	}
+	value, err := a.headerValue(t)
+	if err != nil {
+		return ""
+	}
+	return value
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
@@ -251,6 +252,18 @@ func (s *settings) setHost(h host) {
 	}
 }
 
+// ofAudiences are those of the parts.
+func (s *settings) ofAudiences() []audienceSettings { return s.audiences }
+
+// forAudience returns the settings of a, whose tokens go where rules say.
+func (s settings) forAudience(a Audience, rules origin.Rules) *settings {
+	s.rules, s.refresher, s.heartbeat, s.audiences = rules, a.Refresher, 0, nil
+	if a.Attacher != nil {
+		s.attacher, s.header = a.Attacher, headerOf(a.Attacher)
+	}
+	return &s
+}
+
 // observers are whom a session tells what happens.
 type observers struct {
 	Hooks
@@ -321,4 +334,38 @@ func identical(a, b any) bool {
 		return a == b
 	}
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
+}
+
+// rejectedBy reports whether resp says that the server refused the token.
+func (s *settings) rejectedBy(resp *http.Response) bool {
+	if s.isRejected != nil {
+		return s.isRejected(resp)
+	}
+	return resp.StatusCode == http.StatusUnauthorized
+}
+
+// findsRenewed reports whether an answer may bring a token, and renewedIn which one resp brings.
+func (s *settings) findsRenewed() bool { return s.findRenewed != nil }
+
+func (s *settings) renewedIn(resp *http.Response) (*Token, bool) { return s.findRenewed(resp) }
+
+// sendTime is when a request is sent, if anybody is going to ask.
+func (s *settings) sendTime() time.Time {
+	if s.findRenewed == nil {
+		return time.Time{}
+	}
+	return time.Now().Round(0)
+}
+
+func (s *settings) hasRefresher() bool { return s.refresher != nil }
+
+// canRefresh reports whether the Refresher can do anything with t, as far as is known.
+func (s *settings) canRefresh(t *Token) bool { return canRefresh(s.refresher, t) }
+
+// beat is how often the token is refreshed at least; 0: by expiry only.
+func (s *settings) beat() time.Duration { return s.heartbeat }
+
+// windows are those of a token that lives for lifetime.
+func (s *settings) windows(lifetime time.Duration) limit.Windows {
+	return limit.NewWindows(lifetime, s.refreshBefore)
 }

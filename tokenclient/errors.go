@@ -268,6 +268,9 @@ func showable(te *TokenError, old *Token) *TokenError {
 // refused reports whether the token endpoint answered something that the same call will not
 // mend, without a word that is known to be final.
 func (e *TokenError) refused() bool {
+	if e.Code == "use_dpop_nonce" { // RFC 9449, section 8: it has not looked at anything else
+		return false
+	}
 	return e.StatusCode != 0 && (e.StatusCode < 300 || !e.Temporary()) && !errors.Is(e.Err, ErrLoginRequired)
 }
 

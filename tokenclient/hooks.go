@@ -207,3 +207,38 @@ func join3[A, B, C any](f, g func(A, B, C)) func(A, B, C) {
 	}
 	return func(a A, b B, c C) { f(a, b, c); g(a, b, c) }
 }
+
+// effects are what a transition asks its Session for.
+type effects struct {
+	events  []event // to tell, in their order
+	release bool    // those who wait for something are let go: it has become pointless
+}
+
+// An event is what there is to tell.
+type event struct {
+	kind   eventKind
+	info   RefreshInfo // without its Key and Waiters
+	err    error
+	origin string    // that refused the token; "": unknown
+	until  time.Time // when it may be asked for another one
+	times  int       // refusals in a row
+}
+
+type eventKind uint8
+
+const (
+	refreshStarted eventKind = iota
+	tokenRefreshed
+	tokenAdopted
+	tokenRenewed
+	refreshOvertaken
+	refreshFailed
+	refreshStillRefused
+	rejectedTooOften
+	tokenNotSaved
+	sessionEnded
+)
+
+func (fx *effects) tell(kind eventKind, info RefreshInfo, err error) {
+	fx.events = append(fx.events, event{kind: kind, info: info, err: err})
+}

@@ -239,14 +239,7 @@ func (p *Pool) Client() *http.Client { return p.Wrap(nil) }
 // Wrap returns a copy of c for the requests of all users, as [Session.Wrap] does
 // for those of one. A Jar of c is shared by all users: leave it out unless cookies
 // say nothing about a user.
-func (p *Pool) Wrap(c *http.Client) *http.Client {
-	wrapped := new(http.Client)
-	if c != nil {
-		*wrapped = *c
-	}
-	wrapped.Transport = p.Transport(wrapped.Transport)
-	return wrapped
-}
+func (p *Pool) Wrap(c *http.Client) *http.Client { return wrap(c, p.Transport) }
 
 // Logout is [Session.Logout] of the user with that key. It needs a Config, too: log a
 // user out before PoolConfig.Config stops knowing of him.

@@ -26,7 +26,7 @@ var errTurnLost = fmt.Errorf("%w: its turn was over before the store let it", Er
 // once. But the hold may be with another process, or with one that was killed, for as
 // long as half a minute: by then the turn is lost.
 func (p *Pool) inTurn(ctx context.Context, s *Session, again bool, fn presentFunc, exchange func(presentFunc) (Record, error)) (r Record, err error) {
-	noTurn := p.lines.Do(ctx, s.endpoint(), s, again, func(t *turns.Turn[origin.Origin, *Session]) {
+	noTurn := p.lines.Do(ctx, s.config().endpoint(), s, again, func(t *turns.Turn[origin.Origin, *Session]) {
 		r, err = exchange(func(ctx context.Context, current Record) (made *Token, err error) {
 			if !t.Begin() {
 				return nil, asTokenError(errTurnLost, current.Token)
@@ -67,12 +67,12 @@ func (p *Pool) hurry(ctx context.Context, s *Session) (done func()) {
 	if ctx.Value(insideTurn{}) == nil {
 		return func() {}
 	}
-	return p.lines.Hurry(s.endpoint(), s)
+	return p.lines.Hurry(s.config().endpoint(), s)
 }
 
 // whenRoom is that of a [host].
 func (p *Pool) whenRoom(s *Session, left time.Duration, start func() bool) {
-	p.lines.WhenRoom(s.endpoint(), left, start)
+	p.lines.WhenRoom(s.config().endpoint(), left, start)
 }
 
 // A host is what a session lives in, with others that may refresh at the same token
@@ -179,16 +179,16 @@ func (p *Pool) comingDue(now time.Time, recent time.Duration) (list []dueRefresh
 	tick, ticks := p.tick.Load(), uint32(min((recent+p.period-1)/p.period, idleTicks))
 	for e := range p.all() {
 		s := e.session.Load()
-		if s == nil || !s.hasRefresher() || ticks > 0 && tick-e.used.Load() > 2*ticks+1 {
+		if s == nil || !s.config().hasRefresher() || ticks > 0 && tick-e.used.Load() > 2*ticks+1 {
 			continue
 		}
 		h := s.holds()
-		if !h.usable() || !h.expires() && s.beat() == 0 {
+		if !h.usable() || !h.expires() && s.config().beat() == 0 {
 			continue
 		}
 		wait := s.untilDue(h, now)
 		at := now.Round(0).Add(wait)
-		step = min(step, max(at.Sub(h.record.Token.Issued)/8, time.Second))
+		step = min(step, max(at.Sub(h.token().Issued)/8, time.Second))
 		if wait < keepFreshStep {
 			list = append(list, dueRefresh{at, s, h})
 		}

@@ -110,6 +110,81 @@ type Grant interface {
 	Params(ctx context.Context, old *Token) (url.Values, error)
 }
 
+// A Binder has servers bind tokens to a key of the client's, so that a thief has no use for
+// them. Package dpop has one (RFC 9449). A Binder is safe for concurrent use, and may have a
+// method Validate, as a [Refresher] may.
+type Binder interface {
+	// NewBinding makes the [Token].Binding of a login that has not happened yet, for
+	// [WithBinding]. thumbprint is what an authorization request says of it, as dpop_jkt
+	// (RFC 9449, section 10); empty: nothing.
+	NewBinding() (binding, thumbprint string, err error)
+
+	// Bind is called before each call of a token or revocation endpoint. t is the token that
+	// is exchanged or revoked, never nil; of a login it has nothing but the Binding of
+	// WithBinding, or not even that. binding is what goes with the token of the answer, and
+	// proof puts on the request what proves it: it is asked for each sending, with a token
+	// that has the binding, and is told of each answer if it has a method Answered, as an
+	// [Attacher] may. (It may read the body there.) The call is made again at most twice for that.
+	//
+	// An error means that nothing is sent. One that is ErrLoginRequired says that what t is
+	// bound to is lost.
+	Bind(ctx context.Context, t *Token) (binding string, proof Attacher, err error)
+}
+
+type bindingKey struct{}
+
+// WithBinding returns a context in which [OAuth2Refresher].Login binds the token to binding,
+// which is of [Binder].NewBinding. Without it a Binder makes a new one. It is for logins
+// that name their key before they have the code, and for polls of a device code.
+func WithBinding(ctx context.Context, binding string) context.Context {
+	return context.WithValue(ctx, bindingKey{}, binding)
+}
+
+// bindingOf returns what WithBinding was given.
+func bindingOf(ctx context.Context) string {
+	binding, _ := ctx.Value(bindingKey{}).(string)
+	return binding
+}
+
+// bind has c prove what the token that it asks for is bound to in the place of t.
+func (x *exchange) bind(ctx context.Context, c *endpoint.Call, t *Token) (binding string, err error) {
+	if x.parts.Binder == nil {
+		return "", nil
+	}
+	binding, proof, err := x.parts.Binder.Bind(ctx, t)
+	if err != nil && x.parts.Grant != nil { // what it exchanges is not bound
+		binding, proof, err = x.parts.Binder.Bind(ctx, new(Token))
+	}
+	if err != nil || proof == nil {
+		return binding, err
+	}
+	bound := t.Clone().boundTo(binding)
+	c.Secrets = append(c.Secrets, binding)
+	c.Prove = func(req *http.Request) error { return proof.Attach(req, bound) }
+	if a, ok := proof.(answerer); ok {
+		c.Answered = func(req *http.Request, resp *http.Response) bool { return a.Answered(req, resp, bound) }
+	}
+	return binding, nil
+}
+
+// bindError is the error of a call that was not made because of err, of a Binder.
+func bindError(c *endpoint.Call, err error) *TokenError {
+	if !errors.Is(err, ErrLoginRequired) {
+		return callError(c.NotPresented(noVerdict(err)))
+	}
+	e := callError(c.NotPresented(nil))
+	e.Err = &notPresented{&kindError{err.Error(), ErrLoginRequired}}
+	return e
+}
+
+// boundTo returns t, which may be nil, bound to binding.
+func (t *Token) boundTo(binding string) *Token {
+	if t != nil {
+		t.Binding = binding
+	}
+	return t
+}
+
 // requestToken makes the call and returns the token of the answer, read as [ParseToken]
 // does. terminal is asked about any other complete answer, whether only a login helps.
 // Every error is a *TokenError.

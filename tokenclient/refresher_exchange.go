@@ -38,6 +38,10 @@ func (x *exchange) refresh(ctx context.Context, old *Token) (*Token, error) {
 	if err := x.checkParts(); err != nil {
 		return nil, callError(c.NotPresented(err))
 	}
+	binding, err := x.bind(ctx, c, old) // before the refresh token is spent
+	if err != nil {
+		return nil, bindError(c, err)
+	}
 	granted, err := x.granted(ctx, old)
 	if err != nil {
 		return nil, callError(c.NotPresented(noVerdict(err)))
@@ -46,7 +50,8 @@ func (x *exchange) refresh(ctx context.Context, old *Token) (*Token, error) {
 	if x.parts.Attacher != nil && old.AccessToken != "" {
 		c.Attach = func(req *http.Request) error { return x.parts.Attacher.Attach(req, old) }
 	}
-	return requestToken(ctx, c, &x.parts.Response, x.terminal)
+	t, err := requestToken(ctx, c, &x.parts.Response, x.terminal)
+	return t.boundTo(binding), err
 }
 
 // granted is what is exchanged.
@@ -93,13 +98,18 @@ func (x *exchange) login(ctx context.Context, sent url.Values) (*Token, error) {
 	if err := x.validate(); err != nil {
 		return nil, callError(c.NotPresented(err))
 	}
+	binding, err := x.bind(ctx, c, &Token{Binding: bindingOf(ctx)})
+	if err != nil {
+		return nil, callError(c.NotPresented(noVerdict(err)))
+	}
 	c.Params = params(sent)
 	for _, p := range x.always() { // what the caller says goes before
 		if !sent.Has(p.Name) {
 			c.Params = append(c.Params, p)
 		}
 	}
-	return requestToken(ctx, c, &x.parts.Response, notTerminal)
+	t, err := requestToken(ctx, c, &x.parts.Response, notTerminal)
+	return t.boundTo(binding), err
 }
 
 // revoke tells the server to forget t.
@@ -118,6 +128,9 @@ func (x *exchange) revoke(ctx context.Context, t *Token) error {
 	c := x.call("RevocationURL", x.parts.RevocationURL)
 	if err := x.checkClientAuth(); err != nil {
 		return callError(c.NotPresented(cmp.Or(c.Check(), err)))
+	}
+	if _, err := x.bind(ctx, c, t); err != nil {
+		c.Prove, c.Answered = nil, nil // RFC 7009 asks for none, and the token is to go
 	}
 	c.Params = []endpoint.Param{{Name: "token", Value: value}, {Name: "token_type_hint", Value: hint}}
 	a, failure := c.Do(ctx)
@@ -219,6 +232,9 @@ func (x *exchange) validate() error {
 	}
 	if p.Grant != nil {
 		errs = append(errs, check.Part(x.field("Grant"), p.Grant))
+	}
+	if p.Binder != nil {
+		errs = append(errs, check.Part(x.field("Binder"), p.Binder))
 	}
 	if p.Attacher != nil {
 		errs = append(errs, checkAttacher(x.field("Attacher"), p.Attacher))

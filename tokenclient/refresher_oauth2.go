@@ -44,6 +44,10 @@ type OAuth2Refresher struct {
 	// with a refresh then.
 	Grant Grant
 
+	// Binder has the server bind the tokens to a key (RFC 9449, with package dpop). Nil: they
+	// are not bound.
+	Binder Binder
+
 	// Scope asks for a part of what was granted at login, as a list separated by
 	// spaces (RFC 6749, section 3.3). Empty: all of it.
 	Scope string

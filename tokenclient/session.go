@@ -14,7 +14,6 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/events"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/former"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/singleflight"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/wait"
@@ -28,11 +27,11 @@ import (
 // A Session is safe for concurrent use. Make it with [New], hand it a first token
 // with [Session.SetToken] unless the Store has one, wrap an [http.Client] with
 // [Session.Wrap], and end it with [Session.Close].
-//
-// Its fields are used in five files: here, where its knowledge is kept under the lock; in
-// session_store.go, where its Store and Refresher are called; in session_work.go, session_tell.go
-// and session_audience.go. All else goes by the methods that these have.
 type Session struct {
+	// The fields are used in five files: here, where what is known is kept under the lock; in
+	// session_store.go, where the Store and the Refresher are called; in session_work.go,
+	// session_tell.go and session_audience.go. All else goes by the methods that these have.
+
 	*settings // may be other sessions' too
 
 	store Store
@@ -63,7 +62,7 @@ type Session struct {
 func makeSession(set *settings, store Store, key string) *Session {
 	if store == nil {
 		own := new(ownStore)
-		if len(set.audiences) > 0 {
+		if len(set.ofAudiences()) > 0 {
 			own.turn = make(chan struct{}, 1)
 		}
 		store = own
@@ -73,6 +72,9 @@ func makeSession(set *settings, store Store, key string) *Session {
 	s.held.Store(s.state.held)
 	return s
 }
+
+// config is what the settings say.
+func (s *Session) config() *settings { return s.settings }
 
 // Transport returns a RoundTripper whose requests carry s's token. base nil means
 // [http.DefaultTransport]. Most programs want [Session.Wrap] or [Session.Client].
@@ -91,14 +93,7 @@ func (s *Session) Client() *http.Client { return s.Wrap(nil) }
 // To bound a request, give it a context with a deadline rather than setting
 // Timeout, which costs each request a goroutine and hides the errors of this
 // package behind text.
-func (s *Session) Wrap(c *http.Client) *http.Client {
-	wrapped := new(http.Client)
-	if c != nil {
-		*wrapped = *c
-	}
-	wrapped.Transport = s.Transport(wrapped.Transport)
-	return wrapped
-}
+func (s *Session) Wrap(c *http.Client) *http.Client { return wrap(c, s.Transport) }
 
 // Format writes the session's key, whatever the verb: its fields lead to tokens.
 func (s *Session) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "Session{%q}", s.key) }
@@ -173,7 +168,7 @@ func (s *Session) isOpen() (open bool) {
 func (s *Session) holds() *held { return s.held.Load() }
 
 // stillHolds reports whether that is h's generation.
-func (s *Session) stillHolds(h *held) bool { return s.holds().generation == h.generation }
+func (s *Session) stillHolds(h *held) bool { return s.holds().same(h) }
 
 // lastRefused returns the generation that is known to be refused, and is going to be refreshed
 // for that: as much of the number as [held.isOf] asks for. 0: none is.
@@ -186,7 +181,7 @@ func (s *Session) prepare(h *held, now time.Time) {
 	if issued.IsZero() && now.Before(t.Expiry) {
 		issued = now // what is left is all that is known of the lifetime
 	}
-	h.windows, h.since = limit.NewWindows(t.Expiry.Sub(issued), s.refreshBefore), now
+	h.windows, h.since = s.config().windows(t.Expiry.Sub(issued)), now
 	h.value[0], h.record = s.headerValue(h.record)
 }
 
@@ -205,12 +200,8 @@ func (s *Session) remember(old, h *held) {
 // get the same, and r with a token that shares the text with it: nobody else has a
 // use for the token that it replaces.
 func (s *Session) headerValue(r Record) (string, Record) {
-	a := asValueAttacher(s.attacher)
-	if a == nil {
-		return "", r
-	}
-	value, err := a.headerValue(r.Token)
-	if access := r.Token.AccessToken; err == nil && strings.HasSuffix(value, access) {
+	value := s.config().headerValue(r.Token)
+	if access := r.Token.AccessToken; value != "" && strings.HasSuffix(value, access) {
 		t := *r.Token // a Store may hold the other one
 		t.AccessToken = value[len(value)-len(access):]
 		r.Token = &t
@@ -283,56 +274,3 @@ func (s *Session) answered(h *held, u *url.URL, resp *http.Response) {
 
 // acceptedAt reports whether server was the first to accept h.
 func (s *Session) acceptedAt(h *held, server string) bool { return s.accepted.at(h, server) }
-
-// judge says whether req gets the token, and whether its caller has set the header of it.
-func (s *Session) judge(req *http.Request) (attach, own bool, err error) {
-	return s.rules.Judge(req, s.header, s.isOurs)
-}
-
-// judgeProxy reports why the token may not go by plain http through base.
-func (s *Session) judgeProxy(req *http.Request, base http.RoundTripper) error {
-	return s.rules.JudgeProxy(req, base)
-}
-
-// allows reports whether the token may go to u, and insecure whether by plain http.
-func (s *Session) allows(u *url.URL) bool { return s.rules.Allows(u) }
-
-func (s *Session) insecure() bool { return s.rules.InsecureHTTP() }
-
-// endpoint is where the session waits for its turn.
-func (s *Session) endpoint() origin.Origin { return s.rules.Endpoint() }
-
-// tokenHeader is the header that carries the token; "": none.
-func (s *Session) tokenHeader() string { return s.header }
-
-// attach has the Attacher put h's token on req.
-func (s *Session) attach(req *http.Request, h *held) error {
-	return s.attacher.Attach(req, h.record.Token)
-}
-
-// answerer is the Attacher if that is told of the answers; nil: it is not.
-func (s *Session) answerer() answerer {
-	a, _ := s.attacher.(answerer)
-	return a
-}
-
-// rejectedBy reports whether resp says that the server refused the token.
-func (s *Session) rejectedBy(resp *http.Response) bool {
-	if s.isRejected != nil {
-		return s.isRejected(resp)
-	}
-	return resp.StatusCode == http.StatusUnauthorized
-}
-
-// asksAnswers reports whether an answer may bring a token, and renewedIn which one resp does.
-func (s *Session) asksAnswers() bool { return s.findRenewed != nil }
-
-func (s *Session) renewedIn(resp *http.Response) (*Token, bool) { return s.findRenewed(resp) }
-
-func (s *Session) hasRefresher() bool { return s.refresher != nil }
-
-// canRefresh reports whether the Refresher can do anything with t, as far as is known.
-func (s *Session) canRefresh(t *Token) bool { return canRefresh(s.refresher, t) }
-
-// beat is how often the token is refreshed at least; 0: by expiry only.
-func (s *Session) beat() time.Duration { return s.heartbeat }

@@ -9,28 +9,19 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
-
-// sendTime is when a request is sent, if anybody is going to ask.
-func (s *Session) sendTime() time.Time {
-	if !s.asksAnswers() {
-		return time.Time{}
-	}
-	return time.Now().Round(0)
-}
 
 // renewedBy looks for a token in resp, which answers a request that was sent with h. resp is
 // nil if there was no answer.
 func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
-	if !s.asksAnswers() || resp == nil {
+	if !s.config().findsRenewed() || resp == nil {
 		return
 	}
-	t, ok := s.renewedIn(resp)
-	if !ok || t == nil || !renews(t, h.record.Token) || !s.stillHolds(h) {
+	t, ok := s.config().renewedIn(resp)
+	if !ok || t == nil || !renews(t, h.token()) || !s.stillHolds(h) {
 		return
 	}
-	t, err := s.complete(t, h.record.Token, sent)
+	t, err := complete(t, h.token(), sent)
 	if err != nil {
 		s.note(slog.LevelDebug, "token in an answer ignored", "err", err)
 		return
@@ -47,18 +38,10 @@ func renews(t, sent *Token) bool {
 		t.RefreshToken != "" && t.RefreshToken != sent.RefreshToken
 }
 
-// serverRenews reports whether it is the API's server that may renew h when it has expired.
-// A Refresher that presents the access token itself, as a heartbeat does, is no way out then:
-// its refusal would end the session. One that has something else to present is.
-func (s *Session) serverRenews(h *held) bool {
-	return !s.hasRefresher() ||
-		s.asksAnswers() && h.record.Token.RefreshToken == "" && !s.canRefresh(new(Token))
-}
-
 // isYoung reports whether a server that refuses h may not know it yet, and whether that is worth
 // waiting for.
 func (s *Session) isYoung(h *held) (young bool) {
-	if s.hasRefresher() {
+	if s.config().hasRefresher() {
 		s.ask(func(st *state, now time.Time) { young = st.isYoung(h, now) })
 	}
 	return young
@@ -110,21 +93,13 @@ func (s *Session) triedLag(h *held, server string, r limit.LagResult) {
 func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
 	at := placeOf(u)
 	s.change(func(st *state, now time.Time) (fx effects) {
-		v, fx = st.rejected(h, at, s.hasRefresher(), now)
+		v, fx = st.rejected(h, at, s.config().hasRefresher(), now)
 		return fx
 	})
 	if v.look {
 		s.lookForNewerSoon()
 	}
 	return v
-}
-
-// placeOf returns that of u, which may be nil.
-func placeOf(u *url.URL) place {
-	if u == nil {
-		return place{}
-	}
-	return place{origin.Of(u).String(), u.Path}
 }
 
 // replayed notes whether the server refused h, which a request was sent again with that had
@@ -218,12 +193,12 @@ func (s *Session) saveRenewed(ctx context.Context) *NotSavedError {
 	if !due {
 		return nil
 	}
-	seen := h.record
+	seen := h.known()
 	seen.Announced = 0
-	if !s.hasRefresher() {
+	if !s.config().hasRefresher() {
 		seen.Announced = math.MaxUint8 // somebody else may be exchanging it; this session has no use for that pair
 	}
-	r, err := s.save(ctx, seen, h.record.Token.Clone())
+	r, err := s.save(ctx, seen, h.token().Clone())
 	s.change(func(st *state, now time.Time) (fx effects) {
 		fx, err = st.saveEnds(fence, h, r, err, now)
 		return fx
@@ -231,5 +206,5 @@ func (s *Session) saveRenewed(ctx context.Context) *NotSavedError {
 	if err == nil {
 		return nil
 	}
-	return NewNotSavedError(s.name(), h.record.Token.Clone(), err, s.saveRenewedAgain)
+	return NewNotSavedError(s.name(), h.token().Clone(), err, s.saveRenewedAgain)
 }

@@ -103,22 +103,18 @@ func newAudiences(c *Config, whole *settings) (list []audienceSettings, err erro
 		own := *c
 		own.Refresher, own.Origins, own.AnyOrigin = a.Refresher, a.Origins, false
 		own.Audiences = append([]Audience{{Refresher: c.Refresher}}, c.Audiences...) // their endpoints
-		set := *whole
-		if set.rules, err = newRules(&own); err != nil {
+		rules, err := newRules(&own)
+		if err != nil {
 			return nil, err
 		}
 		for _, o := range a.Origins { // in whatever spelling
 			u, err := url.Parse(o)
-			twice := func(other audienceSettings) bool { return other.rules.Allows(u) }
-			if err == nil && (!c.AnyOrigin && whole.rules.Allows(u) || slices.ContainsFunc(list, twice)) {
+			twice := func(other audienceSettings) bool { return other.allows(u) }
+			if err == nil && (!c.AnyOrigin && whole.allows(u) || slices.ContainsFunc(list, twice)) {
 				return nil, fmt.Errorf("tokenclient: %w", twoTokens(i, o))
 			}
 		}
-		set.refresher, set.heartbeat, set.audiences = a.Refresher, 0, nil
-		if a.Attacher != nil {
-			set.attacher, set.header = a.Attacher, headerOf(a.Attacher)
-		}
-		list = append(list, audienceSettings{a.Name, &set})
+		list = append(list, audienceSettings{a.Name, whole.forAudience(a, rules)})
 	}
 	return list, nil
 }
@@ -132,7 +128,7 @@ type parts []*Session
 // memory only.
 func newSession(set *settings, store Store, key string) *Session {
 	s := makeSession(set, store, key)
-	for _, a := range set.audiences {
+	for _, a := range set.ofAudiences() {
 		name := strings.TrimPrefix(fmt.Sprintf("%s (%s)", key, a.name), " ")
 		s.parts = append(s.parts, makeSession(a.settings, &partStore{whole: s, store: s.store, key: key, name: a.name}, name))
 	}
@@ -142,7 +138,7 @@ func newSession(set *settings, store Store, key string) *Session {
 // partFor returns the session whose token goes to u: s, or that of an audience.
 func (s *Session) partFor(u *url.URL) *Session {
 	for _, part := range s.parts {
-		if u != nil && part.rules.Allows(u) {
+		if u != nil && part.config().allows(u) {
 			return part
 		}
 	}

@@ -55,7 +55,7 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		// may have been sent a newer one.
 		s.lookForNewer(ctx)
 		return s.asItIs(ctx)
-	case !s.hasRefresher():
+	case !s.config().hasRefresher():
 		return h, nil
 	case !overdue:
 		s.refreshEarly(h, CauseSoft)
@@ -66,6 +66,14 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		return h, nil // a token that the server still takes is better than an error
 	}
 	return next, err
+}
+
+// serverRenews reports whether it is the API's server that may renew h when it has expired.
+// A Refresher that presents the access token itself, as a heartbeat does, is no way out then:
+// its refusal would end the session. One that has something else to present is.
+func (s *Session) serverRenews(h *held) bool {
+	return !s.config().hasRefresher() ||
+		s.config().findsRenewed() && h.token().RefreshToken == "" && !s.config().canRefresh(new(Token))
 }
 
 // asItIs returns what the session holds, after a look at the store if that is
@@ -122,7 +130,7 @@ func (s *Session) mayRefreshEarly(h *held) (may bool) {
 		return false // the next request asks the server
 	}
 	s.ask(func(st *state, now time.Time) {
-		may = st.mayRefreshEarly(h, s.canRefresh(h.record.Token), now)
+		may = st.mayRefreshEarly(h, s.config().canRefresh(h.token()), now)
 	})
 	return may
 }
@@ -207,7 +215,7 @@ func answers(next *held, err error, h *held, cause Cause) (bool, error) {
 	var idle errNotTried
 	switch {
 	case err == nil: // not enough: a flight that was begun for an older generation, whose successor is h
-		return next.generation > h.generation, next.follows(h, cause == CauseRejected)
+		return next.after(h), next.follows(h, cause == CauseRejected)
 	case errors.Is(err, errFenced): // look at held again
 		return false, nil
 	case errors.As(err, &idle): // it was begun by somebody who respects the backoff; who forces does not

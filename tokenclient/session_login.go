@@ -52,9 +52,9 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 func (s *Session) checkLogin(t *Token) error {
 	switch {
 	case t.AccessToken != "":
-	case t.RefreshToken != "" && !s.hasRefresher():
+	case t.RefreshToken != "" && !s.config().hasRefresher():
 		return fmt.Errorf("token has no access token, and cannot get one: %w", errNoRefresher)
-	case !s.canRefresh(t):
+	case !s.config().canRefresh(t):
 		return errors.New("token has neither an access token nor a refresh token")
 	}
 	return t.check()

@@ -78,7 +78,7 @@ func (s *Session) present(ctx context.Context, f flight, current Record) (*Token
 		if err != nil {
 			return nil, notAStores(err)
 		}
-		return s.complete(t.usable(), old, sent)
+		return complete(t.usable(), old, sent)
 	}
 	if !ended {
 		s.awaitLate(result, f, current)
@@ -177,7 +177,7 @@ func (s *Session) finishRefresh(f flight, res result) (*held, error) {
 }
 
 // complete checks what a Refresher returned and fills in what it left out.
-func (s *Session) complete(t, old *Token, sent time.Time) (*Token, error) {
+func complete(t, old *Token, sent time.Time) (*Token, error) {
 	if t == nil {
 		return nil, fmt.Errorf("%w: Refresher.Refresh returned neither a token nor an error", errBroken)
 	}

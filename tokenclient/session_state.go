@@ -89,6 +89,29 @@ func (h *held) usable() bool { return h.record.Token != nil }
 // isOf reports whether h is of the generation whose number ends with that.
 func (h *held) isOf(number uint32) bool { return uint32(h.generation) == number }
 
+// number is that of the generation.
+func (h *held) number() uint64 { return h.generation }
+
+// same reports whether h and old are of one generation, and after whether h is of a later one.
+func (h *held) same(old *held) bool { return h.generation == old.generation }
+
+func (h *held) after(old *held) bool { return h.generation > old.generation }
+
+// known is the record that h is from.
+func (h *held) known() Record { return h.record }
+
+// token is what is sent; nil if h is not usable.
+func (h *held) token() *Token { return h.record.Token }
+
+// header returns the value of the header that carries the token; nil if it is made for each
+// request.
+func (h *held) header() []string {
+	if h.value[0] == "" {
+		return nil
+	}
+	return h.value[:]
+}
+
 // expires reports whether it is known when h does. A login may bring a refresh token alone,
 // which is like a token that has expired since ever.
 func (h *held) expires() bool {
@@ -106,6 +129,17 @@ func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }
 
 // overdue reports whether nothing should be sent with h any more.
 func (h *held) overdue(now time.Time) bool { return h.expires() && !now.Before(h.hard()) }
+
+// untilDue returns how long it is until h is to be refreshed, with a refresh each beat at least;
+// not more than 0 if it is. Without anything to exchange the session learns at the hard time
+// that it is over.
+func (h *held) untilDue(beat time.Duration, exchangeable bool, now time.Time) time.Duration {
+	due := h.soft()
+	if !exchangeable {
+		due = h.hard()
+	}
+	return limit.UntilDue(due, h.record.Token.Issued, h.since, beat, now)
+}
 
 // late is how much later than its Issued a token came that this session got from the server,
 // in milliseconds, and one more; 0: it got it from elsewhere.

@@ -2,10 +2,12 @@ package tokenclient
 
 import (
 	"errors"
+	"net/url"
 	"slices"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // errFenced is the result of a flight that a login or logout has overtaken, and of others
@@ -209,6 +211,14 @@ type rejection struct {
 
 // A place is where a token may be refused that others take. The zero one is unknown.
 type place struct{ origin, path string }
+
+// placeOf returns that of u, which may be nil.
+func placeOf(u *url.URL) place {
+	if u == nil {
+		return place{}
+	}
+	return place{origin.Of(u).String(), u.Path}
+}
 
 // maxRefused is how many places a session remembers to have refused what it holds.
 const maxRefused = 8

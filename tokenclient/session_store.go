@@ -82,7 +82,7 @@ func (s *Session) lookTogether() (err error) {
 // startEmpty is the login of a session that needs none, when its store has nothing: from an
 // empty token on, all is as with any other.
 func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, error) {
-	if s.isPart() || !s.canRefresh(new(Token)) {
+	if s.isPart() || !s.config().canRefresh(new(Token)) {
 		return absent, err
 	}
 	ctx := s.lifetime()

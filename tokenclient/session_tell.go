@@ -9,45 +9,9 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
-
-// effects are what a transition asks its Session for.
-type effects struct {
-	events  []event // to tell, in their order
-	release bool    // those who wait for something are let go: it has become pointless
-}
-
-// An event is what there is to tell.
-type event struct {
-	kind   eventKind
-	info   RefreshInfo // without its Key and Waiters
-	err    error
-	origin string    // that refused the token; "": unknown
-	until  time.Time // when it may be asked for another one
-	times  int       // refusals in a row
-}
-
-type eventKind uint8
-
-const (
-	refreshStarted eventKind = iota
-	tokenRefreshed
-	tokenAdopted
-	tokenRenewed
-	refreshOvertaken
-	refreshFailed
-	refreshStillRefused
-	rejectedTooOften
-	tokenNotSaved
-	sessionEnded
-)
-
-func (fx *effects) tell(kind eventKind, info RefreshInfo, err error) {
-	fx.events = append(fx.events, event{kind: kind, info: info, err: err})
-}
 
 // note logs. It does so where hooks are called, and for the same reasons: a handler may be
 // slow, or send its lines through this very session.
@@ -112,10 +76,10 @@ func (s *Session) tell(e event) {
 	}
 }
 
-// tellAttached tells that h's token was put on a request, or handed out.
-func (s *Session) tellAttached(ctx context.Context, h *held) {
+// tellAttached tells that the token of that generation was put on a request, or handed out.
+func (s *Session) tellAttached(ctx context.Context, generation uint64) {
 	if s.hooks.Attached != nil {
-		s.hooks.Attached(ctx, h.generation)
+		s.hooks.Attached(ctx, generation)
 	}
 }
 
@@ -123,7 +87,7 @@ func (s *Session) tellAttached(ctx context.Context, h *held) {
 func (s *Session) tellRejected(req *http.Request, h *held) {
 	if s.hooks.log != nil || s.hooks.Rejected != nil { // thousands may be refused at once
 		method, to := req.Method, origin.Of(req.URL).String()
-		s.note(slog.LevelDebug, "token rejected", "generation", h.generation, "method", method, "origin", to)
+		s.note(slog.LevelDebug, "token rejected", "generation", h.number(), "method", method, "origin", to)
 		post2(s, s.hooks.Rejected, method, to)
 	}
 }

@@ -52,7 +52,7 @@ func (s *Session) copyOf(h *held, err error) (*Token, error) {
 	if err != nil {
 		return nil, s.whose(err)
 	}
-	return h.record.Token.Clone(), nil
+	return h.token().Clone(), nil
 }
 
 // Do is for protocols that have no RoundTripper. It calls f with a token that is good to be
@@ -93,8 +93,8 @@ func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) 
 
 // lend calls f with h's token.
 func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
-	s.tellAttached(ctx, h)
-	return f(ctx, h.record.Token.Clone())
+	s.tellAttached(ctx, h.number())
+	return f(ctx, h.token().Clone())
 }
 
 // Refresh exchanges the refresh token now, whether or not the access token is
@@ -103,7 +103,7 @@ func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *To
 // a 401 asked for holds it back. Errors are those of [Session.Token]. Without a
 // Config.Refresher there is nothing to refresh with, which is an error at once.
 func (s *Session) Refresh(ctx context.Context) (*Token, error) {
-	if !s.hasRefresher() {
+	if !s.config().hasRefresher() {
 		return nil, fmt.Errorf("tokenclient: Refresh: %w", errNoRefresher)
 	}
 	h, err := s.asItIs(ctx)
@@ -134,11 +134,11 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 		return nil, err
 	}
 	// The text alone does not tell: a server may issue the same one again.
-	held := h.record.Token
+	held := h.token()
 	if t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued) {
 		return held.Clone(), nil
 	}
-	if !s.hasRefresher() {
+	if !s.config().hasRefresher() {
 		return s.copyOf(s.foundNewer(ctx, h))
 	}
 	if v := s.rejected(h, nil); !v.again {
@@ -158,7 +158,7 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case now.generation == h.generation:
+	case now.same(h):
 		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, errNoRefresher)
 	}
 	return now, now.follows(h, true)
@@ -179,7 +179,7 @@ const keepFreshStep = 30 * time.Second
 // is an error at once. So is a session without a Config.Refresher, since there is
 // nothing to call.
 func (s *Session) KeepFresh(ctx context.Context) error {
-	if !s.hasRefresher() {
+	if !s.config().hasRefresher() {
 		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
 	}
 	defer s.watch()()
@@ -191,7 +191,7 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 			return nil
 		case errors.Is(err, ErrLoginRequired), errors.Is(err, ErrClosed), errors.Is(err, ErrReentrant):
 			return s.whose(err)
-		case err == nil && !h.expires() && s.beat() == 0:
+		case err == nil && !h.expires() && s.config().beat() == 0:
 			return errors.New("tokenclient: KeepFresh needs a token whose expiry is known, or Config.Heartbeat")
 		}
 		wait := lookInterval // if the store could not be read
@@ -232,24 +232,8 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 }
 
 // untilDue returns how long it is until h is to be refreshed; not more than 0 if it is.
-//
-// The time of day is what counts, because it goes on while the machine sleeps. But if it was
-// set back since the token was issued, here or by another process, it would be long in coming:
-// so there is no longer wait from when this session got the token than there is from when it
-// was issued.
 func (s *Session) untilDue(h *held, now time.Time) time.Duration {
-	due := h.soft()
-	if !s.canRefresh(h.record.Token) {
-		due = h.hard() // nothing to exchange: at the hard time the session learns that it is over
-	}
-	issued := h.record.Token.Issued
-	if beat := issued.Add(s.beat()); s.beat() > 0 && (due.IsZero() || beat.Before(due)) {
-		due = beat
-	}
-	if issued.IsZero() {
-		issued = h.since.Round(0)
-	}
-	return min(due.Sub(now.Round(0)), due.Sub(issued)-now.Sub(h.since))
+	return h.untilDue(s.config().beat(), s.config().canRefresh(h.token()), now)
 }
 
 // PerRPCCredentials puts a session's token on gRPC calls. It implements
@@ -300,7 +284,7 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		switch o := origin.Of(u); {
 		case c.loopback && !o.IsLoopback():
 			return nil, fmt.Errorf("tokenclient: no token is sent to %s: Loopback credentials are for this machine; use Session.PerRPCCredentials as it is", o)
-		case !c.s.allows(u):
+		case !c.s.config().allows(u):
 			return nil, fmt.Errorf("tokenclient: no token is sent to %s: it is not in Config.Origins, or plain http", o)
 		}
 	}
@@ -312,10 +296,10 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 		return nil, c.s.whose(err)
 	}
 	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
-	if err := c.s.attach(req.WithContext(ctx), h); err != nil {
+	if err := c.s.config().attach(req.WithContext(ctx), h.token()); err != nil {
 		return nil, err
 	}
-	c.s.tellAttached(ctx, h)
+	c.s.tellAttached(ctx, h.number())
 	metadata := make(map[string]string, len(req.Header))
 	for name, values := range req.Header {
 		metadata[strings.ToLower(name)] = strings.Join(values, ", ")
@@ -326,5 +310,5 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 // RequireTransportSecurity reports whether gRPC must refuse connections without
 // TLS: unless Config.InsecureHTTP is set, or these are those of [PerRPCCredentials.Loopback].
 func (c *PerRPCCredentials) RequireTransportSecurity() bool {
-	return !c.loopback && !c.s.insecure()
+	return !c.loopback && !c.s.config().insecure()
 }

@@ -193,10 +193,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var body replay.Body
 	if req.Body != nil {
 		o := t.replayOptions()
-		o.Often = s.answerer() != nil
+		o.Often = s.config().answerer() != nil
 		body = replay.New(req, o)
 	}
-	sent := s.sendTime()
+	sent := s.config().sendTime()
 	x := t.send(req, s, h, lastSending{body: body})
 	if !x.refused {
 		x.body.HandOver()
@@ -217,7 +217,7 @@ func (t *Transport) replayable(req *http.Request) bool {
 // inPlaceOf sends req with s's token in the place of the header that the caller has set.
 func (t *Transport) inPlaceOf(req *http.Request, s *Session) (*http.Response, error) {
 	r := req.WithContext(req.Context())
-	r.Header = origin.Without(req.Header, s.tokenHeader())
+	r.Header = origin.Without(req.Header, s.config().tokenHeader())
 	resp, err := t.RoundTrip(r)
 	if resp != nil {
 		resp.Request = req
@@ -282,11 +282,9 @@ func (t *Transport) mayAttach(s *Session, req *http.Request) (attach, own bool, 
 	if withoutToken(req.Context()) {
 		return false, false, nil
 	}
-	attach, own, err = s.judge(req)
+	attach, own, err = s.config().judge(req, s.isOurs, t.last)
 	switch {
-	case attach && req.URL.Scheme == "https": // no proxy can read it
 	case attach:
-		err = s.judgeProxy(req, t.last())
 	case own:
 		s.tellHeaderKept(req.URL)
 	case err == nil:

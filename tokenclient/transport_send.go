@@ -26,6 +26,8 @@ type lastSending struct {
 	last    bool // the body cannot be sent once more
 	asking  bool // the Attacher asks for another sending, and there is none: resp says nothing of the token
 	asked   int  // how often the request was sent again because the Attacher asked for it
+
+	because *http.Response // the answer before resp; nil: there is none
 }
 
 // maxAsked bounds that.
@@ -33,7 +35,7 @@ const maxAsked = 3
 
 // next returns what there is of x before the next sending, with body.
 func (x lastSending) next(body replay.Body) lastSending {
-	return lastSending{body: body, asked: x.asked}
+	return lastSending{body: body, asked: x.asked, because: x.resp}
 }
 
 // over reports whether there is nothing to do but to hand the answer or the error over.
@@ -100,7 +102,7 @@ func (t *Transport) takeBack(req *http.Request, body replay.Body) (again replay.
 // sendAgain sends req once more after x, with the token of h, which is s's.
 func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, x lastSending) lastSending {
 	s.tellReplayed(req)
-	at := s.sendTime()
+	at := s.config().sendTime()
 	x = t.send(req, s, h, x)
 	x.last = !x.body.Repeats()
 	switch {
@@ -117,11 +119,10 @@ func (t *Transport) sendAgain(req *http.Request, s *Session, h *held, x lastSend
 // send sends req after x, with the token of h, which is s's, and x's body, and as often again
 // as its Attacher asks for it and may.
 func (t *Transport) send(req *http.Request, s *Session, h *held, x lastSending) lastSending {
-	var because *http.Response
 	for {
-		x.resp, x.asking, x.err = t.sendOnce(req, s, h, x.body, because)
+		x.resp, x.asking, x.err = t.sendOnce(req, s, h, x.body, x.because)
 		if !x.asking {
-			x.refused = x.err == nil && s.rejectedBy(x.resp)
+			x.refused = x.err == nil && s.config().rejectedBy(x.resp)
 			return x
 		}
 		if x.asked == maxAsked {
@@ -132,34 +133,34 @@ func (t *Transport) send(req *http.Request, s *Session, h *held, x lastSending) 
 			return x
 		}
 		drop(x.resp, body)
-		because, x.body = x.resp, body
+		x.because, x.body = x.resp, body
 		x.asked++
 	}
 }
 
 // sendOnce sends a copy of req with the token of h, which is s's, and body. because is the
-// answer that its Attacher wants it sent again for, nil if there is none; again says whether it
-// wants that for the new one.
+// answer that it is sent again for, nil if there is none; again says whether the Attacher wants
+// that for the new one.
 func (t *Transport) sendOnce(req *http.Request, s *Session, h *held, body replay.Body, because *http.Response) (resp *http.Response, again bool, err error) {
 	var r *http.Request
 	ctx := body.Context(req.Context())
-	if ready := h.value[0] != ""; ready {
+	if value := h.header(); value != nil {
 		r = req.WithContext(ctx)
-		r.Header = withHeader(req.Header, s.tokenHeader(), h.value[:])
+		r.Header = withHeader(req.Header, s.config().tokenHeader(), value)
 		body.Attach(r)
 	} else if r, err = s.attached(ctx, req, h, body, because); err != nil {
 		return nil, false, notSent(r, err)
 	}
-	s.tellAttached(req.Context(), h)
+	s.tellAttached(req.Context(), h.number())
 	resp, err = t.pass(r)
-	if a := s.answerer(); a != nil && err == nil {
-		again = a.Answered(r, resp, h.record.Token)
+	if a := s.config().answerer(); a != nil && err == nil {
+		again = a.Answered(r, resp, h.token())
 	}
 	if resp != nil {
 		resp.Request = req // the copy shows the token
 	}
 	if err != nil && r.URL != req.URL {
-		err = hideToken(err, req.URL, h.record.Token)
+		err = hideToken(err, req.URL, h.token())
 	}
 	return resp, again, err
 }
@@ -175,7 +176,7 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 		r.Header = make(http.Header)
 	}
 	body.Attach(r) // before the Attacher, which may sign the headers
-	if err := s.attach(r, h); err != nil {
+	if err := s.config().attach(r, h.token()); err != nil {
 		return r, err
 	}
 	r.Trailer = req.Trailer // the caller may fill it in while the body is read
@@ -278,6 +279,16 @@ func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
+}
+
+// wrap returns a copy of c, which may be nil, whose requests go by what over makes of its Transport.
+func wrap(c *http.Client, over func(base http.RoundTripper) *Transport) *http.Client {
+	wrapped := new(http.Client)
+	if c != nil {
+		*wrapped = *c
+	}
+	wrapped.Transport = over(wrapped.Transport)
+	return wrapped
 }
 
 // notSent closes the body of a request that is not sent and returns err.

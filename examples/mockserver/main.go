@@ -3,7 +3,7 @@
 //
 //	go run ./examples/mockserver
 //	go run ./examples/mockserver -header X-Auth-Token -milliseconds
-//	go run ./examples/mockserver -ask # you approve logins by device code
+//	go run ./examples/mockserver -ask # you approve logins in a browser
 //
 // It runs until it is interrupted (Ctrl-C, or SIGTERM). It prints its URL and curl
 // lines to try, and at the end what it saw. There is a flag for every knob of
@@ -66,7 +66,7 @@ func parse(args []string) (*settings, error) {
 		}
 		return err
 	})
-	f.BoolVar(&s.ask, "ask", false, "logins by device code wait for you at the verification_uri, and others in a browser fail; default: the user approves all")
+	f.BoolVar(&s.ask, "ask", false, "logins wait for you: a page asks at /oauth/authorize, and one at the verification_uri of a device code; default: the user approves all")
 
 	o := &s.options
 	f.BoolVar(&o.HTTP2, "http2", false, "speak HTTP/2 over TLS, with a certificate that nobody trusts")

@@ -23,6 +23,7 @@ func TestParse(t *testing.T) {
 		{[]string{`Negotiate YIIB6wYGKwYBBQU+/a==, DPoP algs="ES256 PS256" error=x`},
 			[]challenge.Challenge{{"Negotiate", params{"": "YIIB6wYGKwYBBQU+/a=="}}, {"DPoP", params{"algs": "ES256 PS256", "error": "x"}}}},
 		{[]string{`Bearer error=x, realm="abc`, `Basic realm=y`}, []challenge.Challenge{{"Bearer", params{"error": "x"}}, {"Basic", params{"realm": "y"}}}},
+		{[]string{`Bearer error=x`, `realm="x"`, `Basic`}, []challenge.Challenge{{"Bearer", params{"error": "x"}}, {"Basic", nil}}},
 		{[]string{`()[]{}, =x, "a,b" c, Bearer error=y`}, []challenge.Challenge{{"Bearer", params{"error": "y"}}}},
 	} {
 		if got := challenge.Parse(c.fields); !reflect.DeepEqual(got, c.want) {

@@ -12,7 +12,8 @@ type Answer struct {
 	Body   []byte    // without gzip; one byte over 1 MiB if it was longer than that
 	Sent   time.Time // when the request began
 
-	call *Call
+	call  *Call
+	shown *http.Response // what Call.Answered was told; nil: it was not
 }
 
 // OK reports whether the answer is a success.

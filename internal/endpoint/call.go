@@ -35,6 +35,14 @@ type Call struct {
 	// Attach puts more on the request when it is otherwise complete. Nil: nothing does.
 	Attach func(*http.Request) error
 
+	// Prove puts on each sending what is of no use by itself, such as a proof of a key, and
+	// Answered is told of the answer, whose body it may read. again says that the server has
+	// refused nothing but that, and the call is made again, the client's authentication
+	// included: at most maxAgain times, with the answer as Response of the request that Prove
+	// gets. Nil: neither.
+	Prove    func(*http.Request) error
+	Answered func(*http.Request, *http.Response) (again bool)
+
 	// Secrets must not be shown, beside those in Params and what Authenticate adds.
 	Secrets []string
 
@@ -46,6 +54,9 @@ type Param struct {
 	Name, Value string
 	Public      bool // may be shown; others are secret, but for those that RFCs name
 }
+
+// maxAgain bounds how often a call is made again because Answered asks for it.
+const maxAgain = 2
 
 // Name is what an error may show of a URL: no query, in which keys travel.
 func Name(rawURL string) string {
@@ -92,19 +103,28 @@ func (c *Call) Check() error {
 	return nil
 }
 
-// Do sends the request and reads the answer. One of the results is nil. It does not change
-// c.
+// Do sends the request and reads the answer; again, if Answered asks for that. One of the
+// results is nil. It does not change c.
 func (c *Call) Do(ctx context.Context) (*Answer, *Failure) {
-	made := *c
-	made.Params, made.Secrets = slices.Clone(c.Params), slices.Clone(c.Secrets)
-	return made.do(ctx)
+	var because *http.Response
+	for n := 0; ; n++ {
+		made := *c
+		made.Params, made.Secrets = slices.Clone(c.Params), slices.Clone(c.Secrets)
+		a, again, f := made.do(ctx, because)
+		if !again || n == maxAgain {
+			return a, f
+		}
+		because = a.shown
+	}
 }
 
-// do changes c: it adds what Authenticate does, and what is secret of it.
-func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
+// do sends the request because of an answer, if that is not nil, and returns the new one, and
+// whether Answered asks for another sending. It changes c: it adds what Authenticate does, and
+// what is secret of it.
+func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again bool, f *Failure) {
 	body, header, f := c.prepare(ctx)
 	if f != nil {
-		return nil, f
+		return nil, false, f
 	}
 	var connected atomic.Bool
 	if c.Attach != nil { // headers are sent before the body is read
@@ -113,9 +133,9 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 		})
 	}
 	sent := &onceBody{r: bytes.NewReader(body)}
-	req, f := c.request(ctx, sent, header)
+	req, f := c.request(ctx, sent, header, because)
 	if f != nil {
-		return nil, f
+		return nil, false, f
 	}
 
 	use := connections.For(c.Client)
@@ -123,7 +143,7 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 	// machine by a cookie.
 	use.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	req.Close = use.Close
-	a := &Answer{call: c, Sent: time.Now()}
+	a = &Answer{call: c, Sent: time.Now()}
 	resp, err := use.Client.Do(req)
 	if err != nil {
 		use.Over(err)
@@ -132,13 +152,13 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 		// transport. Forbidding further ones first makes the verdict final: a
 		// goroutine of net/http may outlive Do.
 		f.NotPresented = !sent.detach() && !connected.Load()
-		return nil, f
+		return nil, false, f
 	}
 	defer func() { _ = resp.Body.Close() }()
 
 	a.Status, a.Header = resp.StatusCode, resp.Header
 	if a.Status < 200 || a.Status >= 300 && a.Status < 400 {
-		return nil, a.redirected()
+		return nil, false, a.redirected()
 	}
 	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
@@ -148,9 +168,20 @@ func (c *Call) do(ctx context.Context) (*Answer, *Failure) {
 	if err != nil && !(a.OK() && isWhole(a.Body)) {
 		// No status: an answer that was cut is as good as none, and says
 		// nothing certain about what the server did.
-		return nil, c.failure(0, fmt.Errorf("the answer broke off: %w", c.safe(err)))
+		return nil, false, c.failure(0, fmt.Errorf("the answer broke off: %w", c.safe(err)))
 	}
-	return a, nil
+	return a, c.told(req, resp, a), nil
+}
+
+// told tells Answered of the answer, and reports whether it asks for another sending.
+func (c *Call) told(req *http.Request, resp *http.Response, a *Answer) bool {
+	if c.Answered == nil {
+		return false
+	}
+	a.shown = new(http.Response)
+	*a.shown = *resp
+	a.shown.Body = io.NopCloser(bytes.NewReader(a.Body))
+	return c.Answered(req, a.shown)
 }
 
 // prepare makes the body and the header of the request, and notes what is secret in them.
@@ -184,7 +215,7 @@ func (c *Call) prepare(ctx context.Context) (body []byte, header http.Header, f 
 }
 
 // request makes the request, which net/http has no way to repeat.
-func (c *Call) request(ctx context.Context, body *onceBody, header http.Header) (*http.Request, *Failure) {
+func (c *Call) request(ctx context.Context, body *onceBody, header http.Header, because *http.Response) (*http.Request, *Failure) {
 	if err := ctx.Err(); err != nil {
 		return nil, c.NotPresented(err)
 	}
@@ -200,6 +231,13 @@ func (c *Call) request(ctx context.Context, body *onceBody, header http.Header) 
 		if err := c.Attach(req); err != nil {
 			return nil, c.NotPresented(c.safe(err))
 		}
+	}
+	if c.Prove != nil {
+		req.Response = because
+		if err := c.Prove(req); err != nil {
+			return nil, c.NotPresented(c.safe(err))
+		}
+		req.Response = nil
 	}
 	req.Header.Del("Idempotency-Key")
 	req.Header.Del("X-Idempotency-Key")

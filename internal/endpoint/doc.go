@@ -13,8 +13,10 @@
 //   - Authenticate adds what proves who the client is, to the params or the header.
 //   - Encoding makes a body of the params: [Form] or [JSON].
 //   - Attach puts something on the finished request, such as an access token.
+//   - Prove puts a proof on it that is good for one sending, and Answered says of an answer
+//     that it refuses nothing but that.
 //
-// [Call.Do] sends it, once, and returns an [Answer] if there was a complete one. What an
+// [Call.Do] sends it, and returns an [Answer] if there was a complete one. What an
 // answer without a token means is a matter of opinion among servers, and so a function of
 // the answer: [RefusesGrant] and [RefusesToken] are the two that are known here, and
 // whoever makes a call may have another. They decide by a table of codes, which are looked
@@ -33,7 +35,8 @@
 //
 //   - Nothing is sent to a URL that [Call.Check] refuses: plain http beyond this machine,
 //     user information, no host. A redirect is not followed, and is no answer.
-//   - The body is sent once. The request has nothing by which net/http would repeat it.
+//   - The body is sent once, unless the server has refused the proof and nothing else: then it
+//     is sent again, twice at most. The request has nothing by which net/http would repeat it.
 //   - [Failure.NotPresented] is set only if it is certain that no byte of the body was
 //     taken, nor a header sent with what Attach put there; and then nothing takes one later.
 //   - A Failure shows no secret that the call sent: neither what was in the params or the
@@ -46,6 +49,6 @@
 // # What this package does not know
 //
 // It knows no session, store or token type, and none of the errors that the library's users
-// branch on: a Failure is facts, of which the caller makes an error. It never tries again,
-// and has no clock but for when a call began and for a date in Retry-After.
+// branch on: a Failure is facts, of which the caller makes an error. It never tries again but
+// for a proof, and has no clock but for when a call began and for a date in Retry-After.
 package endpoint

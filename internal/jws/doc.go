@@ -12,7 +12,9 @@
 //
 //   - [NewKey] finds the algorithm for a signer, or refuses one that does not go with it.
 //     [NewSecret] does that for a secret that both sides share.
-//   - [Key.Sign] signs any header and claims, as a DPoP proof (RFC 9449) would need it.
+//   - [Key.Sign] signs any header and claims. [Key.AppendSignature] signs what is encoded
+//     already, as a DPoP proof (RFC 9449) is.
+//   - [JWK] and [Thumbprint] write a public key (RFC 7517, RFC 7638).
 //   - [Assertion] makes the claims that RFC 7523, section 3, asks for: a client's proof of who it
 //     is, or the grant of a service account.
 //

@@ -149,6 +149,27 @@ func (k *Key) Sign(header, claims map[string]any) (string, error) {
 	return signed, nil
 }
 
+// Algorithm is the name by which k signs.
+func (k *Key) Algorithm() string { return k.name }
+
+// Public is the public key; nil if k is a secret.
+func (k *Key) Public() crypto.PublicKey {
+	if signer, ok := k.key.(crypto.Signer); ok {
+		return signer.Public()
+	}
+	return nil
+}
+
+// AppendSignature appends a dot and the signature of b to b, which is the encoded header, a dot
+// and the encoded claims (RFC 7515, section 3.1): for who makes many JWTs with one header.
+func (k *Key) AppendSignature(b []byte) ([]byte, error) {
+	signature, err := k.method.Sign(string(b), k.key)
+	if err != nil {
+		return nil, fmt.Errorf("signing by %s: %w", k.name, err)
+	}
+	return b64.AppendEncode(append(b, '.'), signature), nil
+}
+
 // bySigner is a method of golang-jwt that signs with any crypto.Signer.
 type bySigner struct {
 	jwt.SigningMethod

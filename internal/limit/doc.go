@@ -34,7 +34,8 @@
 //
 // The package has no clock and no timer: the time is an argument. It is read as wall clock
 // time, since the monotonic clock stands still while a machine sleeps, and what expires
-// does not wait for it; only the seconds of a Lag are monotonic ones. A wall clock can be
+// does not wait for it; only the seconds of a Lag are monotonic ones, and in part those of
+// [UntilDue]. A wall clock can be
 // set. Each time that it is, what a bound allows at the beginning may be allowed once more.
 // From the first call after that on nothing is held back for longer than a clock that is
 // right could do it: 10 minutes by a Backoff, an hour by a Storm.

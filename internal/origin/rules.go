@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -184,13 +183,4 @@ func (r *Rules) chainInside(req *http.Request, header string, ours func([]string
 // sameServer reports whether a and b go to the same origin and tell it the same host.
 func sameServer(a, b *http.Request) bool {
 	return Of(a.URL).Equal(Of(b.URL)) && sameHost(a.URL.Scheme, hostOf(a), hostOf(b))
-}
-
-// refusal is the error for a request that would show the token to somebody else.
-func refusal(req *http.Request, why string) error {
-	method := req.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	return errors.New(method + " to " + Of(req.URL).String() + " is not sent: " + why)
 }

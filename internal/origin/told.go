@@ -25,6 +25,15 @@ func (r *Rules) told(req *http.Request) error {
 	return nil
 }
 
+// refusal is the error for a request that would show the token to somebody else.
+func refusal(req *http.Request, why string) error {
+	method := req.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	return errors.New(method + " to " + Of(req.URL).String() + " is not sent: " + why)
+}
+
 // checkTarget reports what is wrong with the target in req's request line, which
 // net/http makes of URL.Opaque, or of URL.Path as it is.
 func checkTarget(req *http.Request) error {

@@ -34,6 +34,7 @@ import (
 // A Method authenticates one client. It is used by pointer.
 type Method struct {
 	text  string // what it prints as
+	id    string // the client's; "": it has none
 	wrong error  // with the id or the secret; nil: nothing
 	apply Apply
 }
@@ -51,14 +52,14 @@ func New(name, id string, wrong error, apply Apply) *Method {
 	case endpoint.HasControl(id):
 		wrong = fmt.Errorf("the client id of %s %s", name, withControl)
 	}
-	return &Method{fmt.Sprintf("%s(%q)", name, id), wrong, apply}
+	return &Method{fmt.Sprintf("%s(%q)", name, id), id, wrong, apply}
 }
 
 var errNoClientID = errors.New("the client id is empty")
 
 // Nobody returns a Method of that name that adds nothing.
 func Nobody(name string) *Method {
-	return &Method{name + "()", nil, func(context.Context, string, url.Values, http.Header) error { return nil }}
+	return &Method{name + "()", "", nil, func(context.Context, string, url.Values, http.Header) error { return nil }}
 }
 
 // CheckSecret reports what is wrong with a client's secret, for New.
@@ -81,6 +82,9 @@ func (m *Method) Validate() error { return m.wrong }
 func (m *Method) Authenticate(ctx context.Context, endpoint string, form url.Values, header http.Header) error {
 	return m.apply(ctx, endpoint, form, header)
 }
+
+// ClientID returns the client's id, which is no secret. It is empty if the method adds nothing.
+func (m *Method) ClientID() string { return m.id }
 
 // String returns the name and the client's id.
 func (m *Method) String() string { return m.text }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 )
@@ -22,6 +23,23 @@ const (
 	delayed         // the caller gets an error, and it is done when land is called
 	refused         // certainly not done
 )
+
+// eachWriteFault calls f, in a bubble of its own, with each row of what may become of the writes
+// that follow, the last of which is done.
+func eachWriteFault(t *testing.T, f func(t *testing.T, list []fault)) {
+	for name, list := range map[string][]fault{
+		"lost reply":              {lostReply},
+		"dropped":                 {dropped},
+		"delayed":                 {delayed},
+		"certainly not done":      {refused, refused},
+		"delayed, then lost":      {delayed, lostReply},
+		"dropped many times over": {dropped, dropped, dropped, dropped, dropped, dropped, lostReply},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(t, list) })
+		})
+	}
+}
 
 // A faultyMedium is an engine's medium that tests can break. What it holds can be
 // looked at and changed from outside.

@@ -21,29 +21,18 @@ func during(do func(ctx context.Context)) refreshFunc {
 }
 
 func TestSaveWithFaults(t *testing.T) {
-	for name, list := range map[string][]fault{
-		"lost reply":              {lostReply},
-		"dropped":                 {dropped},
-		"delayed":                 {delayed},
-		"certainly not done":      {refused, refused},
-		"delayed, then lost":      {delayed, lostReply},
-		"dropped many times over": {dropped, dropped, dropped, dropped, dropped, dropped, lostReply},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m, a, b := bed(false)
-				seen := login(t, a, "k", "a")
-				rec, err := a.Refresh(t.Context(), "k", seen, time.Second, during(func(context.Context) { m.faults(list...) }))
-				if err != nil {
-					t.Fatal(err)
-				}
-				wantToken(t, rec, "refresh-a'", 2)
-				m.land()
-				wantStored(t, b, "k", "refresh-a'", 2)
-				m.free(t, 0)
-			})
-		})
-	}
+	eachWriteFault(t, func(t *testing.T, list []fault) {
+		m, a, b := bed(false)
+		seen := login(t, a, "k", "a")
+		rec, err := a.Refresh(t.Context(), "k", seen, time.Second, during(func(context.Context) { m.faults(list...) }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantToken(t, rec, "refresh-a'", 2)
+		m.land()
+		wantStored(t, b, "k", "refresh-a'", 2)
+		m.free(t, 0)
+	})
 }
 
 func TestSaveWaitsForTheStore(t *testing.T) {

@@ -15,11 +15,10 @@ import (
 
 // What becomes of a token that cannot be stored.
 
-// notSaved makes a refresh of seen by p whose save fails.
-func notSaved(t *testing.T, m *faultyMedium, p tokenclient.Store, seen tokenclient.Record) (tokenclient.Record, *tokenclient.NotSavedError) {
+// wantNotSaved returns err as that of a save that was begun at start, and tried for as long as a
+// store that is down is given.
+func wantNotSaved(t *testing.T, err error, start time.Time) *tokenclient.NotSavedError {
 	t.Helper()
-	start := time.Now()
-	rec, err := p.Refresh(t.Context(), "k", seen, time.Second, during(func(context.Context) { m.down() }))
 	var pending *tokenclient.NotSavedError
 	if !errors.As(err, &pending) {
 		t.Fatalf("error is %v, want a NotSavedError", err)
@@ -29,6 +28,15 @@ func notSaved(t *testing.T, m *faultyMedium, p tokenclient.Store, seen tokenclie
 	}
 	wantErr(t, err, tokenclient.ErrStoreUnavailable)
 	wantErr(t, err, errDown)
+	return pending
+}
+
+// notSaved makes a refresh of seen by p whose save fails.
+func notSaved(t *testing.T, m *faultyMedium, p tokenclient.Store, seen tokenclient.Record) (tokenclient.Record, *tokenclient.NotSavedError) {
+	t.Helper()
+	start := time.Now()
+	rec, err := p.Refresh(t.Context(), "k", seen, time.Second, during(func(context.Context) { m.down() }))
+	pending := wantNotSaved(t, err, start)
 	wantToken(t, tokenclient.Record{State: rec.State, Number: rec.Number, Token: pending.Token}, "refresh-a'", 2)
 	wantToken(t, rec, "refresh-a'", 2)
 	if s := fmt.Sprintf("%v %+v", err, err); strings.Contains(s, "refresh-a") || !strings.Contains(s, `"k"`) {

@@ -137,6 +137,32 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// TestWaitAgain: what was not begun any more is not waited for.
+func TestWaitAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w work.Work
+		begin(t, &w)
+		if !w.MayPresent() {
+			t.Fatal("nothing may be presented")
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		n := w.Close()
+		if got := w.Wait(ended, n, patience); got != work.Left {
+			t.Errorf("%v, want %v", got, work.Left)
+		}
+		if w.MayPresent() {
+			t.Error("something may be presented that nobody waits for")
+		}
+		w.Presented() // what was begun before
+		began := time.Now()
+		if got := w.Wait(ended, n, patience); got != work.Left || time.Since(began) != patience.Grace {
+			t.Errorf("%v after %v, want %v after %v", got, time.Since(began), work.Left, patience.Grace)
+		}
+		w.Finish()
+	})
+}
+
 // TestSmall: each of a million sessions has one.
 func TestSmall(t *testing.T) {
 	if size := unsafe.Sizeof(work.Work{}); size > 56 {

@@ -2,6 +2,7 @@ package behaviour_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/discovery"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/login"
 )
 
 // An rfcRequest is what an RFC prints of a request. Two are the same if a server reads the
@@ -151,3 +154,50 @@ func bodyOf(req *http.Request) string {
 
 // discarded is the log of a server whose complaints a test expects.
 var discarded = log.New(io.Discard, "", 0)
+
+// browserLogin is a login at server.example.com whose person approves at once: answer makes
+// the query that the browser brings back out of what the program asked for. It returns what
+// that was.
+func browserLogin(t *testing.T, w *rfcWire, change func(*login.Config), answer func(asked url.Values) string) (asked url.Values, err error) {
+	t.Helper()
+	r := w.refresher(tokenclient.PublicClient("s6BhdRkqt3"))
+	c := login.Config{
+		Refresher: r,
+		Metadata:  &discovery.Metadata{AuthorizationEndpoint: "https://server.example.com/authorize"},
+		Prompt: func(_ context.Context, p login.Prompt) error {
+			base, query, _ := strings.Cut(p.URL, "?")
+			if base != "https://server.example.com/authorize" {
+				t.Errorf("the browser opens %s", p.URL)
+			}
+			var err error
+			if asked, err = url.ParseQuery(query); err != nil {
+				return err
+			}
+			browser := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			resp, err := browser.Get(asked.Get("redirect_uri") + "?" + answer(asked))
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			return err
+		},
+	}
+	if change != nil {
+		change(&c)
+	}
+	err = login.Browser(t.Context(), rfcSession(t, r), c)
+	return asked, err
+}
+
+// withState is a printed answer to the browser, with line breaks for display only, whose state is
+// that of the request.
+func withState(printed string) func(url.Values) string {
+	return func(asked url.Values) string {
+		_, query, _ := strings.Cut(strings.NewReplacer("\n", "", " ", "").Replace(printed), "?")
+		values, err := url.ParseQuery(query)
+		if err != nil || !values.Has("state") {
+			panic("no answer: " + printed)
+		}
+		values.Set("state", asked.Get("state"))
+		return values.Encode()
+	}
+}

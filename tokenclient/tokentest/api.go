@@ -47,6 +47,7 @@ type apiVerdict struct {
 	user      string          // whose token it is
 	renewed   string          // the token for the answer's header
 	header    string          // where tokens are
+	scheme    string          // of its challenges
 	holds     []chan struct{} // what the answer waits for
 }
 
@@ -67,6 +68,10 @@ func (s *Server) judgeAPI(r *http.Request) apiVerdict {
 		anonymous: token == "",
 		header:    cmp.Or(s.options.Header, "Authorization"),
 		holds:     slices.Clone(s.holds),
+		scheme:    "Bearer",
+	}
+	if s.options.DPoP != nil {
+		v.scheme = "DPoP"
 	}
 	switch {
 	case v.fault != nil:
@@ -80,6 +85,9 @@ func (s *Server) judgeAPI(r *http.Request) apiVerdict {
 		var f *family
 		if f, v.refused = s.judgeLocked(token); f != nil {
 			v.user = f.user
+		}
+		if f != nil && s.options.DPoP != nil && f.jkt != thumbprintOf(r) {
+			f, v.refused = nil, "the access token is bound to another key, or to none"
 		}
 		if f != nil && s.options.SlidingHeader {
 			v.renewed = s.mintLocked(f, false)
@@ -99,9 +107,9 @@ func (s *Server) refuse(w http.ResponseWriter, v apiVerdict) {
 		rejected(*a.refused).write(w)
 		return
 	}
-	a.challenge = fmt.Sprintf("Bearer error=%q, error_description=%q", "invalid_token", v.refused)
+	a.challenge = fmt.Sprintf("%s error=%q, error_description=%q", v.scheme, "invalid_token", v.refused)
 	if v.anonymous { // no error code then: RFC 6750, section 3.1
-		a.challenge = `Bearer realm="tokentest"`
+		a.challenge = v.scheme + ` realm="tokentest"`
 	}
 	a.write(w)
 }
@@ -112,7 +120,11 @@ func (s *Server) accessTokenLocked(r *http.Request) string {
 		return r.Header.Get(s.options.Header)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, cmp.Or(s.options.Dialect.Scheme, "Bearer")) {
+	want := cmp.Or(s.options.Dialect.Scheme, "Bearer")
+	if s.options.DPoP != nil {
+		want = "DPoP"
+	}
+	if !strings.EqualFold(scheme, want) {
 		return ""
 	}
 	return strings.TrimSpace(token)

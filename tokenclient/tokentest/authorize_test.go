@@ -168,3 +168,63 @@ func TestMetadata(t *testing.T) {
 		t.Errorf("with a secret: %s", got)
 	}
 }
+
+// TestAuthorizePage: a person at a browser decides about one login, if nobody else has.
+func TestAuthorizePage(t *testing.T) {
+	srv := tokentest.NewServer(t, nil)
+	q := url.Values{
+		"response_type": {"code"}, "client_id": {"<app>"}, "redirect_uri": {callback}, "state": {"s t"},
+		"code_challenge": {oauth2.S256ChallengeFromVerifier(verifier)}, "code_challenge_method": {"S256"},
+	}
+	path := "/oauth/authorize?" + q.Encode()
+	const html = "text/html,application/xhtml+xml;q=0.9"
+	r := call(t, srv, "GET", path, "", "Accept", html)
+	if r.status != 200 || !strings.Contains(r.body, "&lt;app&gt; asks for access") || !strings.Contains(r.body, `<form method="post">`) || r.header.Get("Cache-Control") != "no-store" || !strings.Contains(r.header.Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Errorf("%d %v %s", r.status, r.header, r.body)
+	}
+	wantError(t, "no browser", call(t, srv, "GET", path, ""), 403, "access_denied")
+	post := func(path, form string) (reply, url.Values) {
+		r := call(t, srv, "POST", path, form, "Accept", html, "Content-Type", "application/x-www-form-urlencoded")
+		u, err := url.Parse(r.header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, u.Query()
+	}
+	for form, says := range map[string]string{
+		"decision=approve":          "Say who you are.",
+		"user=alice":                "Press one of the two buttons.",
+		"decision=other&user=alice": "Press one of the two buttons.",
+		"decision=%zz":              "The form cannot be read.",
+	} {
+		if r, back := post(path, form); r.status != 400 || !strings.Contains(r.body, says) || len(back) > 0 {
+			t.Errorf("%s: %d %s", form, r.status, r.body)
+		}
+	}
+	if _, back := post(path, "decision=refuse"); back.Get("error") != "access_denied" || back.Has("code") || back.Get("iss") != srv.URL {
+		t.Errorf("refused, sent back with %v", back)
+	}
+	_, back := post(path, "decision=approve&user=alice")
+	if back.Get("code") == "" || back.Get("state") != "s t" || back.Get("app") != "1" || back.Get("iss") != srv.URL {
+		t.Errorf("approved, sent back with %v", back)
+	}
+	r = redeem(t, srv, back.Get("code"), "client_id", "<app>")
+	if r := get(t, srv, r.member("access_token")); r.member("subject") != "alice" {
+		t.Errorf("token of %s", r.body)
+	}
+	if r, _ := post("/oauth/authorize?client_id=app", "decision=approve&user=alice"); r.status != 400 || r.header.Get("Location") != "" {
+		t.Errorf("without a redirect_uri: %d", r.status)
+	}
+	if got := srv.Counters().Logins; got != 2 {
+		t.Errorf("%d logins counted, want the 2 that were begun", got)
+	}
+
+	srv.Approve("bob")
+	if r := call(t, srv, "GET", path, "", "Accept", html); r.header.Get("Location") == "" {
+		t.Errorf("approved for all: %d %s", r.status, r.body)
+	}
+	_, back = post(path, "decision=refuse")
+	if back.Get("error") != "access_denied" {
+		t.Errorf("refused in spite of that, sent back with %v", back)
+	}
+}

@@ -37,6 +37,11 @@ type Counters struct {
 
 	// Heartbeats is the number of calls of /heartbeat.
 	Heartbeats int
+
+	// NonceChallenges is how many calls and requests were refused because their proof had
+	// no good nonce, and BadProofs how many because it was wrong otherwise (Options.DPoP).
+	// Nothing else counts these.
+	NonceChallenges, BadProofs int
 }
 
 // Counters returns what the server saw so far.

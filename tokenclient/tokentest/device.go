@@ -50,7 +50,7 @@ func (s *Server) serveDevice(w http.ResponseWriter, r *http.Request) {
 
 // redeemDeviceLocked is RFC 8628, section 3.5, but that nobody is told to slow
 // down: clients and server count a second differently, and tests would flake.
-func (s *Server) redeemDeviceLocked(client, code string) answer {
+func (s *Server) redeemDeviceLocked(client, code, jkt string) answer {
 	l := s.logins.devices[code]
 	if l == nil || l.client != client {
 		return refusal(http.StatusBadRequest, "invalid_grant", "not a device code for this client")
@@ -68,7 +68,7 @@ func (s *Server) redeemDeviceLocked(client, code string) answer {
 		return refusal(http.StatusBadRequest, "access_denied", "the user refused")
 	}
 	delete(s.logins.devices, code)
-	return s.pairLocked(&family{id: rand.Text(), user: user}, true)
+	return s.pairLocked(&family{id: rand.Text(), user: user, jkt: jkt}, true)
 }
 
 // devicePage is what a person sees at the verification_uri (RFC 8628, section 3.3). It
@@ -112,8 +112,13 @@ func (s *Server) serveDevicePage(w http.ResponseWriter, r *http.Request) {
 	if data.Problem != "" {
 		status = http.StatusBadRequest
 	}
+	writePage(w, status, devicePage, data)
+}
+
+// writePage answers with a page that may load nothing, and be embedded nowhere.
+func writePage(w http.ResponseWriter, status int, t *template.Template, data any) {
 	var page bytes.Buffer
-	if err := devicePage.Execute(&page, data); err != nil {
+	if err := t.Execute(&page, data); err != nil {
 		panic(err) // text in a buffer
 	}
 	h := w.Header()

@@ -47,7 +47,7 @@
 //	}
 //
 // Login, with a password. For logins in a browser and by device code
-// [Server.Approve] plays the person; the examples of package xoauth2 show them.
+// [Server.Approve] plays the person; the examples of packages login and xoauth2 show them.
 //
 //	srv.AddUser("alice", "secret")
 //	fmt.Println(fetch(srv, session)) // log in again
@@ -109,7 +109,9 @@
 //     access token is for a user of the name of the client. Errors are those of
 //     section 5.2, so a dead refresh token is a 400 here.
 //   - GET /oauth/authorize sends the browser back with an authorization code
-//     (RFC 6749, section 4.1), once [Server.Approve] was called. PKCE (RFC 7636)
+//     (RFC 6749, section 4.1) and the server's name as iss (RFC 9207), once
+//     [Server.Approve] was called. Before, it is a page for a browser where a person gives a
+//     name and approves or refuses, by a POST to the same URL. PKCE (RFC 7636)
 //     with S256 is required, and any client_id and absolute redirect_uri will
 //     do. A code that comes twice ends the family of its tokens.
 //   - POST /oauth/device answers a device code and a user code (RFC 8628) to wait
@@ -164,6 +166,12 @@
 // nested objects in the place of flat JSON, error codes of its own, a refusal with status
 // 200. Package dialect has those of well-known servers. With Options.Lag the API learns of
 // new tokens late.
+//
+// # Tokens that are bound to keys
+//
+// Options.DPoP has the server bind tokens to keys, and verify the proofs of clients strictly
+// (RFC 9449), with or without nonces. Options.ClockSkew then shows in the Date of its answers.
+// [Server.IssueBound] makes a pair without a login.
 //
 // # Networks
 //

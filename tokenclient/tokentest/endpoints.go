@@ -70,7 +70,7 @@ func (s *Server) serveJSONRefresh(w http.ResponseWriter, r *http.Request) {
 		if err != nil || in.RefreshToken == "" {
 			return refusal(http.StatusBadRequest, "invalid_request", "refresh_token missing")
 		}
-		return s.exchange(in.RefreshToken, http.StatusUnauthorized)
+		return s.exchange(in.RefreshToken, http.StatusUnauthorized, thumbprintOf(r))
 	})
 }
 
@@ -85,7 +85,7 @@ func (s *Server) serveOAuthToken(w http.ResponseWriter, r *http.Request) {
 			bad = new(refusal(http.StatusBadRequest, "invalid_request", "not as Options.Dialect wants a refresh to be sent: another encoding, name or header"))
 		}
 		if bad == nil {
-			bad = new(s.redeem(clientID(r, form), form))
+			bad = new(s.redeem(clientID(r, form), form, thumbprintOf(r)))
 		}
 		s.say(w, *bad)
 		return
@@ -97,7 +97,7 @@ func (s *Server) serveOAuthToken(w http.ResponseWriter, r *http.Request) {
 		case token == "":
 			return refusal(http.StatusBadRequest, "invalid_request", "refresh_token missing")
 		default:
-			return s.exchange(token, http.StatusBadRequest)
+			return s.exchange(token, http.StatusBadRequest, thumbprintOf(r))
 		}
 	})
 }

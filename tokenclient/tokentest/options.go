@@ -87,6 +87,9 @@ type Options struct {
 	// any client_id will do. Who does not is answered 401, invalid_client. Empty:
 	// clients are public and are not asked.
 	ClientSecret string
+
+	// DPoP has the server bind tokens to keys, and demand proofs. Nil: it knows of none.
+	DPoP *DPoP
 }
 
 func (o *Options) accessLifetime() time.Duration  { return cmp.Or(o.AccessLifetime, 15*time.Minute) }

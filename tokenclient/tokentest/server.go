@@ -35,6 +35,7 @@ type Server struct {
 	counters      Counters
 	logins        logins
 	requestIDs    map[string]bool
+	proofs        proofs
 }
 
 // NewServer starts a server that closes itself when the test ends. A nil o is
@@ -74,6 +75,7 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 		passwords:  map[string]string{},
 		grants:     map[string]*grant{},
 		requestIDs: map[string]bool{},
+		proofs:     proofs{map[string]bool{}, map[string]*nonce{}},
 	}
 	_, _ = rand.Read(s.key) // never fails
 	s.http = s.newHTTPServer(ctx)
@@ -109,6 +111,7 @@ func (s *Server) newHTTPServer(ctx context.Context) *http.Server {
 	mux.HandleFunc("POST /oauth/token", s.serveOAuthToken)
 	mux.HandleFunc("POST /oauth/revoke", s.serveOAuthRevoke)
 	mux.HandleFunc("GET /oauth/authorize", s.serveAuthorize)
+	mux.HandleFunc("POST /oauth/authorize", s.serveAuthorize)
 	mux.HandleFunc("POST /oauth/device", s.serveDevice)
 	mux.HandleFunc("GET /device", s.serveDevicePage)
 	mux.HandleFunc("POST /device", s.serveDevicePage)
@@ -116,7 +119,7 @@ func (s *Server) newHTTPServer(ctx context.Context) *http.Server {
 	mux.HandleFunc("POST /heartbeat", s.serveHeartbeat)
 	mux.HandleFunc("/api/", s.serveAPI)
 	return &http.Server{
-		Handler: mux,
+		Handler: s.proved(mux),
 		// For clients that never finish a request. It counts from a connection's first
 		// moment, used or not, and in a bubble no test is to wake just when it is over.
 		ReadHeaderTimeout: 61*time.Second + 7*time.Millisecond,

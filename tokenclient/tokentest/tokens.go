@@ -16,6 +16,7 @@ type family struct {
 	id, user string
 	uses     int // refreshes that counted against MaxUses
 	revoked  bool
+	jkt      string // of the key that the tokens are bound to; "": of none
 }
 
 // A grant is what the server remembers of one token that it issued.
@@ -119,13 +120,16 @@ func (s *Server) login(user, password string) answer {
 }
 
 // exchange answers a new pair for a refresh token, or an invalid_grant with the
-// status that the protocol has for it.
-func (s *Server) exchange(text string, refused int) answer {
+// status that the protocol has for it. jkt is of the key that the call has a proof of.
+func (s *Server) exchange(text string, refused int, jkt string) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o, g := &s.options, s.findLocked(text)
 	if g == nil || !g.refresh {
 		return refusal(refused, "invalid_grant", "not a refresh token of this server")
+	}
+	if why := s.bindLocked(g.family, jkt); why != "" {
+		return refusal(refused, "invalid_grant", why)
 	}
 	now := o.now()
 	again := !g.spent.IsZero()
@@ -156,6 +160,9 @@ func (s *Server) exchange(text string, refused int) answer {
 func (s *Server) pairLocked(f *family, refresh bool) answer {
 	o := &s.options
 	body := map[string]any{"access_token": s.mintLocked(f, false), "token_type": "Bearer"}
+	if f.jkt != "" {
+		body["token_type"] = "DPoP"
+	}
 	if !o.NoExpiresIn {
 		body["expires_in"] = int64(o.accessLifetime() / time.Second)
 	}

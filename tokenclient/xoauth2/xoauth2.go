@@ -1,6 +1,7 @@
-// Package xoauth2 goes between this module and golang.org/x/oauth2. Logins stay
-// there; a [tokenclient.Session] takes over with the first token. [TakeOver] does it in one
-// call, and [FromToken] with each later login:
+// Package xoauth2 goes between this module and golang.org/x/oauth2. Logins may stay
+// there (those of package login need nothing of this one); a [tokenclient.Session] takes
+// over with the first token. [TakeOver] does it in one call, and [FromToken] with each later
+// login:
 //
 //	session, err := xoauth2.TakeOver(ctx, conf, token, tokenclient.Config{Origins: …})
 //	err = session.SetToken(ctx, xoauth2.FromToken(token)) // after another login

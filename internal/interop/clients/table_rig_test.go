@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -35,15 +36,17 @@ var errRefused = errors.New("the caller got the 401")
 // it has read the body, and knows what arrived.
 type rig struct {
 	url     string
-	base    *http.Transport // trusts the API
+	base    http.RoundTripper // trusts the API; an *http.Transport but over HTTP/3
 	session *tokenclient.Session
 	tokens  *tokentest.Server
 	mux     *http.ServeMux // behind the check of the token
-	http2   bool
+	http    int            // the major version of the protocol
 	early   bool
 
 	// hits reports whether the token is to be revoked when r comes.
 	hits func(r *http.Request) bool
+
+	before int // refreshes when run began
 
 	mu       sync.Mutex
 	armed    bool     // the next request that hits has the token revoked
@@ -51,23 +54,36 @@ type rig struct {
 	sums     []string // of the bodies that arrived since arm
 }
 
-func newRig(t *testing.T, http2, early bool) *rig {
+func newRig(t *testing.T, version int, early bool) *rig {
 	t.Helper()
-	r := &rig{http2: http2, early: early, mux: http.NewServeMux(), hits: func(r *http.Request) bool { return r.ContentLength != 0 }}
+	r := &rig{http: version, early: early, mux: http.NewServeMux(), hits: func(r *http.Request) bool { return r.ContentLength != 0 }}
+	if version == 3 {
+		r.listenQUIC(t)
+	} else {
+		r.listen(t)
+	}
+	session, tokens := newSession(t, nil, r.url)
+	r.mu.Lock() // HTTP/3 has no other order that the race detector sees
+	r.session, r.tokens = session, tokens
+	r.mu.Unlock()
+	r.mux.HandleFunc("/ok", func(http.ResponseWriter, *http.Request) {})
+	r.mux.HandleFunc("/sink", func(_ http.ResponseWriter, req *http.Request) { r.arrives(req.Body) })
+	return r
+}
+
+func (r *rig) listen(t *testing.T) {
 	srv := httptest.NewUnstartedServer(r)
-	if http2 {
+	if r.http == 2 {
 		srv.EnableHTTP2 = true
 		srv.StartTLS()
 	} else {
 		srv.Start()
 	}
 	t.Cleanup(srv.Close)
-	r.url, r.base = srv.URL, srv.Client().Transport.(*http.Transport)
-	r.base.ExpectContinueTimeout = 10 * time.Second // as long as a busy machine takes
-	r.session, r.tokens = newSession(t, nil, srv.URL)
-	r.mux.HandleFunc("/ok", func(http.ResponseWriter, *http.Request) {})
-	r.mux.HandleFunc("/sink", func(_ http.ResponseWriter, req *http.Request) { r.arrives(req.Body) })
-	return r
+	base := srv.Client().Transport.(*http.Transport)
+	base.ExpectContinueTimeout = 10 * time.Second // as long as a busy machine takes
+	countConns(t, base)
+	r.url, r.base = srv.URL, base
 }
 
 // transport is the session's over the rig's own.
@@ -93,7 +109,7 @@ func (r *rig) arm() {
 }
 
 func (r *rig) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if (req.ProtoMajor == 2) != r.http2 {
+	if req.ProtoMajor != r.http {
 		w.WriteHeader(http.StatusHTTPVersionNotSupported)
 		return
 	}
@@ -105,6 +121,9 @@ func (r *rig) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Unlock()
 	if good(req.Context(), r.tokens, strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")) {
 		r.mux.ServeHTTP(w, req)
+		return
+	}
+	if req.Context().Err() != nil { // the client is gone, and good could not ask
 		return
 	}
 	r.mu.Lock()
@@ -138,7 +157,7 @@ func (r *rig) run(ctx context.Context, data []byte, send sender) (outcome, error
 	if err := r.get(ctx); err != nil {
 		return "", err
 	}
-	before := r.tokens.Counters().Refreshes
+	r.before = r.tokens.Counters().Refreshes
 	r.arm()
 	err, got := send(ctx, data), whole
 	if errors.Is(err, errRefused) {
@@ -152,11 +171,14 @@ func (r *rig) run(ctx context.Context, data []byte, send sender) (outcome, error
 	if sum := sha256.Sum256(data); strings.Join(r.sums, " ") != hex.EncodeToString(sum[:]) {
 		return "", fmt.Errorf("%s, and then %v arrived, want %x", got, r.sums, sum)
 	}
-	if n := r.tokens.Counters().Refreshes - before; n != 1 || r.refusals != 1 {
+	if n := r.refreshes(); n != 1 || r.refusals != 1 {
 		return "", fmt.Errorf("%s with %d refusals and %d refreshes, want one of each", got, r.refusals, n)
 	}
 	return got, nil
 }
+
+// refreshes returns how many there were since run began.
+func (r *rig) refreshes() int { return r.tokens.Counters().Refreshes - r.before }
 
 // get has the API accept the token.
 func (r *rig) get(ctx context.Context) error {
@@ -174,31 +196,59 @@ func payload(size, run int) []byte {
 	return data
 }
 
-// TestClients: the rows of clientRows, as docs/clients.md shows them.
+// TestClients: the rows of clientRows, as docs/clients.md shows them. It prints them with what was
+// counted.
 func TestClients(t *testing.T) {
 	runs := 20
 	if testing.Short() {
 		runs = 2
 	}
+	var table strings.Builder
 	for _, row := range clientRows {
-		for _, http2 := range []bool{false, true} {
+		count := new(tally)
+		for _, version := range row.versions() {
 			for _, early := range []bool{true, false} {
-				name := strings.ReplaceAll(row.client+"/"+row.body, "`", "")
-				t.Run(fmt.Sprintf("%s/http2=%v/early=%v", name, http2, early), func(t *testing.T) {
-					r := newRig(t, http2, early)
-					send, want := row.over(t, r), row.late
-					if early {
-						want = row.early
-					}
-					for _, size := range row.sizes {
-						for n := range runs {
-							got, err := r.run(t.Context(), payload(size, n), send)
-							if err != nil || got != want && (want != either || got != whole && got != refused) {
-								t.Errorf("%d bytes, run %d: %q, want %q, error %v", size, n, got, want, err)
-							}
-						}
-					}
+				name := strings.ReplaceAll(row.client+"/"+row.scenario, "`", "")
+				before := runtime.NumGoroutine()
+				t.Run(fmt.Sprintf("%s/http=%d/early=%v", name, version, early), func(t *testing.T) {
+					ctx, cancel := context.WithCancel(context.Background()) // that of t ends before what it began is closed
+					t.Cleanup(cancel)
+					row.test(ctx, t, newRig(t, version, early), runs, count)
 				})
+				wantGoroutines(t, before)
+			}
+		}
+		fmt.Fprintf(&table, "%s %s | %s | revoked %d times, %d refreshes | %s\n",
+			row.client, version(t, row.module), row.scenario, count.revoked, count.refreshes, count.result())
+	}
+	t.Logf("client, version | scenario | refreshes | result\n%s", &table)
+}
+
+// tally is what came of the runs of a row.
+type tally struct{ revoked, refreshes, whole, refused, failed int }
+
+func (c *tally) result() string {
+	return fmt.Sprintf("%d arrived at once, %d at the second try, %d failed", c.whole, c.refused, c.failed)
+}
+
+func (row *clientRow) test(ctx context.Context, t *testing.T, r *rig, runs int, count *tally) {
+	send, want := row.over(t, r), row.late
+	if r.early {
+		want = row.early
+	}
+	for _, size := range row.sizes {
+		for n := range runs {
+			got, err := r.run(ctx, payload(size, n), send)
+			count.revoked++
+			count.refreshes += r.refreshes()
+			switch {
+			case err != nil || got != want && (want != either || got != whole && got != refused):
+				count.failed++
+				t.Errorf("%d bytes, run %d: %q, want %q, error %v", size, n, got, want, err)
+			case got == whole:
+				count.whole++
+			default:
+				count.refused++
 			}
 		}
 	}

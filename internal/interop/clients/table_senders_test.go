@@ -214,23 +214,26 @@ func restyMultipart(req *resty.Request, data []byte) {
 	req.SetFileReader("file", "body", bytes.NewReader(data))
 }
 
+// serveResty takes a body as it is, or the parts of a form.
+func (r *rig) serveResty(w http.ResponseWriter, req *http.Request) {
+	if !strings.HasPrefix(req.Header.Get("Content-Type"), "multipart/") {
+		r.arrives(req.Body)
+		return
+	}
+	parts, err := req.MultipartReader()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	for part, err := parts.NextPart(); err == nil; part, err = parts.NextPart() {
+		r.arrives(part)
+	}
+}
+
 func overResty(put func(*resty.Request, []byte)) func(*testing.T, *rig) sender {
 	return func(_ *testing.T, r *rig) sender {
-		r.mux.HandleFunc("/resty", func(w http.ResponseWriter, req *http.Request) {
-			if !strings.HasPrefix(req.Header.Get("Content-Type"), "multipart/") {
-				r.arrives(req.Body)
-				return
-			}
-			parts, err := req.MultipartReader()
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
-				return
-			}
-			for part, err := parts.NextPart(); err == nil; part, err = parts.NextPart() {
-				r.arrives(part)
-			}
-		})
-		client := resty.NewWithClient(r.client())
+		r.mux.HandleFunc("/resty", r.serveResty)
+		client := resty.NewWithClient(r.client()).SetRetryCount(3)
 		return func(ctx context.Context, data []byte) error {
 			req := client.R().SetContext(ctx)
 			put(req, data)
