@@ -1,10 +1,10 @@
 # The tasks of CONTRIBUTING.md. Each is one command that can be typed as well.
-.PHONY: all lint tidy platforms api test short race examples fuzz vuln newest simulation chaos bench house
+.PHONY: all lint tidy licences consumer platforms api test short race examples fuzz vuln newest simulation chaos bench house release
 
 all: # what must pass before a change lands
 	.ci/run
 
-lint tidy platforms api test race examples fuzz vuln newest: # one step of it, or a daily one
+lint tidy licences consumer platforms api test race examples fuzz vuln newest: # one step of it, or a daily one
 	.ci/run $@
 
 short: # a tenth of the kills and of the large numbers
@@ -21,3 +21,6 @@ bench: # a few minutes; draws the charts of docs/benchmarks.md and prints its ta
 
 house: # how the packages are built, and how far a request goes through them
 	go run ./internal/house -way tokenclient.Transport.RoundTrip
+
+release: # says what releasing VERSION would do; CONTRIBUTING.md has the rest
+	go run ./internal/release $(VERSION)
