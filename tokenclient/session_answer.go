@@ -160,7 +160,6 @@ func (s *Session) askToStepUp(ctx context.Context, hook func(context.Context, *S
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, steppingKey{s}, true))
 	defer cancel()
 	defer context.AfterFunc(s.lifetime(), cancel)()
-	s.note(slog.LevelInfo, "step-up demanded", "origin", d.Origin, "error", d.Error, "scope", d.Scope)
 	call := contain.Go("Config.StepUp", s.broken, func() (struct{}, error) { return struct{}{}, hook(ctx, s, d) })
 	err := errHangs("Config.StepUp")
 	if call.Wait(ctx, calleeGrace) {
