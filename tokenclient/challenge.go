@@ -2,12 +2,15 @@ package tokenclient
 
 import (
 	"net/http"
+	"net/url"
 	"reflect"
 	"strings"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/challenge"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/peek"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/stepup"
 )
 
 // A Challenge is one challenge of a WWW-Authenticate header: how a server wants a
@@ -46,6 +49,65 @@ func Challenges(resp *http.Response) []Challenge {
 		list = append(list, Challenge(c))
 	}
 	return list
+}
+
+// A Demand is what a server wants beyond a token that is good: a wider scope (RFC 6750,
+// section 3.1), a fresh or stronger login (RFC 9470), or that the authorization server is told
+// of claims (a claims challenge, as Microsoft Entra sends them). Its fields are as the server
+// wrote them; what is empty it did not say.
+type Demand struct {
+	// Origin is who demands it, like "https://api.example.com".
+	Origin string
+
+	// Error is "insufficient_scope", "insufficient_user_authentication", or what came with
+	// Claims, such as "insufficient_claims" or "invalid_token". Description is for people who
+	// look for a fault.
+	Error, Description string
+
+	// Scope is what is needed, as a list separated by spaces (RFC 6750, section 3).
+	Scope string
+
+	// ACRValues and MaxAge are what to ask the authorization server for: classes of
+	// authentication, in order of preference, and after how many seconds a login is too old
+	// (RFC 9470, section 3). "0" wants a login now.
+	ACRValues, MaxAge string
+
+	// Claims is the JSON object to send as the parameter claims (OpenID Connect Core 1.0,
+	// section 5.5). It came in base64.
+	Claims string
+
+	// ResourceMetadata is where the API says who gives out its tokens (RFC 9728, section 5.1).
+	ResourceMetadata string
+}
+
+// Params returns what to add to an authorization request for d, but for the scope: acr_values,
+// max_age and claims. They go into the Params of package login's Config, for example.
+func (d Demand) Params() url.Values {
+	v := make(url.Values)
+	for name, value := range map[string]string{"acr_values": d.ACRValues, "max_age": d.MaxAge, "claims": d.Claims} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	return v
+}
+
+// DemandOf returns what resp, a 401 or 403, wants of the next token, and whether it wants
+// anything that a refresh does not bring. It is for programs without a Config.StepUp, and for
+// protocols that have no [Transport].
+func DemandOf(resp *http.Response) (Demand, bool) {
+	if resp == nil || resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+		return Demand{}, false
+	}
+	d, ok := stepup.Read(resp.StatusCode, challenge.Parse(resp.Header["Www-Authenticate"]))
+	if !ok {
+		return Demand{}, false
+	}
+	from := ""
+	if resp.Request != nil && resp.Request.URL != nil {
+		from = origin.Of(resp.Request.URL).String()
+	}
+	return Demand{from, d.Error, d.Description, d.Scope, d.ACRValues, d.MaxAge, d.Claims, d.ResourceMetadata}, true
 }
 
 // PeekBody returns the first bytes of resp's body, most at most, and leaves the answer

@@ -168,3 +168,18 @@ func FuzzChallenges(f *testing.F) {
 		}
 	})
 }
+
+func TestDemandParams(t *testing.T) {
+	d := tokenclient.Demand{Scope: "a b", ACRValues: "mfa", MaxAge: "0", Claims: `{"id_token":{}}`}
+	if got, want := d.Params().Encode(), "acr_values=mfa&claims=%7B%22id_token%22%3A%7B%7D%7D&max_age=0"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := (tokenclient.Demand{}).Params(); len(got) != 0 {
+		t.Errorf("of nothing: %v", got)
+	}
+	for _, resp := range []*http.Response{nil, {StatusCode: 200}, {StatusCode: 401}, {StatusCode: 403, Header: http.Header{"Www-Authenticate": {"Bearer"}}}} {
+		if d, ok := tokenclient.DemandOf(resp); ok {
+			t.Errorf("%v: %+v", resp, d)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/stepup"
 )
 
 // Config is what [New] makes a [Session] from. Refresher (or Renewed) and Origins
@@ -139,6 +141,27 @@ type Config struct {
 	// the session. Only if the server refuses it, too, the Refresher is asked.
 	Renewed func(*http.Response) (*Token, bool)
 
+	// StepUp is asked when an API wants more than a token that is good: a wider scope, a fresh
+	// or stronger login, or other claims (see [Demand]). It has the person log in again, say, by
+	// package login, and returns nil when s has a token that will do; then the request is sent
+	// again with it, once, with the same body. What it returns means:
+	//
+	//   - nil: s has another token, of the same user. The program vouches for that: requests
+	//     of the one who was logged in are sent as those of the one who is.
+	//   - an error, [ErrReplaced] for somebody else who logged in: the request gets the
+	//     server's answer untouched, as without a StepUp. The error is logged.
+	//
+	// Of all requests of a session with the same demand of the same origin one asks, and the
+	// others wait for the outcome. ctx lasts as long as one of them waits, and ends when the
+	// session is closed. Whatever comes of it, the same is not asked again within 30 seconds:
+	// until then the answers are handed back. Requests with ctx through the session's own client
+	// ask for nothing. StepUp is called on a goroutine of its own, may be called by
+	// several at the same time for other demands, and must return soon after ctx ends. A
+	// request whose body cannot be sent again, or which Transport.NoReplay is about, gets the
+	// server's answer after StepUp, and the next one the new token. [Session.Do] does not
+	// look at answers: see [DemandOf]. Nil: such answers are handed back.
+	StepUp func(ctx context.Context, s *Session, d Demand) error
+
 	// Hooks are told what happens. Nil: nobody is. The struct is copied.
 	Hooks *Hooks
 
@@ -241,6 +264,7 @@ type settings struct {
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         *observers                          // never nil
 	host          host                                // never nil
+	stepUp        *stepUp                             // nil: nobody steps up
 	audiences     []audienceSettings
 }
 
@@ -263,6 +287,28 @@ func (s settings) forAudience(a Audience, rules origin.Rules) *settings {
 	}
 	return &s
 }
+
+// A stepUp is a Config.StepUp, and what it was asked for.
+type stepUp struct {
+	hook  func(context.Context, *Session, Demand) error
+	group stepup.Group[demanded]
+}
+
+// demanded is what one session is asked for.
+type demanded struct {
+	session *Session
+	demand  Demand
+}
+
+func newStepUp(hook func(context.Context, *Session, Demand) error) *stepUp {
+	if hook == nil {
+		return nil
+	}
+	return &stepUp{hook: hook}
+}
+
+// steps is who steps up; nil: nobody does.
+func (s *settings) steps() *stepUp { return s.stepUp }
 
 // observers are whom a session tells what happens.
 type observers struct {
@@ -290,6 +336,7 @@ func newSettings(c *Config) (*settings, error) {
 		isRejected:    c.Rejected,
 		findRenewed:   c.Renewed,
 		host:          alone{},
+		stepUp:        newStepUp(c.StepUp),
 		hooks:         &noObservers,
 	}
 	if s.timeout == 0 {
@@ -319,7 +366,7 @@ func (c *Config) alike(d *Config) bool {
 		slices.Equal(c.Origins, d.Origins) && slices.Equal(c.Hosts, d.Hosts) &&
 		c.AnyOrigin == d.AnyOrigin && c.InsecureHTTP == d.InsecureHTTP && c.ReplaceHeader == d.ReplaceHeader &&
 		c.RefreshBefore == d.RefreshBefore && c.RefreshTimeout == d.RefreshTimeout && c.Heartbeat == d.Heartbeat &&
-		c.Rejected == nil && d.Rejected == nil && c.Renewed == nil && d.Renewed == nil &&
+		c.Rejected == nil && d.Rejected == nil && c.Renewed == nil && d.Renewed == nil && c.StepUp == nil && d.StepUp == nil &&
 		c.Hooks == d.Hooks && c.Logger == d.Logger && slices.EqualFunc(c.Audiences, d.Audiences, Audience.alike)
 }
 

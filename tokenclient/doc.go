@@ -127,6 +127,7 @@
 //	WARN   refreshed tokens refused too often                generation, origin, until, expiry
 //	DEBUG  token renewed by the server                       generation, expiry
 //	DEBUG  token in an answer ignored                        err
+//	WARN   step-up failed                                    origin, err
 //	ERROR  token not saved                                   generation, err
 //	INFO   session ended                                     err
 //	WARN   token that lost to a login or logout not revoked  err

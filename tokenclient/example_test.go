@@ -9,6 +9,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,4 +172,45 @@ func ExamplePeekBody() {
 	// Output:
 	// true
 	// {"ok":false,"error":"token_expired"} <nil>
+}
+
+// An API wants a stronger login for what is asked. The program is asked once, for all requests
+// that wait, and they are sent again. In a program StepUp calls Browser or Device of package login.
+func ExampleDemand() {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer strong" {
+			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication", acr_values="mfa"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer api.Close()
+
+	session, err := tokenclient.New(tokenclient.Config{
+		Refresher: &tokenclient.JSONRefresher{TokenURL: api.URL + "/token/refresh"},
+		Origins:   []string{api.URL},
+		StepUp: func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+			fmt.Println(d.Error, d.Params().Encode())
+			return s.SetToken(ctx, &tokenclient.Token{AccessToken: "strong"})
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	defer session.Close(ctx)
+	if err := session.SetToken(ctx, &tokenclient.Token{AccessToken: "weak"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp, err := session.Client().Get(api.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.StatusCode)
+	// Output:
+	// insufficient_user_authentication acr_values=mfa
+	// 200
 }

@@ -29,7 +29,8 @@ type PoolConfig struct {
 	//
 	// Return the same Refresher, Attacher, Hooks and Logger for all keys, where that
 	// can be: sessions whose Configs are alike share what is made of them, which is
-	// a third of a session. A Config with Rejected or Renewed is like no other.
+	// a third of a session. A Config with Rejected, Renewed or StepUp is like no
+	// other.
 	//
 	// If it fails, or returns what [New] would refuse, so does everything that wants the
 	// key for the next second; an error that is ErrLoginRequired is how to refuse users who

@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/stepup"
 )
 
 // renewedBy looks for a token in resp, which answers a request that was sent with h. resp is
@@ -106,6 +108,67 @@ func (s *Session) rejected(h *held, u *url.URL) (v rejection) {
 // been refused before, with v.
 func (s *Session) replayed(h *held, v rejection, refused bool) {
 	s.ask(func(st *state, _ time.Time) { st.replayed(h, refused, v) })
+}
+
+// steppingKey marks the contexts that a session hands to its StepUp.
+type steppingKey struct{ whole *Session }
+
+// demandIn returns what x, what came of req, demands of whoever can step up.
+func (s *Session) demandIn(req *http.Request, x lastSending) (Demand, bool) {
+	if s.config().steps() == nil || x.err != nil || x.asking || req.Context().Value(steppingKey{s.whole()}) != nil {
+		return Demand{}, false
+	}
+	return DemandOf(x.resp)
+}
+
+// stepUp has d satisfied, which a server demands that was sent h, and returns what to send
+// instead. nil: nothing, and the answer stays as it is.
+func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) {
+	steps, whole := s.config().steps(), s.whole()
+	same := d
+	same.Description = "" // servers put times there, and names of requests
+	err := steps.group.Do(ctx, demanded{s, same}, stepup.Asking{
+		Generation: h.number(),
+		Newest:     func() uint64 { return s.holds().number() },
+		Start:      whole.inBackground,
+		Ask: func(ctx context.Context) error {
+			err := whole.askToStepUp(ctx, steps.hook, d)
+			if err == nil {
+				_, err = s.current(ctx) // of an audience, the token is still to be asked for
+			}
+			return err
+		},
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, nil
+	}
+	next, err := s.current(ctx)
+	if err != nil {
+		return nil, s.whose(err)
+	}
+	if !next.after(h) {
+		return nil, nil // it did not do what it says
+	}
+	return next, nil
+}
+
+// askToStepUp calls hook.
+func (s *Session) askToStepUp(ctx context.Context, hook func(context.Context, *Session, Demand) error, d Demand) error {
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, steppingKey{s}, true))
+	defer cancel()
+	defer context.AfterFunc(s.lifetime(), cancel)()
+	call := contain.Go("Config.StepUp", s.broken, func() (struct{}, error) { return struct{}{}, hook(ctx, s, d) })
+	err := errHangs("Config.StepUp")
+	if call.Wait(ctx, calleeGrace) {
+		_, err = call.Result()
+	}
+	if err != nil {
+		s.note(slog.LevelWarn, "step-up failed", "origin", d.Origin, "err", err)
+	}
+	return err
 }
 
 // saveRenewedSoon has renewed tokens stored in the background until there is none left to store.

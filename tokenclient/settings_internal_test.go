@@ -32,6 +32,7 @@ func TestConfigsAlike(t *testing.T) {
 		"Heartbeat":      func(c *Config) { c.Heartbeat = 0 },
 		"Rejected":       func(c *Config) { c.Rejected = func(*http.Response) bool { return false } },
 		"Renewed":        func(c *Config) { c.Renewed = RenewedHeader("X-Auth-Token") },
+		"StepUp":         func(c *Config) { c.StepUp = func(context.Context, *Session, Demand) error { return nil } },
 		"Hooks":          func(c *Config) { c.Hooks = nil },
 		"Logger":         func(c *Config) { c.Logger = nil },
 	}

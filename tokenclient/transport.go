@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/replay"
 )
@@ -198,6 +199,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	sent := s.config().sendTime()
 	x := t.send(req, s, h, lastSending{body: body})
+	if d, ok := s.demandIn(req, x); ok {
+		return t.stepUp(req, s, h, x, d)
+	}
 	if !x.refused {
 		x.body.HandOver()
 		if x.err == nil {
@@ -269,10 +273,35 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, x lastSendi
 	if x = t.sendAgain(req, s, h, x.next(again)); !x.over() {
 		x = t.tryYoung(req, s, h, x)
 	}
-	x.body.HandOver()
+	d, demands := s.demandIn(req, x)
 	if x.err == nil && !x.asking {
-		s.replayed(h, v, x.refused)
+		s.replayed(h, v, x.refused && !demands)
 	}
+	if demands {
+		return t.stepUp(req, s, h, x, d)
+	}
+	x.body.HandOver()
+	return x.resp, x.err
+}
+
+// stepUp goes on with a request to which x, with h's token of s, is an answer that demands d.
+func (t *Transport) stepUp(req *http.Request, s *Session, h *held, x lastSending, d Demand) (*http.Response, error) {
+	defer func() { x.body.HandOver() }()
+	x.resp.Body = aside.Put(x.resp.Body) // who steps up may need this connection
+	next, err := s.stepUp(req.Context(), h, d)
+	if err != nil {
+		_ = x.resp.Body.Close()
+		return nil, err
+	}
+	if next == nil {
+		return x.resp, nil
+	}
+	again, ok := t.takeBack(req, x.body)
+	if !ok {
+		return x.resp, nil
+	}
+	drop(x.resp, again)
+	x = t.sendAgain(req, s, next, x.next(again))
 	return x.resp, x.err
 }
 

@@ -15,7 +15,7 @@ import (
 const standardsPage = repository + "/docs/standards.md"
 
 var (
-	rfcs       = []string{"6749", "6750", "7009", "7523", "7636", "8252", "8414", "8628", "8693", "8707", "9207", "9449"}
+	rfcs       = []string{"6749", "6750", "7009", "7523", "7636", "8252", "8414", "8628", "8693", "8707", "9207", "9449", "9470", "9728"}
 	linkedTest = regexp.MustCompile(`^\[(\w+)\]\(\.\./([\w./-]+_test\.go)\)$`)
 	rfcTest    = regexp.MustCompile(`^TestRFC\d+`)
 )

@@ -127,8 +127,15 @@ func TestLogLines(t *testing.T) {
 			c.Renewed = func(*http.Response) (*tokenclient.Token, bool) {
 				return &tokenclient.Token{AccessToken: renewed}, renewed != ""
 			}
+			c.StepUp = func(context.Context, *tokenclient.Session, tokenclient.Demand) error { return errors.New("not now") }
 		}
-		api := func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, status), nil }
+		api := func(req *http.Request) (*http.Response, error) {
+			resp := sessiontest.Reply(req, status)
+			if status == 403 {
+				resp.Header = http.Header{"Www-Authenticate": {`Bearer error="insufficient_scope"`}}
+			}
+			return resp, nil
+		}
 		r, other := sessiontest.NewFake(t, nil, api, setUp), sessiontest.NewFake(t, nil, api, setUp)
 		r.Give(t, sessiontest.Pair("planted access", "planted refresh", time.Hour))
 		refresh := func() { _, _ = r.Session.Refresh(t.Context()) }
@@ -167,6 +174,8 @@ func TestLogLines(t *testing.T) {
 		r.WantGet(t, 200)
 		renewed = "planted\x00renewed"
 		r.WantGet(t, 200)
+		status = 403
+		r.WantGet(t, 403)
 		status = 401
 		for range 5 {
 			r.WantGet(t, 401)

@@ -1,0 +1,146 @@
+package stepup_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/stepup"
+)
+
+// asked is an Asking for a token of generation with, of which ask says what comes.
+func asked(with, newest uint64, ask func(ctx context.Context) error) stepup.Asking {
+	return stepup.Asking{
+		Generation: with,
+		Newest:     func() uint64 { return newest },
+		Start:      func(f func()) bool { go f(); return true },
+		Ask:        ask,
+	}
+}
+
+func TestOneAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g stepup.Group[string]
+		var times atomic.Int32
+		ask := func(context.Context) error {
+			times.Add(1)
+			time.Sleep(time.Minute)
+			return nil
+		}
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if err := g.Do(t.Context(), "a", asked(1, 2, ask)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Go(func() {
+			if err := g.Do(t.Context(), "b", asked(1, 2, ask)); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		if n := times.Load(); n != 2 {
+			t.Errorf("asked %d times for two demands", n)
+		}
+		never := asked(1, 2, func(context.Context) error { t.Error("asked again"); return nil })
+		if err := g.Do(t.Context(), "a", never); err != nil {
+			t.Errorf("an older token: %v", err)
+		}
+		never.Generation = 2
+		if err := g.Do(t.Context(), "a", never); !errors.Is(err, stepup.ErrAsked) {
+			t.Errorf("the token that was to satisfy: %v", err)
+		}
+		time.Sleep(stepup.Again)
+		never.Generation = 1
+		if err := g.Do(t.Context(), "a", never); err != nil {
+			t.Errorf("an older token, later: %v", err)
+		}
+		if err := g.Do(t.Context(), "a", asked(2, 3, ask)); err != nil || times.Load() != 3 {
+			t.Errorf("later: %v, asked %d times", err, times.Load())
+		}
+	})
+}
+
+// TestAskingFails: who waits gets the error, and the same is not asked again for a while.
+func TestAskingFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g stepup.Group[string]
+		failure := errors.New("no")
+		fails := asked(1, 1, func(context.Context) error { return failure })
+		if err := g.Do(t.Context(), "a", fails); err != failure {
+			t.Error(err)
+		}
+		if err := g.Do(t.Context(), "a", fails); !errors.Is(err, stepup.ErrAsked) {
+			t.Error(err)
+		}
+		time.Sleep(stepup.Again)
+		if err := g.Do(t.Context(), "a", fails); err != failure {
+			t.Error(err)
+		}
+		closed := fails
+		closed.Start = func(func()) bool { return false }
+		if err := g.Do(t.Context(), "b", closed); !errors.Is(err, stepup.ErrOver) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestWaitersLeave: the asking goes on without the one who began it, and ends with the last.
+// Who comes then waits for its end, and asks anew.
+func TestWaitersLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g stepup.Group[string]
+		var times atomic.Int32
+		ask := func(ctx context.Context) error {
+			if times.Add(1) == 2 {
+				return nil
+			}
+			<-ctx.Done()
+			time.Sleep(time.Second) // to clean up
+			return ctx.Err()
+		}
+		var wg sync.WaitGroup
+		for i := range 3 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i+1)*time.Minute)
+				defer cancel()
+				if err := g.Do(ctx, "a", asked(1, 2, ask)); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("waiter %d: %v", i, err)
+				}
+			})
+		}
+		began := time.Now()
+		wg.Wait()
+		if d := time.Since(began); d != 3*time.Minute {
+			t.Errorf("the last left after %v", d)
+		}
+		if err := g.Do(t.Context(), "a", asked(1, 2, ask)); err != nil {
+			t.Errorf("who came then: %v", err)
+		}
+		if d := time.Since(began); d != 3*time.Minute+time.Second || times.Load() != 2 {
+			t.Errorf("after %v, asked %d times", d, times.Load())
+		}
+	})
+}
+
+// TestManyDemands: a server that demands something else each time takes no memory without end.
+func TestManyDemands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g stepup.Group[string]
+		for i := range 5000 {
+			if err := g.Do(t.Context(), strconv.Itoa(i), asked(1, 2, func(context.Context) error { return nil })); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := g.Remembered(); n > 1024 {
+			t.Errorf("%d outcomes are remembered", n)
+		}
+	})
+}
