@@ -1,6 +1,7 @@
 package tokenclient_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -89,4 +90,50 @@ func TestPerRPCCredentialsLoopback(t *testing.T) {
 			t.Error("all credentials of the session allow plain connections now")
 		}
 	}
+}
+
+// TestPerRPCCredentialsInDo: within Do they send the token that Do hands out, though there is
+// another one by now: Do has to know which of them was refused.
+func TestPerRPCCredentialsInDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+			c.Origins = []string{"https://rpc.example.com"}
+		})
+		first := r.Login(t)
+		creds := r.Session.PerRPCCredentials()
+		calls := 0
+		if err := r.Session.Do(t.Context(), func(ctx context.Context, token *tokenclient.Token) error {
+			if calls++; calls == 1 {
+				if _, err := r.Session.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if token.AccessToken != first.AccessToken {
+					t.Error("not the login's token")
+				}
+			}
+			md, err := creds.GetRequestMetadata(ctx, "https://rpc.example.com/x")
+			if err != nil || md["authorization"] != "Bearer "+token.AccessToken {
+				t.Errorf("call %d: another token than Do's, error %v", calls, err)
+			}
+			if calls == 1 {
+				return tokenclient.ErrRejected
+			}
+			return nil
+		}); err != nil || calls != 2 {
+			t.Errorf("%d calls, %v", calls, err)
+		}
+		r.WantRefreshes(t, 1) // the one in between was enough
+		err := r.Session.Do(tokenclient.WithoutToken(t.Context()), func(ctx context.Context, token *tokenclient.Token) error {
+			if tokenclient.WantsToken(ctx) || token.AccessToken != "" {
+				t.Error("a token in spite of WithoutToken")
+			}
+			return tokenclient.ErrRejected
+		})
+		if !errors.Is(err, tokenclient.ErrRejected) {
+			t.Error(err)
+		}
+		if tokenclient.KeyFrom(tokenclient.WithKey(t.Context(), "alice")) != "alice" || tokenclient.KeyFrom(t.Context()) != "" || !tokenclient.WantsToken(t.Context()) {
+			t.Error("KeyFrom or WantsToken")
+		}
+	})
 }

@@ -183,6 +183,13 @@ func WithKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, poolKey{}, key)
 }
 
+// KeyFrom returns the key of [WithKey] that ctx has; "": none. It is for protocols that have no
+// [Transport]: they take the session from [Pool.Session].
+func KeyFrom(ctx context.Context) string {
+	key, _ := ctx.Value(poolKey{}).(string)
+	return key
+}
+
 // Session returns the session of key, after loading it if necessary: from PoolConfig.Config
 // and from the Store. For a user without a token it returns a session without one,
 // as it does if the Store cannot be read; [Session.SetToken] then logs the user in.
@@ -203,7 +210,7 @@ func (p *Pool) Session(ctx context.Context, key string) (*Session, error) {
 // sessionFor returns the session whose token a request with ctx gets, nil if that
 // is none. For a session that is loaded it takes no lock and allocates nothing.
 func (p *Pool) sessionFor(ctx context.Context) (*Session, error) {
-	key, _ := ctx.Value(poolKey{}).(string)
+	key := KeyFrom(ctx)
 	if s := p.find(key); s != nil {
 		return s, nil
 	}

@@ -96,13 +96,13 @@ func TestReadmeNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := map[string]bool{}
-	for _, dir := range []string{".", "login", "tokentest", "xoauth2", "otelhooks", "../store", "../store/sqlstore", "../store/redisstore",
+	for _, dir := range []string{".", "login", "tokentest", "xoauth2", "otelhooks", "grpcauth", "../store", "../store/sqlstore", "../store/redisstore",
 		"../store/keyring", "../store/storetest"} {
 		for name := range exported(t, dir) {
 			names[name] = true
 		}
 	}
-	const ours = `tokenclient|login|tokentest|xoauth2|otelhooks|store|sqlstore|redisstore|keyring|storetest|Session|Config|Transport|Pool|Hooks|Token`
+	const ours = `tokenclient|login|tokentest|xoauth2|otelhooks|grpcauth|store|sqlstore|redisstore|keyring|storetest|Session|Config|Transport|Pool|Hooks|Token`
 	found := regexp.MustCompile(`(?:^|[^\w./])(`+ours+`)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`).FindAllStringSubmatch(string(readme), -1)
 	if len(found) < 30 {
 		t.Errorf("only %d names were found in the README", len(found))

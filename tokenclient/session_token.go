@@ -67,10 +67,14 @@ func (s *Session) copyOf(h *held, err error) (*Token, error) {
 // error is that of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
 // ErrStoreCorrupt, ErrReplaced, ErrClosed, ErrReentrant, or ctx's.
 //
-// f gets ctx as it is, and a copy of the token: the login's own, if there are
-// Config.Audiences. It runs on the caller's goroutine; no lock is
+// f gets ctx, with which [PerRPCCredentials] send the same token, and a copy of that: the
+// login's own, if there are Config.Audiences. With a ctx of [WithoutToken] it is called once, and
+// the token is empty. It runs on the caller's goroutine; no lock is
 // held. Where the token goes is for f to know: Config.Origins is not asked.
 func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) error) error {
+	if withoutToken(ctx) {
+		return f(ctx, new(Token))
+	}
 	h, err := s.unrefused(ctx)
 	if err != nil {
 		return s.whose(err)
@@ -94,7 +98,16 @@ func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) 
 // lend calls f with h's token.
 func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
 	s.tellAttached(ctx, h.number())
-	return f(ctx, h.token().Clone())
+	return f(context.WithValue(ctx, lentKey{s}, h), h.token().Clone())
+}
+
+// lentKey marks the contexts of Do, which have the token that f got.
+type lentKey struct{ session *Session }
+
+// lent is what Do lent to whom ctx belongs; nil: nothing.
+func (s *Session) lent(ctx context.Context) *held {
+	h, _ := ctx.Value(lentKey{s}).(*held)
+	return h
 }
 
 // Refresh exchanges the refresh token now, whether or not the access token is
@@ -268,7 +281,8 @@ func (c *PerRPCCredentials) Loopback() *PerRPCCredentials { return &PerRPCCreden
 
 // GetRequestMetadata returns the header that carries the token, with its name in
 // lower case. It is an error if uri is not of an allowed origin; other errors are
-// those of [Session.Token], and ErrReplaced.
+// those of [Session.Token], and ErrReplaced. Within [Session.Do] the token is the one that Do
+// has handed out.
 func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
 	if withoutToken(ctx) {
 		return nil, nil
@@ -291,15 +305,18 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 	if c.loopback && len(uri) == 0 {
 		return nil, errors.New("tokenclient: no token is sent: Loopback credentials have to be told where to")
 	}
-	h, err := c.s.unrefused(ctx)
-	if err != nil {
-		return nil, c.s.whose(err)
+	h := c.s.lent(ctx)
+	if h == nil {
+		var err error
+		if h, err = c.s.unrefused(ctx); err != nil {
+			return nil, c.s.whose(err)
+		}
+		defer c.s.tellAttached(ctx, h.number())
 	}
 	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
 	if err := c.s.config().attach(req.WithContext(ctx), h.token()); err != nil {
 		return nil, err
 	}
-	c.s.tellAttached(ctx, h.number())
 	metadata := make(map[string]string, len(req.Header))
 	for name, values := range req.Header {
 		metadata[strings.ToLower(name)] = strings.Join(values, ", ")

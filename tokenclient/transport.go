@@ -334,4 +334,8 @@ func WithoutToken(ctx context.Context) context.Context {
 	return context.WithValue(ctx, withoutTokenKey{}, true)
 }
 
+// WantsToken reports whether ctx is none of [WithoutToken]. It is for protocols that have no
+// [Transport].
+func WantsToken(ctx context.Context) bool { return !withoutToken(ctx) }
+
 func withoutToken(ctx context.Context) bool { return ctx.Value(withoutTokenKey{}) != nil }
