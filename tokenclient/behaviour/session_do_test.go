@@ -54,7 +54,7 @@ func TestDo(t *testing.T) {
 			ctx := context.WithValue(t.Context(), key{}, true)
 			var given []string
 			err := r.Session.Do(ctx, func(inner context.Context, token *tokenclient.Token) error {
-				if inner != ctx {
+				if inner.Value(key{}) != true || inner.Done() != ctx.Done() { // it has the token besides
 					t.Error("another context")
 				}
 				given = append(given, token.AccessToken)
