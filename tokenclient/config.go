@@ -264,7 +264,6 @@ type settings struct {
 	findRenewed   func(*http.Response) (*Token, bool) // nil: no answer brings a token
 	hooks         *observers                          // never nil
 	host          host                                // never nil
-	stepUp        *stepUp                             // nil: nobody steps up
 	audiences     []audienceSettings
 }
 
@@ -308,12 +307,13 @@ func newStepUp(hook func(context.Context, *Session, Demand) error) *stepUp {
 }
 
 // steps is who steps up; nil: nobody does.
-func (s *settings) steps() *stepUp { return s.stepUp }
+func (s *settings) steps() *stepUp { return s.hooks.stepUp }
 
-// observers are whom a session tells what happens.
+// observers are whom a session tells what happens, and whom it asks.
 type observers struct {
 	Hooks
-	log *slog.Logger // nil: nobody
+	log    *slog.Logger // nil: nobody
+	stepUp *stepUp      // nil: nobody steps up
 }
 
 // noObservers is for sessions whose Config has none. Nobody writes to it.
@@ -336,7 +336,6 @@ func newSettings(c *Config) (*settings, error) {
 		isRejected:    c.Rejected,
 		findRenewed:   c.Renewed,
 		host:          alone{},
-		stepUp:        newStepUp(c.StepUp),
 		hooks:         &noObservers,
 	}
 	if s.timeout == 0 {
@@ -346,8 +345,8 @@ func newSettings(c *Config) (*settings, error) {
 		s.attacher = Bearer{}
 	}
 	s.header = headerOf(s.attacher)
-	if c.Hooks != nil || c.Logger != nil {
-		s.hooks = &observers{log: c.Logger}
+	if c.Hooks != nil || c.Logger != nil || c.StepUp != nil {
+		s.hooks = &observers{log: c.Logger, stepUp: newStepUp(c.StepUp)}
 		if c.Hooks != nil {
 			s.hooks.Hooks = *c.Hooks
 		}
