@@ -124,7 +124,8 @@ type stepping struct {
 // the session that holds h.
 func (s *Session) overtaken(ctx context.Context, h *held) bool {
 	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
-	return ok && c.logouts != h.logouts
+	_, logouts := h.login()
+	return ok && c.logouts != logouts
 }
 
 // loggedIn notes that e is the login that the StepUp made which ctx is from.
@@ -137,17 +138,19 @@ func (s *Session) loggedIn(ctx context.Context, e era) {
 // vouched returns the login that is of the same user as the one whom c was for. ok is false
 // after a logout.
 func (s *Session) vouched(c *stepping) (e era, ok bool) {
-	now := s.whole().holds()
+	e, logouts := s.whole().holds().login()
 	if made := c.login.Load(); made != nil {
-		return *made, now.logouts == c.logouts
+		e = *made
 	}
-	return now.record.Era, now.logouts == c.logouts
+	return e, logouts == c.logouts
 }
 
 // isSameUser reports whether a request that was sent with h may be sent again with next: there
 // was no logout, and another login is known to be of the same user.
 func (s *stepUp) isSameUser(h, next *held) bool {
-	return next.logouts == h.logouts && (next.follows(h, true) == nil || s.logins.Same(h.record.Era, next.record.Era))
+	was, before := h.login()
+	is, after := next.login()
+	return after == before && (next.follows(h, true) == nil || s.logins.Same(was, is))
 }
 
 // demandIn returns what x, what came of req, demands of whoever can step up.
@@ -164,11 +167,13 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	steps, whole := s.config().steps(), s.whole()
 	same := d
 	same.Description = "" // servers put times there, and names of requests
-	c := &stepping{logouts: whole.holds().logouts}
+	user, _ := h.login()
+	_, logouts := whole.holds().login()
+	c := &stepping{logouts: logouts}
 	if now := s.holds(); !now.usable() || !steps.isSameUser(h, now) {
 		return nil, nil // whom it would be asked of is gone
 	}
-	err := steps.group.Do(ctx, demanded{s, steps.logins.First(h.record.Era), same}, stepup.Asking{
+	err := steps.group.Do(ctx, demanded{s, steps.logins.First(user), same}, stepup.Asking{
 		Generation: h.number(),
 		Newest:     func() uint64 { return s.holds().number() },
 		Start:      whole.inBackground,
@@ -181,7 +186,7 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 			if !ok {
 				return ErrLoggedOut
 			}
-			steps.logins.Vouch(h.record.Era, login)
+			steps.logins.Vouch(user, login)
 			_, err = s.current(ctx) // of an audience, the token is still to be asked for
 			return err
 		},
