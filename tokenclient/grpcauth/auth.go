@@ -74,8 +74,9 @@ func with(opts []grpc.CallOption, c *creds) []grpc.CallOption {
 type creds struct {
 	credentials.PerRPCCredentials
 
-	mu  sync.Mutex // guards err
-	err error      // why there is no token
+	mu    sync.Mutex // guards the rest
+	asked bool       // gRPC has asked for the token; without TLS it may not
+	err   error      // why there is no token
 }
 
 func (a *Auth) credentials(s *tokenclient.Session) *creds {
@@ -89,9 +90,10 @@ func (a *Auth) credentials(s *tokenclient.Session) *creds {
 // GetRequestMetadata keeps the error, of which gRPC leaves the text.
 func (c *creds) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
 	md, err := c.PerRPCCredentials.GetRequestMetadata(ctx, uri...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = true
 	if err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
 		c.err = err
 	}
 	return md, err
@@ -107,7 +109,7 @@ func (c *creds) judge(err error) error {
 		return nil
 	case c.err != nil: // gRPC says nothing but its text
 		return failed(c.err)
-	case status.Code(err) == codes.Unauthenticated:
+	case c.asked && status.Code(err) == codes.Unauthenticated:
 		return &refusal{err}
 	}
 	return err

@@ -29,7 +29,7 @@ func (a *Auth) Stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 	if err != nil {
 		return nil, failed(err)
 	}
-	st := &stream{ctx: ctx, session: s, keeps: true}
+	st := &stream{session: s, keeps: true}
 	st.open = func() error {
 		return s.Do(ctx, func(ctx context.Context, t *tokenclient.Token) error {
 			c := a.credentials(s)
@@ -37,7 +37,9 @@ func (a *Auth) Stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 			if err != nil {
 				return c.judge(err)
 			}
-			st.ClientStream, st.creds, st.token = cs, c, t
+			st.mu.Lock()
+			defer st.mu.Unlock()
+			st.ClientStream, st.creds, st.token, st.lent = cs, c, t, ctx
 			return nil
 		})
 	}
@@ -51,14 +53,16 @@ func (a *Auth) Stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 // ClientStream, SendMsg and CloseSend are called by one goroutine at a time, and RecvMsg by
 // another.
 type stream struct {
-	ctx     context.Context // the call's; that of a try ends with it
 	session *tokenclient.Session
 	open    func() error // sets what follows
 
-	mu                sync.Mutex // guards the rest
+	sending sync.Mutex // held by who sends, perhaps for long; taken before mu
+
+	mu                sync.Mutex // guards the rest; not held while anything waits
 	grpc.ClientStream            // of the last try
 	creds             *creds
 	token             *tokenclient.Token
+	lent              context.Context // that of Do, which knows whose login token is of
 
 	keeps  bool  // it may be begun again
 	sent   []any // what was sent, while keeps
@@ -78,18 +82,34 @@ func (s *stream) Context() context.Context { cs, _ := s.now(); return cs.Context
 
 // SendMsg sends m, and keeps it while it may have to be sent again.
 func (s *stream) SendMsg(m any) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keepLocked(m)
-	if s.over && s.keeps {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	cs, over := s.keep(m)
+	if over {
 		return nil
 	}
-	err := s.ClientStream.SendMsg(m)
-	if errors.Is(err, io.EOF) && s.keeps { // RecvMsg says why
-		s.over = true
+	err := cs.SendMsg(m)
+	if errors.Is(err, io.EOF) && s.mayStillBegin() { // RecvMsg says why
 		return nil
 	}
 	return err
+}
+
+// keep keeps m if it may have to be sent again. It returns the stream of the last try, and
+// whether that takes no more, so that keeping m is all.
+func (s *stream) keep(m any) (cs grpc.ClientStream, over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keepLocked(m)
+	return s.ClientStream, s.over && s.keeps
+}
+
+// mayStillBegin notes that the server takes no more, and is mayBegin.
+func (s *stream) mayStillBegin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = s.keeps
+	return s.keeps
 }
 
 // keepLocked keeps m, or gives up to keep anything.
@@ -110,10 +130,13 @@ func (s *stream) keepLocked(m any) {
 
 // CloseSend says that nothing more is sent.
 func (s *stream) CloseSend() error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
-	return s.ClientStream.CloseSend()
+	s.mu.Unlock()
+	cs, _ := s.now()
+	return cs.CloseSend()
 }
 
 // Header is that of the last try.
@@ -134,7 +157,10 @@ func (s *stream) RecvMsg(m any) error {
 	cs, c := s.now()
 	err := cs.RecvMsg(m)
 	if err != nil && s.refused(c.judge(err)) {
-		_, failure := s.session.RefreshRejected(s.ctx, s.token)
+		s.mu.Lock()
+		ctx, token := s.lent, s.token
+		s.mu.Unlock()
+		_, failure := s.session.RefreshRejected(ctx, token)
 		switch {
 		case !s.mayBegin(): // those that follow have the new token
 		case failure != nil:
@@ -166,24 +192,27 @@ func (s *stream) mayBegin() bool {
 	return s.keeps
 }
 
-// begin begins again.
+// begin begins again. A SendMsg that waits ends first: its stream is over.
 func (s *stream) begin() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	if err := s.open(); err != nil {
 		return err
 	}
+	s.mu.Lock()
 	s.over = false
-	for _, m := range s.sent {
-		if err := s.ClientStream.SendMsg(m); err != nil {
+	cs, sent, closed := s.ClientStream, s.sent, s.closed
+	s.mu.Unlock()
+	for _, m := range sent {
+		if err := cs.SendMsg(m); err != nil {
 			if errors.Is(err, io.EOF) {
 				break // RecvMsg says why
 			}
 			return err
 		}
 	}
-	if s.closed {
-		return s.ClientStream.CloseSend()
+	if closed {
+		return cs.CloseSend()
 	}
 	return nil
 }
