@@ -147,15 +147,17 @@ type Config struct {
 	// again with it, once, with the same body. What it returns means:
 	//
 	//   - nil: s has another token, of the same user. The program vouches for that: requests
-	//     of the one who was logged in are sent as those of the one who is.
+	//     of the one who was logged in are sent as those of the one who is. That goes for the
+	//     login that StepUp made by [Session.SetToken] with ctx, or else for the one that s has
+	//     when StepUp returns; for none if there was a logout meanwhile, and for no later one.
 	//   - an error, [ErrReplaced] for somebody else who logged in: the request gets the
 	//     server's answer untouched, as without a StepUp. The error is logged.
 	//
 	// Of all requests of a session with the same demand of the same origin one asks, and the
 	// others wait for the outcome. ctx lasts as long as one of them waits, and ends when the
 	// session is closed. Whatever comes of it, the same is not asked again within 30 seconds:
-	// until then the answers are handed back. Requests with ctx through the session's own client
-	// ask for nothing. StepUp is called on a goroutine of its own, may be called by
+	// until then the answers are handed back. After a [Session.Logout] meanwhile SetToken with
+	// ctx is ErrLoggedOut. Requests with ctx through the session's own client ask for nothing. StepUp is called on a goroutine of its own, may be called by
 	// several at the same time for other demands, and must return soon after ctx ends. A
 	// request whose body cannot be sent again, or which Transport.NoReplay is about, gets the
 	// server's answer after StepUp, and the next one the new token. [Session.Do] does not
@@ -289,15 +291,20 @@ func (s settings) forAudience(a Audience, rules origin.Rules) *settings {
 
 // A stepUp is a Config.StepUp, and what it was asked for.
 type stepUp struct {
-	hook  func(context.Context, *Session, Demand) error
-	group stepup.Group[demanded]
+	hook   func(context.Context, *Session, Demand) error
+	group  stepup.Group[demanded]
+	logins stepup.Logins[era]
 }
 
-// demanded is what one session is asked for.
+// demanded is what one user of a session is asked for.
 type demanded struct {
 	session *Session
+	user    era // with which that user began
 	demand  Demand
 }
+
+// era is that of a Record.
+type era = [16]byte
 
 func newStepUp(hook func(context.Context, *Session, Demand) error) *stepUp {
 	if hook == nil {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
@@ -110,8 +111,47 @@ func (s *Session) replayed(h *held, v rejection, refused bool) {
 	s.ask(func(st *state, _ time.Time) { st.replayed(h, refused, v) })
 }
 
-// steppingKey marks the contexts that a session hands to its StepUp.
+// steppingKey marks the contexts that a session hands to its StepUp. Its value is a *stepping.
 type steppingKey struct{ whole *Session }
+
+// A stepping is one call of StepUp, for a user who is logged in.
+type stepping struct {
+	logouts uint32              // how often the whole session was logged out before
+	login   atomic.Pointer[era] // that the call made; nil: none
+}
+
+// overtaken reports whether ctx is that of a StepUp that was called before the last logout of
+// the session that holds h.
+func (s *Session) overtaken(ctx context.Context, h *held) bool {
+	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
+	_, logouts := h.login()
+	return ok && c.logouts != logouts
+}
+
+// loggedIn notes that e is the login that the StepUp made which ctx is from.
+func (s *Session) loggedIn(ctx context.Context, e era) {
+	if c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping); ok {
+		c.login.Store(&e)
+	}
+}
+
+// vouched returns the login that is of the same user as the one whom c was for. ok is false
+// after a logout.
+func (s *Session) vouched(c *stepping) (e era, ok bool) {
+	e, logouts := s.whole().holds().login()
+	if made := c.login.Load(); made != nil {
+		e = *made
+	}
+	return e, logouts == c.logouts
+}
+
+// isSameUser reports whether a request that was sent with h may be sent again with next: there
+// was no logout, and another login is known to be of the same user.
+func (s *stepUp) isSameUser(h, next *held) bool {
+	was, before := h.login()
+	is, after := next.login()
+	return after == before && (next.follows(h, true) == nil || s.logins.Same(was, is))
+}
 
 // demandIn returns what x, what came of req, demands of whoever can step up.
 func (s *Session) demandIn(req *http.Request, x lastSending) (Demand, bool) {
@@ -127,15 +167,27 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	steps, whole := s.config().steps(), s.whole()
 	same := d
 	same.Description = "" // servers put times there, and names of requests
-	err := steps.group.Do(ctx, demanded{s, same}, stepup.Asking{
+	user, _ := h.login()
+	_, logouts := whole.holds().login()
+	c := &stepping{logouts: logouts}
+	if now := s.holds(); !now.usable() || !steps.isSameUser(h, now) {
+		return nil, nil // whom it would be asked of is gone
+	}
+	err := steps.group.Do(ctx, demanded{s, steps.logins.First(user), same}, stepup.Asking{
 		Generation: h.number(),
 		Newest:     func() uint64 { return s.holds().number() },
 		Start:      whole.inBackground,
 		Ask: func(ctx context.Context) error {
-			err := whole.askToStepUp(ctx, steps.hook, d)
-			if err == nil {
-				_, err = s.current(ctx) // of an audience, the token is still to be asked for
+			err := whole.askToStepUp(ctx, c, d)
+			if err != nil {
+				return err
 			}
+			login, ok := s.vouched(c)
+			if !ok {
+				return ErrLoggedOut
+			}
+			steps.logins.Vouch(user, login)
+			_, err = s.current(ctx) // of an audience, the token is still to be asked for
 			return err
 		},
 	})
@@ -149,17 +201,18 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	if err != nil {
 		return nil, s.whose(err)
 	}
-	if !next.after(h) {
-		return nil, nil // it did not do what it says
+	if !next.after(h) || !steps.isSameUser(h, next) {
+		return nil, nil // it did not do what it says, or somebody else is logged in by now
 	}
 	return next, nil
 }
 
-// askToStepUp calls hook.
-func (s *Session) askToStepUp(ctx context.Context, hook func(context.Context, *Session, Demand) error, d Demand) error {
-	ctx, cancel := context.WithCancel(context.WithValue(ctx, steppingKey{s}, true))
+// askToStepUp makes the call c of StepUp.
+func (s *Session) askToStepUp(ctx context.Context, c *stepping, d Demand) error {
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, steppingKey{s}, c))
 	defer cancel()
 	defer context.AfterFunc(s.lifetime(), cancel)()
+	hook := s.config().steps().hook
 	call := contain.Go("Config.StepUp", s.broken, func() (struct{}, error) { return struct{}{}, hook(ctx, s, d) })
 	err := errHangs("Config.StepUp")
 	if call.Wait(ctx, calleeGrace) {

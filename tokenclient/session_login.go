@@ -67,9 +67,16 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	}
 	defer s.leaveLogin()
 	var fence uint64
-	open := false
-	s.ask(func(st *state, _ time.Time) { fence, open = st.loginBegins() })
-	if !open {
+	open, gone := false, false
+	s.ask(func(st *state, _ time.Time) {
+		if gone = s.overtaken(ctx, st.held); !gone {
+			fence, open = st.loginBegins()
+		}
+	})
+	switch {
+	case gone:
+		return fmt.Errorf("tokenclient: SetToken: %w", ErrLoggedOut)
+	case !open:
 		return ErrClosed
 	}
 	r, _, err := s.replace(ctx, t)
@@ -80,6 +87,9 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 		fx, err = st.loginStored(fence, r, now)
 		return fx
 	})
+	if err == nil {
+		s.loggedIn(ctx, r.Era)
+	}
 	s.tellHost()
 	return err
 }

@@ -100,6 +100,9 @@ func (h *held) after(old *held) bool { return h.generation > old.generation }
 // known is the record that h is from.
 func (h *held) known() Record { return h.record }
 
+// login is the era of what is held, and after how many logouts of this session it is held.
+func (h *held) login() (e era, logouts uint32) { return h.record.Era, h.logouts }
+
 // token is what is sent; nil if h is not usable.
 func (h *held) token() *Token { return h.record.Token }
 

@@ -13,5 +13,8 @@
 // asked for, whatever came of that, is not asked for again within [Again]: nobody wants to log
 // in over and over for a server that is never satisfied.
 //
+// A login may be somebody else's, for whom no request of another user may be sent. That of a
+// step-up is not, if whoever made it vouches for it ([Logins]); any other still may be.
+//
 // The package knows nothing of sessions, and nothing of how a demand is satisfied.
 package stepup

@@ -1,0 +1,149 @@
+package behaviour_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// TestStepUpAndAnotherUser: a request of one user is never sent for the next one, whenever a
+// logout and a login come between it and a step-up: StepUp vouches for the login that it
+// made, and for no later one.
+func TestStepUpAndAnotherUser(t *testing.T) {
+	other := func(ctx context.Context, t *testing.T, s *tokenclient.Session) {
+		t.Helper()
+		if err := s.Logout(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := s.SetToken(ctx, sessiontest.Pair("strong-other", "refresh-9", time.Hour)); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		slow time.Duration // of the second request's answer
+		then time.Duration // when the other one logs in
+	}{
+		"after the step-up":  {20 * time.Second, 15 * time.Second},
+		"during the step-up": {2 * time.Second, 5 * time.Second},
+	} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			api := &demandingAPI{status: 403, header: demandsScope}
+			var mu sync.Mutex // guards crossed
+			var crossed []string
+			serve := func(req *http.Request) (*http.Response, error) {
+				from, token := req.URL.Query().Get("from"), req.Header.Get("Authorization")
+				if from != "" && strings.Contains(token, "other") {
+					mu.Lock()
+					crossed = append(crossed, from+" with "+token)
+					mu.Unlock()
+				}
+				if from == "slow" && !strings.Contains(token, "strong") {
+					time.Sleep(c.slow)
+				}
+				return api.serve(req)
+			}
+			r := sessiontest.NewFake(t, sessiontest.Refresher().Refresh, serve, func(cfg *tokenclient.Config) {
+				cfg.StepUp = func(ctx context.Context, s *tokenclient.Session, _ tokenclient.Demand) error {
+					time.Sleep(10 * time.Second) // a person
+					if name == "during the step-up" {
+						return nil // it sees a token that is strong enough, and takes it for its own
+					}
+					return s.SetToken(ctx, sessiontest.Pair("strong", "refresh-2", time.Hour))
+				}
+			})
+			r.Give(t, sessiontest.Pair("good", "refresh-1", time.Hour))
+			done := make(chan struct{})
+			for _, from := range []string{"first", "slow"} {
+				go func() {
+					defer func() { done <- struct{}{} }()
+					resp, err := r.Client.Get(sessiontest.FakeAPI + "/files?from=" + from)
+					if err == nil {
+						_ = resp.Body.Close()
+					} else if !errors.Is(err, tokenclient.ErrReplaced) {
+						t.Errorf("%s: %v", from, err)
+					}
+				}()
+			}
+			time.Sleep(c.then)
+			other(t.Context(), t, r.Session)
+			<-done
+			<-done
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			for _, what := range crossed {
+				t.Errorf("sent %s", what)
+			}
+		})
+	}
+}
+
+// TestStepUpVouchesForItsOwn: a login that comes between StepUp's own and its return is not
+// vouched for.
+func TestStepUpVouchesForItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &demandingAPI{status: 403, header: demandsScope}
+		r := stepUpRig(t, api, "good", func(ctx context.Context, s *tokenclient.Session, _ tokenclient.Demand) error {
+			if err := s.SetToken(ctx, sessiontest.Pair("strong", "refresh-2", time.Hour)); err != nil {
+				return err
+			}
+			return s.SetToken(context.WithoutCancel(t.Context()), sessiontest.Pair("strong-other", "refresh-9", time.Hour))
+		})
+		if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("body")); status != 403 || err != nil {
+			t.Errorf("%d %v", status, err)
+		}
+		if n := api.requests(); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// TestStepUpOvertaken: a StepUp that ends after a logout logs nobody in, and the next user is
+// asked in his own right, at once.
+func TestStepUpOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &demandingAPI{status: 403, header: demandsScope}
+		var calls atomic.Int32
+		end, ended := make(chan struct{}), make(chan error, 1)
+		r := stepUpRig(t, api, "good", func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+			if calls.Add(1) > 1 {
+				return loginWith("strong-other")(ctx, s, d)
+			}
+			<-end
+			err := loginWith("strong")(ctx, s, d)
+			ended <- err
+			return err
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("first")); status != 403 || err != nil {
+				t.Errorf("from before the logout: %d %v", status, err)
+			}
+		})
+		synctest.Wait()
+		if err := r.Session.Logout(t.Context()); err != nil {
+			t.Error(err)
+		}
+		r.Give(t, sessiontest.Pair("good-other", "refresh-8", time.Hour))
+		if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("second")); status != 200 || err != nil {
+			t.Errorf("the next user: %d %v", status, err)
+		}
+		close(end)
+		wg.Wait()
+		if err := <-ended; !errors.Is(err, tokenclient.ErrLoggedOut) {
+			t.Errorf("SetToken after the logout: %v", err)
+		}
+		if now, err := r.Session.Peek(t.Context()); err != nil || now.AccessToken != "strong-other" {
+			t.Errorf("in the end: %+v, %v", now, err)
+		}
+	})
+}
