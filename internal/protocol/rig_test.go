@@ -67,12 +67,17 @@ type testSealer struct {
 	id      string // of the key
 	newErr  error  // of NewDataKey
 	openErr error
-	made    int    // data keys
 	onNew   func() // may be nil
+
+	mu   sync.Mutex // guards made while there are refreshes
+	made int        // data keys
 }
 
 func (s *testSealer) NewDataKey(context.Context, string) (protocol.DataKey, error) {
-	if s.made++; s.onNew != nil {
+	s.mu.Lock()
+	s.made++
+	s.mu.Unlock()
+	if s.onNew != nil {
 		s.onNew()
 	}
 	if s.newErr != nil {
