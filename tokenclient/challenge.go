@@ -64,6 +64,10 @@ type Demand struct {
 	// look for a fault.
 	Error, Description string
 
+	// Realm is the part of the server that it is about (RFC 9110, section 11.5). For Microsoft
+	// Entra it is the tenant.
+	Realm string
+
 	// Scope is what is needed, as a list separated by spaces (RFC 6750, section 3).
 	Scope string
 
@@ -107,7 +111,7 @@ func DemandOf(resp *http.Response) (Demand, bool) {
 	if resp.Request != nil && resp.Request.URL != nil {
 		from = origin.Of(resp.Request.URL).String()
 	}
-	return Demand{from, d.Error, d.Description, d.Scope, d.ACRValues, d.MaxAge, d.Claims, d.ResourceMetadata}, true
+	return Demand{from, d.Error, d.Description, d.Realm, d.Scope, d.ACRValues, d.MaxAge, d.Claims, d.ResourceMetadata}, true
 }
 
 // PeekBody returns the first bytes of resp's body, most at most, and leaves the answer

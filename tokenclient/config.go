@@ -154,14 +154,18 @@ type Config struct {
 	//     server's answer untouched, as without a StepUp. The error is logged.
 	//
 	// Of all requests of a session with the same demand of the same origin one asks, and the
-	// others wait for the outcome. ctx lasts as long as one of them waits, and ends when the
-	// session is closed. Whatever comes of it, the same is not asked again within 30 seconds:
-	// until then the answers are handed back. After a [Session.Logout] meanwhile SetToken with
-	// ctx is ErrLoggedOut. Requests with ctx through the session's own client ask for nothing. StepUp is called on a goroutine of its own, may be called by
-	// several at the same time for other demands, and must return soon after ctx ends. A
-	// request whose body cannot be sent again, or which Transport.NoReplay is about, gets the
-	// server's answer after StepUp, and the next one the new token. [Session.Do] does not
-	// look at answers: see [DemandOf]. Nil: such answers are handed back.
+	// others wait for the outcome. ctx lasts as long as one of them waits, for 20 minutes at
+	// most, and ends when the session is closed. Whatever comes of it, the same is not asked
+	// again within 30 seconds, nor are more than 10 demands of one user by one origin, whatever
+	// they are for; calls that have not returned count among these. What is not asked for is
+	// handed back. After a [Session.Logout] meanwhile SetToken with ctx is ErrLoggedOut.
+	//
+	// StepUp is called on a goroutine of its own, may be called by several at the same time for
+	// other demands, and must return soon after ctx ends. Requests with ctx through the
+	// session's own client ask for nothing; one that drops ctx may wait for itself, for those
+	// 20 minutes. A request whose body cannot be sent again, or which Transport.NoReplay is
+	// about, gets the server's answer after StepUp, and the next one the new token.
+	// [Session.Do] does not look at answers: see [DemandOf]. Nil: such answers are handed back.
 	StepUp func(ctx context.Context, s *Session, d Demand) error
 
 	// Hooks are told what happens. Nil: nobody is. The struct is copied.

@@ -128,6 +128,7 @@
 //	DEBUG  token renewed by the server                       generation, expiry
 //	DEBUG  token in an answer ignored                        err
 //	WARN   step-up failed                                    origin, err
+//	DEBUG  step-up not asked for                             origin, err
 //	ERROR  token not saved                                   generation, err
 //	INFO   session ended                                     err
 //	WARN   token that lost to a login or logout not revoked  err

@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"net/http"
@@ -173,12 +174,13 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	if now := s.holds(); !now.usable() || !steps.isSameUser(h, now) {
 		return nil, nil // whom it would be asked of is gone
 	}
-	err := steps.group.Do(ctx, demanded{s, steps.logins.First(user), same}, stepup.Asking{
+	of := demanded{s, steps.logins.First(user), Demand{Origin: d.Origin}}
+	err := steps.group.Do(ctx, of, demanded{of.session, of.user, same}, stepup.Asking{
 		Generation: h.number(),
 		Newest:     func() uint64 { return s.holds().number() },
 		Start:      whole.inBackground,
-		Ask: func(ctx context.Context) error {
-			err := whole.askToStepUp(ctx, c, d)
+		Ask: func(ctx context.Context, over func()) error {
+			err := whole.askToStepUp(ctx, c, d, over)
 			if err != nil {
 				return err
 			}
@@ -194,6 +196,9 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case errors.Is(err, stepup.ErrAsked), errors.Is(err, stepup.ErrOften):
+		s.note(slog.LevelDebug, "step-up not asked for", "origin", d.Origin, "err", err)
+		return nil, nil
 	case err != nil:
 		return nil, nil
 	}
@@ -207,13 +212,16 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	return next, nil
 }
 
-// askToStepUp makes the call c of StepUp.
-func (s *Session) askToStepUp(ctx context.Context, c *stepping, d Demand) error {
+// askToStepUp makes the call c of StepUp, and calls over when that has returned.
+func (s *Session) askToStepUp(ctx context.Context, c *stepping, d Demand, over func()) error {
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, steppingKey{s}, c))
 	defer cancel()
 	defer context.AfterFunc(s.lifetime(), cancel)()
 	hook := s.config().steps().hook
-	call := contain.Go("Config.StepUp", s.broken, func() (struct{}, error) { return struct{}{}, hook(ctx, s, d) })
+	call := contain.Go("Config.StepUp", s.broken, func() (struct{}, error) {
+		defer over()
+		return struct{}{}, hook(ctx, s, d)
+	})
 	err := errHangs("Config.StepUp")
 	if call.Wait(ctx, calleeGrace) {
 		_, err = call.Result()

@@ -11,7 +11,10 @@
 // long as somebody waits, and not as long as the request that began it. Who comes with a token
 // that is older than the outcome is served by it. A demand that is there again after it was
 // asked for, whatever came of that, is not asked for again within [Again]: nobody wants to log
-// in over and over for a server that is never satisfied.
+// in over and over for a server that is never satisfied. A server may also demand something else
+// each time. So no more than [Most] demands of one maker are asked for within that time, and what
+// does not end counts until it does. Whoever is asked may wait for itself: no asking lasts longer
+// than [Longest].
 //
 // A login may be somebody else's, for whom no request of another user may be sent. That of a
 // step-up is not, if whoever made it vouches for it ([Logins]); any other still may be.

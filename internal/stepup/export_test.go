@@ -1,10 +1,10 @@
 package stepup
 
-// Remembered is how many outcomes g keeps.
-func (g *Group[K]) Remembered() int {
+// Remembered is how many outcomes and makers g keeps.
+func (g *Group[K]) Remembered() (outcomes, makers int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.last)
+	return len(g.last), len(g.makers)
 }
 
 // Remembered is how many logins l keeps.

@@ -3,19 +3,29 @@ package stepup
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Again is how long a demand is not asked for again.
-const Again = 30 * time.Second
+// Bounds of what is asked for. A server may demand something else each time, and whoever is
+// asked may wait for itself.
+const (
+	Again   = 30 * time.Second // for so long a demand is not asked for again
+	Most    = 10               // demands of one maker are asked for within Again
+	Longest = 20 * time.Minute // an asking lasts; a device code is good for 15
+)
 
-// maxOutcomes bounds those that are remembered: a server may demand something else each time.
+// maxOutcomes bounds those that are remembered.
 const maxOutcomes = 1024
 
 var (
 	// ErrAsked says that it was asked for a moment ago.
 	ErrAsked = errors.New("the same was asked for a moment ago")
+
+	// ErrOften says that too much else was.
+	ErrOften = errors.New("too much is demanded at a time")
 
 	// ErrOver says that nobody can ask any more.
 	ErrOver = errors.New("the session is closed")
@@ -23,18 +33,35 @@ var (
 
 // An Asking is how one demand may be satisfied.
 type Asking struct {
-	Generation uint64                          // of the token that was sent
-	Newest     func() uint64                   // that of the newest one
-	Start      func(f func()) bool             // begins f on a goroutine that somebody owns; false: it does not
-	Ask        func(ctx context.Context) error // returns nil if there is a token that satisfies; ctx ends when nobody waits
+	Generation uint64              // of the token that was sent
+	Newest     func() uint64       // that of the newest one
+	Start      func(f func()) bool // begins f on a goroutine that somebody owns; false: it does not
+
+	// Ask returns nil if there is a token that satisfies. ctx ends when nobody waits, and after
+	// Longest. Ask returns soon after that, and over is to be called once nothing of it runs
+	// any more, which may be later.
+	Ask func(ctx context.Context, over func()) error
 }
 
 // A Group has each demand asked for once. K says whose demand, and for what. The zero Group is
 // ready. It is safe for concurrent use.
 type Group[K comparable] struct {
-	mu    sync.Mutex // guards what follows
-	calls map[K]*call
-	last  map[K]outcome
+	mu     sync.Mutex // guards what follows
+	calls  map[K]*call
+	last   map[K]outcome
+	makers map[K]*maker
+}
+
+// A maker is who makes demands, and what was asked for because of them.
+type maker struct {
+	running int
+	ended   []time.Time // within Again
+}
+
+// forgetLocked forgets what ended long ago, and reports whether nothing is left.
+func (m *maker) forgetLocked(now time.Time) bool {
+	m.ended = slices.DeleteFunc(m.ended, func(at time.Time) bool { return now.Sub(at) >= Again })
+	return m.running == 0 && len(m.ended) == 0
 }
 
 // A call is an asking under way.
@@ -51,11 +78,11 @@ type outcome struct {
 	generation uint64 // from which on it is
 }
 
-// Do waits until k's demand is satisfied, which is nil, or is not: then the error is Ask's,
-// ErrAsked, ErrOver, or ctx's.
-func (g *Group[K]) Do(ctx context.Context, k K, a Asking) error {
+// Do waits until k's demand, which of makes, is satisfied, which is nil, or is not: then the
+// error is Ask's, ErrAsked, ErrOften, ErrOver, or ctx's.
+func (g *Group[K]) Do(ctx context.Context, of, k K, a Asking) error {
 	for {
-		c, mine, err := g.join(k, a)
+		c, mine, err := g.join(of, k, a)
 		if c == nil {
 			return err
 		}
@@ -76,7 +103,7 @@ func (g *Group[K]) Do(ctx context.Context, k K, a Asking) error {
 
 // join returns the call to wait for, and whether the caller is one of its waiters; or no call,
 // and the outcome.
-func (g *Group[K]) join(k K, a Asking) (c *call, mine bool, err error) {
+func (g *Group[K]) join(of, k K, a Asking) (c *call, mine bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c = g.calls[k]; c != nil {
@@ -94,23 +121,42 @@ func (g *Group[K]) join(k K, a Asking) (c *call, mine bool, err error) {
 			return nil, false, ErrAsked
 		}
 	}
-	lifetime, cancel := context.WithCancel(context.Background())
+	m := g.makerLocked(of, time.Now())
+	if m.running+len(m.ended) >= Most {
+		return nil, false, ErrOften
+	}
+	lifetime, cancel := context.WithTimeout(context.Background(), Longest)
 	c = &call{done: make(chan struct{}), cancel: cancel, waiters: 1}
-	if !a.Start(func() { g.run(lifetime, k, c, a) }) {
+	if !a.Start(func() { g.run(lifetime, k, c, m, a) }) {
 		cancel()
 		return nil, false, ErrOver
 	}
 	if g.calls == nil {
-		g.calls, g.last = make(map[K]*call), make(map[K]outcome)
+		g.calls, g.last, g.makers = make(map[K]*call), make(map[K]outcome), make(map[K]*maker)
 	}
-	g.calls[k] = c
+	g.calls[k], g.makers[of] = c, m
+	m.running++
 	return c, true, nil
 }
 
-// run asks.
-func (g *Group[K]) run(ctx context.Context, k K, c *call, a Asking) {
+// makerLocked returns what is known of that maker, and forgets those who were long quiet.
+func (g *Group[K]) makerLocked(of K, now time.Time) *maker {
+	maps.DeleteFunc(g.makers, func(_ K, m *maker) bool { return m.forgetLocked(now) })
+	if m := g.makers[of]; m != nil {
+		return m
+	}
+	return new(maker)
+}
+
+// run asks because of m.
+func (g *Group[K]) run(ctx context.Context, k K, c *call, m *maker, a Asking) {
 	defer c.cancel()
-	c.err = a.Ask(ctx)
+	c.err = a.Ask(ctx, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		m.running--
+		m.ended = append(m.ended, time.Now())
+	})
 	newest := a.Newest()
 	g.mu.Lock()
 	delete(g.calls, k)

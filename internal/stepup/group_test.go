@@ -19,7 +19,10 @@ func asked(with, newest uint64, ask func(ctx context.Context) error) stepup.Aski
 		Generation: with,
 		Newest:     func() uint64 { return newest },
 		Start:      func(f func()) bool { go f(); return true },
-		Ask:        ask,
+		Ask: func(ctx context.Context, over func()) error {
+			defer over()
+			return ask(ctx)
+		},
 	}
 }
 
@@ -35,13 +38,13 @@ func TestOneAsks(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
-				if err := g.Do(t.Context(), "a", asked(1, 2, ask)); err != nil {
+				if err := g.Do(t.Context(), "api", "a", asked(1, 2, ask)); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		wg.Go(func() {
-			if err := g.Do(t.Context(), "b", asked(1, 2, ask)); err != nil {
+			if err := g.Do(t.Context(), "api", "b", asked(1, 2, ask)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -50,19 +53,19 @@ func TestOneAsks(t *testing.T) {
 			t.Errorf("asked %d times for two demands", n)
 		}
 		never := asked(1, 2, func(context.Context) error { t.Error("asked again"); return nil })
-		if err := g.Do(t.Context(), "a", never); err != nil {
+		if err := g.Do(t.Context(), "api", "a", never); err != nil {
 			t.Errorf("an older token: %v", err)
 		}
 		never.Generation = 2
-		if err := g.Do(t.Context(), "a", never); !errors.Is(err, stepup.ErrAsked) {
+		if err := g.Do(t.Context(), "api", "a", never); !errors.Is(err, stepup.ErrAsked) {
 			t.Errorf("the token that was to satisfy: %v", err)
 		}
 		time.Sleep(stepup.Again)
 		never.Generation = 1
-		if err := g.Do(t.Context(), "a", never); err != nil {
+		if err := g.Do(t.Context(), "api", "a", never); err != nil {
 			t.Errorf("an older token, later: %v", err)
 		}
-		if err := g.Do(t.Context(), "a", asked(2, 3, ask)); err != nil || times.Load() != 3 {
+		if err := g.Do(t.Context(), "api", "a", asked(2, 3, ask)); err != nil || times.Load() != 3 {
 			t.Errorf("later: %v, asked %d times", err, times.Load())
 		}
 	})
@@ -74,19 +77,19 @@ func TestAskingFails(t *testing.T) {
 		var g stepup.Group[string]
 		failure := errors.New("no")
 		fails := asked(1, 1, func(context.Context) error { return failure })
-		if err := g.Do(t.Context(), "a", fails); err != failure {
+		if err := g.Do(t.Context(), "api", "a", fails); err != failure {
 			t.Error(err)
 		}
-		if err := g.Do(t.Context(), "a", fails); !errors.Is(err, stepup.ErrAsked) {
+		if err := g.Do(t.Context(), "api", "a", fails); !errors.Is(err, stepup.ErrAsked) {
 			t.Error(err)
 		}
 		time.Sleep(stepup.Again)
-		if err := g.Do(t.Context(), "a", fails); err != failure {
+		if err := g.Do(t.Context(), "api", "a", fails); err != failure {
 			t.Error(err)
 		}
 		closed := fails
 		closed.Start = func(func()) bool { return false }
-		if err := g.Do(t.Context(), "b", closed); !errors.Is(err, stepup.ErrOver) {
+		if err := g.Do(t.Context(), "api", "b", closed); !errors.Is(err, stepup.ErrOver) {
 			t.Error(err)
 		}
 	})
@@ -111,7 +114,7 @@ func TestWaitersLeave(t *testing.T) {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i+1)*time.Minute)
 				defer cancel()
-				if err := g.Do(ctx, "a", asked(1, 2, ask)); !errors.Is(err, context.DeadlineExceeded) {
+				if err := g.Do(ctx, "api", "a", asked(1, 2, ask)); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("waiter %d: %v", i, err)
 				}
 			})
@@ -121,7 +124,7 @@ func TestWaitersLeave(t *testing.T) {
 		if d := time.Since(began); d != 3*time.Minute {
 			t.Errorf("the last left after %v", d)
 		}
-		if err := g.Do(t.Context(), "a", asked(1, 2, ask)); err != nil {
+		if err := g.Do(t.Context(), "api", "a", asked(1, 2, ask)); err != nil {
 			t.Errorf("who came then: %v", err)
 		}
 		if d := time.Since(began); d != 3*time.Minute+time.Second || times.Load() != 2 {
@@ -130,17 +133,87 @@ func TestWaitersLeave(t *testing.T) {
 	})
 }
 
-// TestManyDemands: a server that demands something else each time takes no memory without end.
+// TestManyDemands: a server that demands something else each time has no more asked for than
+// Most within Again, and another server has nothing to do with that.
 func TestManyDemands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g stepup.Group[string]
+		var times atomic.Int32
+		ask := func(context.Context) error { times.Add(1); return nil }
+		for round := range 3 {
+			times.Store(0)
+			for i := range 100 {
+				err := g.Do(t.Context(), "api", strconv.Itoa(round*100+i), asked(1, 2, ask))
+				if (i < stepup.Most) != (err == nil) || err != nil && !errors.Is(err, stepup.ErrOften) {
+					t.Fatalf("round %d, demand %d: %v", round, i, err)
+				}
+			}
+			if err := g.Do(t.Context(), "another", "a"+strconv.Itoa(round), asked(1, 2, ask)); err != nil {
+				t.Error(err)
+			}
+			if n := times.Load(); n != stepup.Most+1 {
+				t.Errorf("asked %d times", n)
+			}
+			time.Sleep(stepup.Again)
+		}
+	})
+}
+
+// TestWithoutEnd: what does not end keeps nobody for longer than Longest, and counts until it does.
+func TestWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g stepup.Group[string]
+		end := make(chan struct{})
+		var times atomic.Int32
+		hangs := stepup.Asking{
+			Newest: func() uint64 { return 1 },
+			Start:  func(f func()) bool { go f(); return true },
+			Ask: func(ctx context.Context, over func()) error {
+				times.Add(1)
+				go func() { <-end; over() }()
+				<-ctx.Done()
+				return ctx.Err()
+			},
+		}
+		began := time.Now()
+		if err := g.Do(t.Context(), "api", "a", hangs); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != stepup.Longest {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		for range 50 { // requests of impatient callers
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			_ = g.Do(ctx, "api", "a", hangs)
+			cancel()
+			time.Sleep(time.Minute)
+		}
+		if n := times.Load(); n != stepup.Most {
+			t.Errorf("%d hang", n)
+		}
+		if err := g.Do(t.Context(), "api", "a", hangs); !errors.Is(err, stepup.ErrOften) {
+			t.Error(err)
+		}
+		close(end)
+		synctest.Wait()
+		time.Sleep(stepup.Again)
+		if err := g.Do(t.Context(), "api", "a", asked(1, 2, func(context.Context) error { return nil })); err != nil {
+			t.Errorf("when they have ended: %v", err)
+		}
+	})
+}
+
+// TestManyServers: demands take no memory without end, whoever makes them.
+func TestManyServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g stepup.Group[string]
 		for i := range 5000 {
-			if err := g.Do(t.Context(), strconv.Itoa(i), asked(1, 2, func(context.Context) error { return nil })); err != nil {
+			if err := g.Do(t.Context(), strconv.Itoa(i%500), strconv.Itoa(i), asked(1, 2, func(context.Context) error { return nil })); err != nil {
 				t.Fatal(err)
 			}
+			if i%500 == 499 {
+				time.Sleep(stepup.Again)
+			}
 		}
-		if n := g.Remembered(); n > 1024 {
-			t.Errorf("%d outcomes are remembered", n)
+		if outcomes, makers := g.Remembered(); outcomes > 1024 || makers > 500 {
+			t.Errorf("%d outcomes of %d makers are remembered", outcomes, makers)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 // A Demand is what a challenge asks for. Empty: it does not say.
 type Demand struct {
 	Error, Description string
+	Realm              string
 	Scope              string
 	ACRValues          string
 	MaxAge             string // digits
@@ -33,7 +34,8 @@ func Read(status int, list []challenge.Challenge) (Demand, bool) {
 			continue
 		}
 		d := Demand{
-			Error: c.Params["error"], Description: c.Params["error_description"], Scope: c.Params["scope"],
+			Error: c.Params["error"], Description: c.Params["error_description"],
+			Realm: c.Params["realm"], Scope: c.Params["scope"],
 			ACRValues: c.Params["acr_values"], MaxAge: digits(c.Params["max_age"]), Claims: claims(c.Params["claims"]),
 			ResourceMetadata: c.Params["resource_metadata"],
 		}

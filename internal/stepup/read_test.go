@@ -26,6 +26,9 @@ func TestExamples(t *testing.T) {
 	if err := json.Unmarshal(text, &examples); err != nil {
 		t.Fatal(err)
 	}
+	if len(examples) < 10 {
+		t.Fatalf("%d examples", len(examples))
+	}
 	for _, e := range examples {
 		got, ok := stepup.Read(e.Status, challenge.Parse([]string{e.Header}))
 		if ok != (e.Demand != nil) || ok && got != *e.Demand {
@@ -57,6 +60,15 @@ func TestRead(t *testing.T) {
 		"another scheme":                {401, `Basic error="insufficient_scope"`, nil},
 		"DPoP":                          {403, `DPoP error="insufficient_scope", scope="a b"`, &stepup.Demand{Error: "insufficient_scope", Scope: "a b"}},
 		"the second challenge":          {403, `Negotiate, bearer error=insufficient_scope`, &stepup.Demand{Error: "insufficient_scope"}},
+		"claims without an object":      {401, `Bearer error="invalid_token", claims=""`, nil},
+		"claims cut off":                {401, `Bearer error="insufficient_claims", claims="` + std[:len(std)/2] + `"`, nil},
+		"claims in no quotes":           {401, `Bearer error=insufficient_claims, claims=` + std, &claims},
+		"half of a header":              {401, `Bearer error="insufficient_scope`, nil},
+		"a control character":           {401, "Bearer error=\"insufficient_scope\", scope=\"a\x01b\"", &stepup.Demand{Error: "insufficient_scope"}},
+		"an error in other letters":     {401, `Bearer error="INSUFFICIENT_SCOPE"`, nil},
+		"the same twice":                {403, `Bearer error="insufficient_scope", scope="a", scope="b"`, &stepup.Demand{Error: "insufficient_scope", Scope: "a"}},
+		"nothing":                       {401, ``, nil},
+		"an answer that is no refusal":  {200, `Bearer error="insufficient_scope"`, nil},
 		"another status":                {400, `Bearer error="insufficient_scope"`, nil},
 		"a max_age that is none":        {401, `Bearer error="insufficient_user_authentication", max_age="soon"`, &stepup.Demand{Error: "insufficient_user_authentication"}},
 		"a negative max_age":            {401, `Bearer error="insufficient_user_authentication", max_age="-1"`, &stepup.Demand{Error: "insufficient_user_authentication"}},

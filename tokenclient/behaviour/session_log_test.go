@@ -176,6 +176,7 @@ func TestLogLines(t *testing.T) {
 		r.WantGet(t, 200)
 		status = 403
 		r.WantGet(t, 403)
+		r.WantGet(t, 403)
 		status = 401
 		for range 5 {
 			r.WantGet(t, 401)

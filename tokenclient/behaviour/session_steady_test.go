@@ -93,6 +93,7 @@ func steadyRequests(t *testing.T, refreshBefore time.Duration) (quiet, expiry []
 			mu.Unlock()
 		}
 	})
+	time.Sleep(2 * steadyEndpoint) // a refresh that the last requests began
 	synctest.Wait()
 	if c := r.Server.Counters(); c.Refreshes != len(flights) || refreshBefore >= 0 && c.Unauthorized != 0 {
 		t.Errorf("the server counted %d refreshes, the hooks %d; %d requests were refused", c.Refreshes, len(flights), c.Unauthorized)

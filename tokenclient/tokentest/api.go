@@ -31,6 +31,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		v.fault.serve(w)
 	case v.refused != "":
 		s.refuse(w, v)
+	case v.demanded != 0:
+		answer{status: v.demanded, challenge: v.demand}.write(w)
 	default:
 		if v.renewed != "" {
 			w.Header().Set(v.header, v.renewed)
@@ -44,6 +46,8 @@ type apiVerdict struct {
 	fault     *Fault          // to be served in any case; nil: none
 	refused   string          // why the token is not accepted; "": it is
 	anonymous bool            // there is no token
+	demanded  int             // status of an answer that demands more than the token; 0: none does
+	demand    string          // its challenge
 	user      string          // whose token it is
 	renewed   string          // the token for the answer's header
 	header    string          // where tokens are
@@ -89,12 +93,18 @@ func (s *Server) judgeAPI(r *http.Request) apiVerdict {
 		if f != nil && s.options.DPoP != nil && f.jkt != thumbprintOf(r) {
 			f, v.refused = nil, "the access token is bound to another key, or to none"
 		}
-		if f != nil && s.options.SlidingHeader {
+		if f != nil {
+			v.demanded, v.demand = s.demandLocked(f, r.URL.Path, v.scheme)
+		}
+		switch {
+		case v.demanded != 0:
+			s.counters.Demands++
+		case f != nil && s.options.SlidingHeader:
 			v.renewed = s.mintLocked(f, false)
 			s.counters.Renewals++
 		}
 	}
-	if v.refused != "" {
+	if v.refused != "" || v.demanded == http.StatusUnauthorized {
 		s.counters.Unauthorized++
 	}
 	return v

@@ -26,12 +26,13 @@ type login struct {
 	client      string
 	expiry      time.Time // by the server's clock
 	user        string    // who approved; empty: refused
-	userCode    string    // this and what follows: device codes only
-	decided     bool      // user was, at the verification_uri; else Approve decides
-	redirectURI string    // as the client wrote it; this and what follows: codes only
-	challenge   string    // of PKCE
-	jkt         string    // of the key that is to have the tokens (RFC 9449, section 10); "": of any
-	family      *family   // of the tokens that it bought; nil: none yet
+	strength    strength
+	userCode    string  // this and what follows: device codes only
+	decided     bool    // user was, at the verification_uri; else Approve decides
+	redirectURI string  // as the client wrote it; this and what follows: codes only
+	challenge   string  // of PKCE
+	jkt         string  // of the key that is to have the tokens (RFC 9449, section 10); "": of any
+	family      *family // of the tokens that it bought; nil: none yet
 }
 
 // Approve plays the person at the browser: user approves every device code that
@@ -113,6 +114,7 @@ func (s *Server) authorize(q url.Values, here *decision) (code, refused, descrip
 	l.codes[code] = &login{
 		client: q.Get("client_id"), redirectURI: q.Get("redirect_uri"), challenge: q.Get("code_challenge"),
 		user: user, expiry: s.options.now().Add(codeLifetime), jkt: q.Get("dpop_jkt"),
+		strength: s.strengthLocked(q),
 	}
 	return code, "", ""
 }
@@ -130,7 +132,7 @@ func (s *Server) redeem(client string, form url.Values, jkt string) answer {
 		if client == "" {
 			return refusal(http.StatusBadRequest, "invalid_request", "client_id missing")
 		}
-		return s.pairLocked(&family{id: rand.Text(), user: client, jkt: jkt}, false)
+		return s.pairLocked(&family{id: rand.Text(), user: client, jkt: jkt, strength: s.strengthLocked(form)}, false)
 	case "":
 		return refusal(http.StatusBadRequest, "invalid_request", "grant_type missing")
 	default:
@@ -160,7 +162,7 @@ func (s *Server) redeemCodeLocked(client string, form url.Values, jkt string) an
 	case l.jkt != "" && l.jkt != jkt: // RFC 9449, section 10
 		why = "the code is bound to another key"
 	default:
-		l.family = &family{id: rand.Text(), user: l.user, jkt: jkt}
+		l.family = &family{id: rand.Text(), user: l.user, jkt: jkt, strength: l.strength}
 		return s.pairLocked(l.family, true)
 	}
 	return refusal(http.StatusBadRequest, "invalid_grant", why)

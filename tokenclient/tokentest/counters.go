@@ -38,6 +38,10 @@ type Counters struct {
 	// Heartbeats is the number of calls of /heartbeat.
 	Heartbeats int
 
+	// Demands is how many of them had a good token that did not meet one of
+	// Options.Demands.
+	Demands int
+
 	// NonceChallenges is how many calls and requests were refused because their proof had
 	// no good nonce, and BadProofs how many because it was wrong otherwise (Options.DPoP).
 	// Nothing else counts these.

@@ -36,7 +36,9 @@ func (s *Server) serveDevice(w http.ResponseWriter, r *http.Request) {
 	if s.logins.devices == nil {
 		s.logins.devices = map[string]*login{}
 	}
-	s.logins.devices[device] = &login{client: client, expiry: s.options.now().Add(deviceLifetime), userCode: user}
+	s.logins.devices[device] = &login{
+		client: client, expiry: s.options.now().Add(deviceLifetime), userCode: user, strength: s.strengthLocked(form),
+	}
 	s.mu.Unlock()
 	answer{status: http.StatusOK, body: map[string]any{
 		"device_code":               device,
@@ -68,7 +70,8 @@ func (s *Server) redeemDeviceLocked(client, code, jkt string) answer {
 		return refusal(http.StatusBadRequest, "access_denied", "the user refused")
 	}
 	delete(s.logins.devices, code)
-	return s.pairLocked(&family{id: rand.Text(), user: user, jkt: jkt}, true)
+	l.strength.at = s.options.now()
+	return s.pairLocked(&family{id: rand.Text(), user: user, jkt: jkt, strength: l.strength}, true)
 }
 
 // devicePage is what a person sees at the verification_uri (RFC 8628, section 3.3). It

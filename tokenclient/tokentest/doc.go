@@ -173,6 +173,12 @@
 // (RFC 9449), with or without nonces. Options.ClockSkew then shows in the Date of its answers.
 // [Server.IssueBound] makes a pair without a login.
 //
+// # More than a token
+//
+// With Options.Demands the API wants a scope, a stronger or fresher login, or claims (RFC 6750,
+// RFC 9470, and as Microsoft Entra does it). A login has what its authorization request asked
+// for, and [Server.IssueFor] makes a pair of one without the network.
+//
 // # Networks
 //
 // With Options.InMemory the server has a network of its own that works inside a

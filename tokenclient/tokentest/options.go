@@ -88,6 +88,11 @@ type Options struct {
 	// clients are public and are not asked.
 	ClientSecret string
 
+	// Demands are what the API wants beyond a token that is good. The first that is not met
+	// is the answer, before the request's body is read. Who holds a session needs a
+	// tokenclient.Config.StepUp then.
+	Demands []Demand
+
 	// DPoP has the server bind tokens to keys, and demand proofs. Nil: it knows of none.
 	DPoP *DPoP
 }

@@ -17,6 +17,7 @@ type family struct {
 	uses     int // refreshes that counted against MaxUses
 	revoked  bool
 	jkt      string // of the key that the tokens are bound to; "": of none
+	strength strength
 }
 
 // A grant is what the server remembers of one token that it issued.
@@ -37,7 +38,7 @@ type grant struct {
 func (s *Server) Issue(user string) *tokenclient.Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := &family{id: rand.Text(), user: user}
+	f := &family{id: rand.Text(), user: user, strength: s.strengthLocked(nil)}
 	t := &tokenclient.Token{
 		AccessToken:  s.mintLocked(f, false),
 		RefreshToken: s.mintLocked(f, true),
@@ -116,7 +117,7 @@ func (s *Server) login(user, password string) answer {
 	if want, ok := s.passwords[user]; !ok || password != want {
 		return refusal(http.StatusUnauthorized, "invalid_grant", "wrong user name or password")
 	}
-	return s.pairLocked(&family{id: rand.Text(), user: user}, true)
+	return s.pairLocked(&family{id: rand.Text(), user: user, strength: s.strengthLocked(nil)}, true)
 }
 
 // exchange answers a new pair for a refresh token, or an invalid_grant with the
