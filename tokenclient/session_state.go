@@ -24,9 +24,9 @@ type state struct {
 	// when it ends.
 	fence uint64
 
-	trouble *trouble // nil: none, as in most sessions
-	doubt   *doubt   // nil: what is held was not refused
-	storm   limit.Storm
+	trouble *trouble     // nil: none, as in most sessions
+	doubt   *doubt       // nil: what is held was not refused
+	storm   *limit.Storm // nil: nothing was refused since the login
 	renewal renewal
 }
 
@@ -54,6 +54,14 @@ func (st *state) makeTrouble() *trouble {
 		st.trouble = new(trouble)
 	}
 	return st.trouble
+}
+
+// makeStorm is the storm guard of st.
+func (st *state) makeStorm() *limit.Storm {
+	if st.storm == nil {
+		st.storm = new(limit.Storm)
+	}
+	return st.storm
 }
 
 // held is one generation: what a session holds between one adoption and the next. It does
@@ -267,7 +275,7 @@ func (st *state) loginStored(fence uint64, r Record, now time.Time) (fx effects,
 		return fx, ErrLoggedOut
 	}
 	st.fence++ // a refresh that was begun while the store was written to knows less
-	st.storm = limit.Storm{}
+	st.storm = nil
 	st.adopt(r)
 	st.held.logins++
 	fx.release = true
@@ -328,7 +336,7 @@ func (st *state) whatFollows(h *held, sent bool) (*held, error) {
 // token endpoint, too, is not to be asked earlier for that.
 func (st *state) remembers(now time.Time) bool {
 	trouble := st.troubleNow()
-	return st.renewal.due || trouble.left.unstored || trouble.backoff.Pending(now) != nil || st.storm.Shut(now)
+	return st.renewal.due || trouble.left.unstored || trouble.backoff.Pending(now) != nil || st.storm != nil && st.storm.Shut(now)
 }
 
 // holdsToken reports whether r is a login's or a refresh's.

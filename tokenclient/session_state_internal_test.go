@@ -39,6 +39,9 @@ func (h *history) clone() *history {
 	if t := h.state.trouble; t != nil {
 		c.state.trouble = new(*t)
 	}
+	if s := h.state.storm; s != nil {
+		c.state.storm = new(*s)
+	}
 	if d := h.state.doubt; d != nil {
 		c.state.doubt = &doubt{slices.Clone(d.at), d.lag.Clone(), d.changed}
 	}

@@ -273,7 +273,7 @@ func (st *state) beginWithWhole(r Record, late bool) (fx effects) {
 		return fx
 	}
 	st.fence++
-	st.storm = limit.Storm{}
+	st.storm = nil
 	st.adopt(r)
 	if late {
 		st.held.logins++

@@ -284,8 +284,9 @@ func (st *state) rejected(h *held, at place, canRefresh bool, now time.Time) (v 
 		v.look = true
 		return v, fx
 	}
-	ok, begins := st.storm.Allow(h.generation, now)
-	v = rejection{again: ok, next: st.storm.Next()}
+	storm := st.makeStorm()
+	ok, begins := storm.Allow(h.generation, now)
+	v = rejection{again: ok, next: storm.Next()}
 	if ok && !st.renewal.refreshing { // else a refresh may be what made the server refuse h
 		v.asked = h.generation
 	}
@@ -301,7 +302,7 @@ func (st *state) rejected(h *held, at place, canRefresh bool, now time.Time) (v 
 // replayed notes whether the server refused h, which a request was sent again with that had been
 // refused before, with v.
 func (st *state) replayed(h *held, refused bool, v rejection) {
-	st.storm.Replayed(h.generation, refused, v.asked)
+	st.makeStorm().Replayed(h.generation, refused, v.asked)
 }
 
 // askLag says what a request does that server refused h for, which may be young. accepted says
