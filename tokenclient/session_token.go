@@ -141,6 +141,9 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 // Without a Config.Refresher the token can only come from the Store, where another
 // process may have put it; if it does not, the error is ErrLoginRequired, and the
 // session goes on with the token that it has.
+//
+// With the ctx that the function of [Session.Do] got with t, also after Do has returned, it is
+// known which login t is of: if another one took its place, the error is ErrReplaced.
 func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error) {
 	h, err := s.current(ctx)
 	if err != nil {
@@ -148,6 +151,9 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 	}
 	// The text alone does not tell: a server may issue the same one again.
 	held := h.token()
+	if lent := s.lent(ctx); lent != nil && t != nil && lent.token().AccessToken == t.AccessToken && !h.same(lent) {
+		return s.copyOf(s.insteadOf(ctx, lent))
+	}
 	if t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued) {
 		return held.Clone(), nil
 	}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -59,7 +57,7 @@ func (a *Auth) Unary(ctx context.Context, method string, req, reply any, cc *grp
 		return failed(err)
 	}
 	err = s.Do(ctx, func(ctx context.Context, _ *tokenclient.Token) error {
-		c := a.credentials(s)
+		c := a.credentials(s, opts)
 		return c.judge(invoker(ctx, method, req, reply, cc, with(opts, c)...))
 	})
 	return told(err)
@@ -70,62 +68,21 @@ func with(opts []grpc.CallOption, c *creds) []grpc.CallOption {
 	return append(slices.Clip(opts), grpc.PerRPCCredentials(c))
 }
 
-// creds are the credentials of one try.
-type creds struct {
-	credentials.PerRPCCredentials
-
-	mu  sync.Mutex // guards err
-	err error      // why there is no token
+// An outcome is what came of a call: an error that is not the session's.
+type outcome struct {
+	error
+	refused bool // the server refused the token
 }
 
-func (a *Auth) credentials(s *tokenclient.Session) *creds {
-	c := s.PerRPCCredentials()
-	if a.loopback {
-		c = c.Loopback()
-	}
-	return &creds{PerRPCCredentials: c}
-}
+func (e *outcome) Is(target error) bool { return e.refused && target == tokenclient.ErrRejected }
 
-// GetRequestMetadata keeps the error, of which gRPC leaves the text.
-func (c *creds) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
-	md, err := c.PerRPCCredentials.GetRequestMetadata(ctx, uri...)
-	if err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.err = err
-	}
-	return md, err
-}
-
-// judge returns what err, of a call with c, means: a token that was refused, none, or anything
-// else.
-func (c *creds) judge(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case err == nil:
-		return nil
-	case c.err != nil: // gRPC says nothing but its text
-		return failed(c.err)
-	case status.Code(err) == codes.Unauthenticated:
-		return &refusal{err}
-	}
-	return err
-}
-
-// A refusal is a status by which a server refuses the token.
-type refusal struct{ error }
-
-func (e *refusal) Is(target error) bool { return target == tokenclient.ErrRejected }
-
-// told returns err as the caller of gRPC gets it.
+// told returns err, of Do, as the caller of gRPC gets it: that of the call as it is.
 func told(err error) error {
-	var r *refusal
-	if errors.As(err, &r) {
-		return r.error
-	}
-	if _, ok := status.FromError(err); ok { // nil, too
-		return err
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *outcome:
+		return e.error
 	}
 	return failed(err)
 }
@@ -137,19 +94,15 @@ type failure struct {
 }
 
 func failed(err error) error {
-	code := codes.Unavailable
+	code := codes.Unauthenticated
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		code = status.FromContextError(err).Code()
-		if code == codes.Unknown { // it is wrapped
-			code = codes.Canceled
-			if errors.Is(err, context.DeadlineExceeded) {
-				code = codes.DeadlineExceeded
-			}
-		}
-	case errors.Is(err, tokenclient.ErrStoreUnavailable), temporary(err):
-	default:
-		code = codes.Unauthenticated
+	case errors.Is(err, tokenclient.ErrLoginRequired):
+	case errors.Is(err, tokenclient.ErrStoreUnavailable), temporary(err): // a timeout of theirs is none of the call's
+		code = codes.Unavailable
+	case errors.Is(err, context.DeadlineExceeded):
+		code = codes.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		code = codes.Canceled
 	}
 	return &failure{err, code}
 }

@@ -8,9 +8,12 @@
 // # Where tokens go
 //
 // gRPC says to which server a call goes, "https://api.example.com", with the port unless it is
-// 443. Config.Origins must list that, as for requests of HTTP; to other servers the call fails, and no token is
-// sent. Connections without TLS are refused, but for those of [Auth.Loopback] within this
-// machine. Calls with a context of [tokenclient.WithoutToken] get no token.
+// 443, and asks for the token when it has the connection. Config.Origins must list that server, as
+// for requests of HTTP; to others the call fails, and no token is sent. Connections without TLS are
+// refused, but for those of [Auth.Loopback] within this machine. Calls with a context of
+// [tokenclient.WithoutToken] get no token, nor do those on which the program has set the token's
+// header, by metadata or by credentials of the call. Other credentials of the call are sent
+// beside it.
 //
 // # What is called again
 //
@@ -18,21 +21,25 @@
 // the token, and all are made again, once:
 //
 //   - a unary call, always: a server that refuses the token has done nothing;
-//   - a stream whose first message was not answered yet, if what was sent by then is no more
-//     than [MaxReplayMessages] and [MaxReplayBytes]. It is sent again in the same order, and
-//     the program does not notice. Meanwhile messages that the server takes no more are kept,
-//     too. Do not change a message after SendMsg, as gRPC demands.
+//   - a stream whose first message was not answered yet, if what was sent by then are messages of
+//     protobuf of no more than 1 MiB. Copies of them are sent again in the same order, and the
+//     program does not notice: it may use its messages again. Who reads nothing before
+//     everything is sent has it begun again by SendMsg.
 //
-// Beyond that the call fails with the server's status, and the token is refreshed for those
-// that follow. If refreshed tokens are refused too often, a unary call fails with that status,
-// and a stream with an error that says when the next refresh may be. A stream that has been answered is
-// never begun again, and outlives its token. What gRPC itself tries again (its service config)
-// is below all this. grpc.Header, grpc.Trailer and grpc.Peer are those of the last try;
-// grpc.OnFinish is called for each.
+// Beyond that the call fails with the server's status, and what was too long to be kept has the
+// token refreshed for those that follow. A stream that has been answered is never begun again, and
+// outlives its token. Nor is one whose Header or Context the program has: it would be another.
+// If refreshed tokens are refused too often, a unary call fails with that status,
+// and a stream with an error that says when the next refresh may be. What gRPC itself tries
+// again (its service config) is below all this. grpc.Header, grpc.Trailer and grpc.Peer are those
+// of the last try; grpc.OnFinish and stats handlers see each.
+//
+// A stream has to be read to its end, or its context cancelled, as gRPC demands.
 //
 // # Errors
 //
 // An error is the server's status, or the session's own: then errors.Is and errors.As find
-// [tokenclient.ErrLoginRequired] and the like, and status.FromError a code, Unauthenticated or
-// Unavailable.
+// [tokenclient.ErrLoginRequired] and the like, and status.FromError a code: Unauthenticated,
+// Unavailable if that may pass, or that of the call's own context. Errors of other interceptors
+// come as they are.
 package grpcauth

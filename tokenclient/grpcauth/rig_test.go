@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -135,6 +136,7 @@ func (a *authority) service() *grpc.ServiceDesc {
 					got = append(got, in.Value)
 				}
 			})},
+			{StreamName: "Late", ClientStreams: true, Handler: a.late},
 			{StreamName: "Server", ServerStreams: true, Handler: stream(func(user string, s grpc.ServerStream) error {
 				in := new(text)
 				if err := s.RecvMsg(in); err != nil {
@@ -164,10 +166,38 @@ func (a *authority) service() *grpc.ServiceDesc {
 	}
 }
 
+// late reads as many messages as the call's metadata says, before it looks at the token.
+func (a *authority) late(_ any, s grpc.ServerStream) error {
+	md, _ := metadata.FromIncomingContext(s.Context())
+	reads, _ := strconv.Atoi(strings.Join(md.Get("reads"), ""))
+	if md.Get("header") != nil {
+		if err := s.SendHeader(metadata.Pairs("early", "yes")); err != nil {
+			return err
+		}
+	}
+	var got []string
+	for n := 0; ; n++ {
+		if n == reads {
+			user, err := a.user(s.Context())
+			if err != nil {
+				return err
+			}
+			got = append(got, user)
+		}
+		in := new(text)
+		if err := s.RecvMsg(in); errors.Is(err, io.EOF) {
+			return s.SendMsg(wrapperspb.String(strings.Join(got, " ")))
+		} else if err != nil {
+			return err
+		}
+		got = append(got, in.Value)
+	}
+}
+
 var both = &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
 
 // serve runs a's service, and returns its origin and what a client needs to reach it.
-func serve(t testing.TB, a *authority, secure bool) (origin string, dial func(*grpcauth.Auth) *grpc.ClientConn) {
+func serve(t testing.TB, a *authority, secure bool) (origin string, dial func(*grpcauth.Auth, ...grpc.DialOption) *grpc.ClientConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -193,8 +223,9 @@ func serve(t testing.TB, a *authority, secure bool) (origin string, dial func(*g
 		s.Stop()
 		<-done
 	})
-	return origin, func(auth *grpcauth.Auth) *grpc.ClientConn {
-		conn, err := grpc.NewClient(l.Addr().String(), append(auth.DialOptions(), grpc.WithTransportCredentials(transport))...)
+	return origin, func(auth *grpcauth.Auth, more ...grpc.DialOption) *grpc.ClientConn {
+		options := append(auth.DialOptions(), grpc.WithTransportCredentials(transport))
+		conn, err := grpc.NewClient(l.Addr().String(), append(options, more...)...)
 		if err != nil {
 			t.Fatal(err)
 		}

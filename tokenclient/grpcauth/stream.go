@@ -9,15 +9,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// What is kept of a stream that was not answered yet, to be sent again. It is less than what
-// each server lets a client send before it reads, so that nobody waits for it.
 const (
-	MaxReplayMessages = 64
-	MaxReplayBytes    = 32 << 10
+	maxKept    = 1 << 20 // bytes of a stream that was not answered yet, as Transport keeps of a body
+	messageFee = 128     // that a message counts besides, so that tiny ones are bounded too
 )
 
 // Stream is a [grpc.StreamClientInterceptor].
@@ -30,167 +29,284 @@ func (a *Auth) Stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 		return nil, failed(err)
 	}
 	st := &stream{ctx: ctx, session: s, keeps: true}
-	st.open = func() error {
-		return s.Do(ctx, func(ctx context.Context, t *tokenclient.Token) error {
-			c := a.credentials(s)
+	st.open = func() (opened *attempt, err error) {
+		err = s.Do(ctx, func(ctx context.Context, t *tokenclient.Token) error {
+			c := a.credentials(s, opts)
 			cs, err := streamer(ctx, desc, cc, method, with(opts, c)...)
 			if err != nil {
 				return c.judge(err)
 			}
-			st.ClientStream, st.creds, st.token = cs, c, t
+			opened = &attempt{ClientStream: cs, creds: c, lent: ctx, token: t, known: make(chan struct{})}
 			return nil
 		})
+		return opened, told(err)
 	}
-	if err := st.open(); err != nil {
-		return nil, told(err)
+	if st.now, err = st.open(); err != nil {
+		return nil, err
 	}
 	return st, nil
 }
 
-// A stream is begun again if its token is refused before the first answer. As of any
-// ClientStream, SendMsg and CloseSend are called by one goroutine at a time, and RecvMsg by
-// another.
+// A stream is begun again if its token is refused before the first answer, and what was sent by
+// then is sent again. As of any ClientStream, SendMsg and CloseSend are called by one goroutine
+// at a time, and RecvMsg by one.
+//
+// Whoever meets the end of an attempt finds out why it ended, and begins the next: RecvMsg,
+// SendMsg in a stream that nobody reads yet, or Header. No lock is held while gRPC waits, but
+// sending: one side of a stream may wait for the other.
 type stream struct {
-	ctx     context.Context // the call's; that of a try ends with it
+	ctx     context.Context // the call's; that of an attempt ends with it
 	session *tokenclient.Session
-	open    func() error // sets what follows
+	open    func() (*attempt, error)
 
-	mu                sync.Mutex // guards the rest
-	grpc.ClientStream            // of the last try
-	creds             *creds
-	token             *tokenclient.Token
+	// sending is held by who hands messages to gRPC: SendMsg, or resend. It comes before mu.
+	sending sync.Mutex
 
-	keeps  bool  // it may be begun again
-	sent   []any // what was sent, while keeps
-	bytes  int   // of it
-	over   bool  // the server takes no more; what is sent is kept
-	closed bool  // CloseSend was called
+	mu        sync.Mutex // guards the rest, and the flags of attempts
+	now       *attempt
+	keeps     bool            // now may be replaced by another attempt
+	kept      []proto.Message // what was sent, while keeps
+	size      int             // of it
+	closed    bool            // CloseSend was called
+	resending bool            // CloseSend is for resend to call
 }
 
-func (s *stream) now() (grpc.ClientStream, *creds) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ClientStream, s.creds
+// An attempt is a stream of gRPC.
+type attempt struct {
+	grpc.ClientStream
+	creds *creds
+	lent  context.Context // the session knows by it which login token is of
+	token *tokenclient.Token
+
+	asked     bool // somebody waits for the first answer
+	replacing bool // it was refused, and another attempt is to take its place
+	over      bool // known is closed
+
+	// known is closed when it is known what came of the attempt: an answer, its end, which is
+	// err then, or another attempt, and replaced is set.
+	known    chan struct{}
+	err      error
+	replaced bool
 }
 
-// Context, Header and Trailer are those of the last try.
-func (s *stream) Context() context.Context { cs, _ := s.now(); return cs.Context() }
-
-// SendMsg sends m, and keeps it while it may have to be sent again.
+// SendMsg sends m, and keeps a copy while it may have to be sent again.
 func (s *stream) SendMsg(m any) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keepLocked(m)
-	if s.over && s.keeps {
-		return nil
+	for {
+		s.sending.Lock()
+		a, wait := s.keep(m)
+		if wait {
+			s.sending.Unlock()
+			<-a.known // who replaces it does so within s.ctx
+			continue
+		}
+		err := a.ClientStream.SendMsg(m)
+		s.sending.Unlock()
+		if errors.Is(err, io.EOF) && s.ended(a) {
+			return nil // m was kept, and is sent again with all before it
+		}
+		return err
 	}
-	err := s.ClientStream.SendMsg(m)
-	if errors.Is(err, io.EOF) && s.keeps { // RecvMsg says why
-		s.over = true
-		return nil
-	}
-	return err
 }
 
-// keepLocked keeps m, or gives up to keep anything.
-func (s *stream) keepLocked(m any) {
+// keep keeps a copy of m, or gives up to keep anything, and returns where to send m. wait: first
+// wait for the attempt that replaces a.
+func (s *stream) keep(m any) (a *attempt, wait bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.replacing && !s.now.over {
+		return s.now, true
+	}
 	if !s.keeps {
-		return
+		return s.now, false
 	}
-	size := 0
-	if p, ok := m.(proto.Message); ok {
-		size = proto.Size(p)
+	p, ok := m.(proto.Message)
+	if ok {
+		s.size += proto.Size(p) + messageFee
 	}
-	if s.bytes += size; s.bytes > MaxReplayBytes || len(s.sent) == MaxReplayMessages {
-		s.keeps, s.sent = false, nil
-		return
+	if !ok || s.size > maxKept {
+		s.commitLocked()
+		return s.now, false
 	}
-	s.sent = append(s.sent, m)
+	// A copy, for programs use their messages and buffers again, against the advice of gRPC.
+	s.kept = append(s.kept, proto.Clone(p))
+	return s.now, false
 }
+
+// commitLocked gives up to replace the attempt that is under way.
+func (s *stream) commitLocked() { s.keeps, s.kept = false, nil }
 
 // CloseSend says that nothing more is sent.
 func (s *stream) CloseSend() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
-	return s.ClientStream.CloseSend()
+	a, later := s.now, s.resending || s.now.replacing && !s.now.over
+	s.mu.Unlock()
+	if later {
+		return nil
+	}
+	return a.ClientStream.CloseSend()
 }
 
-// Header is that of the last try.
-func (s *stream) Header() (h metadata.MD, err error) {
-	cs, _ := s.now()
-	return cs.Header()
-}
-
-// Trailer is that of the last try.
-func (s *stream) Trailer() metadata.MD {
-	cs, _ := s.now()
-	return cs.Trailer()
-}
-
-// RecvMsg receives m. If instead the server refuses the token, that is refreshed, and the
-// stream begun again, once.
-func (s *stream) RecvMsg(m any) error {
-	cs, c := s.now()
-	err := cs.RecvMsg(m)
-	if err != nil && s.refused(c.judge(err)) {
-		_, failure := s.session.RefreshRejected(s.ctx, s.token)
+// Header is that of the attempt that is not replaced any more: who has seen it has seen an answer.
+func (s *stream) Header() (metadata.MD, error) {
+	for {
+		a := s.current()
+		h, err := a.ClientStream.Header()
 		switch {
-		case !s.mayBegin(): // those that follow have the new token
-		case failure != nil:
-			return failed(failure)
-		default:
-			if err := s.begin(); err != nil {
-				return told(err)
-			}
-			cs, c = s.now()
-			err = cs.RecvMsg(m)
+		case h == nil && err == nil && s.ended(a):
+		case h == nil || s.settled() == a:
+			return h, err
 		}
 	}
-	s.answered()
-	if err == nil || errors.Is(err, io.EOF) {
-		return err
+}
+
+// Context is that of the attempt under way, which is not replaced any more: it would end.
+func (s *stream) Context() context.Context { return s.settled().ClientStream.Context() }
+
+// Trailer is that of the last attempt.
+func (s *stream) Trailer() metadata.MD { return s.current().ClientStream.Trailer() }
+
+// RecvMsg receives m, of the next attempt if this one's token is refused.
+func (s *stream) RecvMsg(m any) error {
+	for {
+		a := s.current()
+		if s.ask(a) {
+			if err := s.conclude(a, a.ClientStream.RecvMsg(m)); !a.replaced {
+				return err
+			}
+			continue
+		}
+		<-a.known // if it is not: SendMsg or Header find out why a ended
+		switch {
+		case a.replaced:
+		case a.err != nil:
+			return a.err
+		default:
+			return told(a.creds.judge(a.ClientStream.RecvMsg(m)))
+		}
 	}
-	return told(c.judge(err))
 }
 
-func (s *stream) refused(err error) bool {
-	var r *refusal
-	return errors.As(err, &r)
-}
-
-// mayBegin reports whether the stream can be begun again.
-func (s *stream) mayBegin() bool {
+func (s *stream) current() *attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.now
+}
+
+// settled returns the attempt under way, which is not replaced from now on.
+func (s *stream) settled() *attempt {
+	for {
+		s.mu.Lock()
+		a := s.now
+		wait := a.replacing && !a.over
+		if !wait {
+			s.commitLocked()
+		}
+		s.mu.Unlock()
+		if !wait {
+			return a
+		}
+		<-a.known
+	}
+}
+
+// ask reports whether it is for the caller to wait for a's first answer, and to conclude from it.
+func (s *stream) ask(a *attempt) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := !a.asked
+	a.asked = true
+	return first
+}
+
+// ended finds out why a ended, which takes no more messages, and reports whether another attempt
+// has taken its place.
+func (s *stream) ended(a *attempt) bool {
+	if h, _ := a.ClientStream.Header(); h != nil {
+		// There may be messages, for RecvMsg to take. Who is told that the stream has ended sends
+		// no more: another attempt would wait for that.
+		return s.settled() != a
+	}
+	if s.ask(a) {
+		// Without a header there are no messages: it is the end.
+		_ = s.conclude(a, a.ClientStream.RecvMsg(new(emptypb.Empty)))
+	}
+	<-a.known
+	return a.replaced
+}
+
+// conclude notes that err is what came of a, or replaces a. It returns what RecvMsg does if it is
+// not replaced.
+func (s *stream) conclude(a *attempt, err error) error {
+	err = a.creds.judge(err)
+	if errors.Is(err, tokenclient.ErrRejected) {
+		if s.replacing(a) {
+			return s.replace(a, told(err))
+		}
+		// Those that follow have another token.
+		_, _ = s.session.RefreshRejected(a.lent, a.token)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commitLocked()
+	return a.isLocked(told(err))
+}
+
+// isLocked makes it known that err came of a, and returns that.
+func (a *attempt) isLocked(err error) error {
+	a.err, a.over = err, true
+	close(a.known)
+	return err
+}
+
+// replacing reports whether another attempt may take the place of a. Then nothing more is kept or
+// given up until it is known what came of that.
+func (s *stream) replacing(a *attempt) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.replacing = s.keeps
 	return s.keeps
 }
 
-// begin begins again.
-func (s *stream) begin() error {
+// replace refreshes the token, and has another attempt take the place of a, which was refused.
+func (s *stream) replace(a *attempt, refusal error) error {
+	next, err := s.next(a)
+	s.sending.Lock() // a has ended, so SendMsg does not wait
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.open(); err != nil {
-		return err
+	kept := s.kept
+	s.commitLocked() // there is no third attempt
+	if err != nil {
+		s.sending.Unlock()
+		return a.isLocked(err)
 	}
-	s.over = false
-	for _, m := range s.sent {
-		if err := s.ClientStream.SendMsg(m); err != nil {
-			if errors.Is(err, io.EOF) {
-				break // RecvMsg says why
-			}
-			return err
-		}
-	}
-	if s.closed {
-		return s.ClientStream.CloseSend()
-	}
-	return nil
+	s.now, s.resending, a.replaced = next, true, true
+	go s.resend(next, kept)
+	return a.isLocked(refusal)
 }
 
-// answered notes that it is too late to begin again.
-func (s *stream) answered() {
+// next opens another attempt with another token.
+func (s *stream) next(a *attempt) (*attempt, error) {
+	if _, err := s.session.RefreshRejected(a.lent, a.token); err != nil {
+		return nil, failed(err)
+	}
+	return s.open()
+}
+
+// resend sends again what was kept, and gives sending back. The server may take it no faster than
+// the program reads the answers, so it has a goroutine; like any SendMsg that ends with a.
+func (s *stream) resend(a *attempt, kept []proto.Message) {
+	defer s.sending.Unlock()
+	for _, m := range kept {
+		if err := a.ClientStream.SendMsg(m); err != nil {
+			break // RecvMsg says why
+		}
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keeps, s.sent = false, nil
+	closed := s.closed
+	s.resending = false
+	s.mu.Unlock()
+	if closed {
+		_ = a.ClientStream.CloseSend() // returns nil
+	}
 }
