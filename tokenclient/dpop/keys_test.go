@@ -173,6 +173,12 @@ func (broken) Public() crypto.PublicKey { return "planted" }
 
 // TestPrintsNoSecret: no key is in what is printed, logged or marshalled.
 func TestPrintsNoSecret(t *testing.T) {
+	var inside struct{ proofs dpop.Prover }
+	binding, _, err := inside.proofs.NewBinding()
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := binding[len(binding)/3 : len(binding)/2]
 	for _, p := range []*dpop.Prover{nil, {}, {Signer: rsaKey()}} {
 		if p != nil {
 			if _, _, err := p.NewBinding(); err != nil {
@@ -182,6 +188,10 @@ func TestPrintsNoSecret(t *testing.T) {
 		var texts []string
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			texts = append(texts, fmt.Sprintf(verb, p), fmt.Sprintf(verb, struct{ P *dpop.Prover }{p}))
+			// Package fmt calls no methods of what is in an unexported field.
+			if text := fmt.Sprintf(verb, &inside); strings.Contains(text, private) || strings.Contains(text, fmt.Sprintf("%x", private)) {
+				t.Errorf("%s inside of a struct: %s", verb, text)
+			}
 		}
 		b, err := json.Marshal(struct{ P *dpop.Prover }{p})
 		if err != nil {
