@@ -62,6 +62,23 @@ func TestAgain(t *testing.T) {
 		checkSecrets(t, a.Failure(nil))
 	}
 	c := refreshAt("https://auth.example.com/token")
+	// A transport need not say which request it answered.
+	c.Client = through(func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 400, Header: http.Header{"Nonce": {req.Header.Get("Proof") + "+"}}, Body: http.NoBody}, nil
+	})
+	c.Prove = func(req *http.Request) error {
+		proof := "first"
+		if req.Response != nil {
+			proof = req.Response.Request.Header.Get("Proof") + req.Response.Header.Get("Nonce")
+		}
+		req.Header.Set("Proof", proof)
+		return nil
+	}
+	c.Answered = func(req *http.Request, resp *http.Response) bool { return resp.Request == req }
+	if a := wantAnswer(t, c); a.Header.Get("Nonce") != "firstfirst+firstfirst+++" {
+		t.Errorf("%q", a.Header)
+	}
+	c.Prove = nil
 	n := 0
 	c.Client = through(func(req *http.Request) (*http.Response, error) {
 		if n++; n > 1 {

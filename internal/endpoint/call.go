@@ -180,7 +180,7 @@ func (c *Call) told(req *http.Request, resp *http.Response, a *Answer) bool {
 	}
 	a.shown = new(http.Response)
 	*a.shown = *resp
-	a.shown.Body = io.NopCloser(bytes.NewReader(a.Body))
+	a.shown.Body, a.shown.Request = io.NopCloser(bytes.NewReader(a.Body)), req
 	return c.Answered(req, a.shown)
 }
 

@@ -429,3 +429,23 @@ func TestClockOfMany(t *testing.T) {
 		})
 	}
 }
+
+// TestPlainTransport: a token endpoint's nonce is used at once, also by way of a transport that
+// makes its answers by itself, and does not say what they answer.
+func TestPlainTransport(t *testing.T) {
+	var sent []any
+	endpoint := func(req *http.Request) (*http.Response, error) {
+		nonce := split(t, req.Header.Get("DPoP"))[1]["nonce"]
+		sent = append(sent, nonce)
+		resp := reply(req, 400, http.Header{"Dpop-Nonce": {fmt.Sprint("n", len(sent))}}, `{"error":"use_dpop_nonce"}`)
+		if nonce != nil {
+			resp = reply(req, 200, nil, `{"access_token":"a1","token_type":"DPoP","refresh_token":"r1","expires_in":36000}`)
+		}
+		resp.Request = nil
+		return resp, nil
+	}
+	_, s := faked(t, &dpop.Prover{Signer: signerFor(t, "EdDSA")}, noEndpoint, endpoint)
+	if _, err := s.Refresh(t.Context()); err != nil || len(sent) != 2 || sent[1] != "n1" {
+		t.Errorf("%v, sent with %v", err, sent)
+	}
+}
