@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
 // TestAgain: a call whose proof is refused is made again, with a proof and an authentication of
@@ -94,5 +96,21 @@ func TestAgain(t *testing.T) {
 	c.Prove = func(*http.Request) error { return errors.New("no key, but " + plantedSecret) }
 	if f := wantFailure(t, t.Context(), c); !f.NotPresented {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestAgainIsNoVerdict: an answer that refuses the proof says nothing of the token, however the
+// server says so, and also when the call is not made again any more.
+func TestAgainIsNoVerdict(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		for _, body := range []string{"", "unauthorized", `{"error":"invalid_grant"}`} {
+			srv, calls := serve(t, answer(http.StatusUnauthorized, "text/plain", body))
+			c := refresh(srv)
+			c.Answered = func(*http.Request, *http.Response) bool { return again }
+			a := wantAnswer(t, c)
+			if endpoint.RefusesToken(a) == again || again && (endpoint.RefusesGrant(a) || calls.Load() != 3) {
+				t.Errorf("again %v, %q: the token is refused %v, the grant %v; %d calls", again, body, endpoint.RefusesToken(a), endpoint.RefusesGrant(a), calls.Load())
+			}
+		}
 	}
 }
