@@ -114,3 +114,15 @@ func TestAgainIsNoVerdict(t *testing.T) {
 		}
 	}
 }
+
+// TestAgainNotAfterSuccess: what was sent is spent then, and the answer may have brought the next.
+func TestAgainNotAfterSuccess(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusCreated} {
+		srv, calls := serve(t, answer(status, "application/json", `{"access_token":"a"}`))
+		c := refresh(srv)
+		c.Answered = func(*http.Request, *http.Response) bool { return true }
+		if a := wantAnswer(t, c); a.Status != status || calls.Load() != 1 {
+			t.Errorf("status %d after %d calls", a.Status, calls.Load())
+		}
+	}
+}

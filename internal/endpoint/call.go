@@ -39,7 +39,7 @@ type Call struct {
 	// Answered is told of the answer, whose body it may read. again says that the server has
 	// refused nothing but that, and the call is made again, the client's authentication
 	// included: at most maxAgain times, with the answer as Response of the request that Prove
-	// gets. Nil: neither.
+	// gets, and never after a success. Nil: neither.
 	Prove    func(*http.Request) error
 	Answered func(*http.Request, *http.Response) (again bool)
 
@@ -181,7 +181,7 @@ func (c *Call) tell(req *http.Request, resp *http.Response, a *Answer) {
 	a.shown = new(http.Response)
 	*a.shown = *resp
 	a.shown.Body, a.shown.Request = io.NopCloser(bytes.NewReader(a.Body)), req
-	a.again = c.Answered(req, a.shown)
+	a.again = c.Answered(req, a.shown) && !a.OK() // else what was sent is spent
 }
 
 // prepare makes the body and the header of the request, and notes what is secret in them.
