@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -170,6 +171,29 @@ func TestMistakes(t *testing.T) {
 type broken struct{ crypto.Signer }
 
 func (broken) Public() crypto.PublicKey { return "planted" }
+
+// away is the key of an HSM that does not answer.
+type away struct{ crypto.Signer }
+
+var errAway = errors.New("the HSM is away")
+
+func (away) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, errAway }
+
+// TestSignerFails: what a Signer says is in the error, in one line, and no token is spent.
+func TestSignerFails(t *testing.T) {
+	r := newRig(t, strict, &dpop.Prover{Signer: away{signerFor(t, "")}}, nil)
+	r.login(t)
+	_, refresh := r.session.Refresh(t.Context())
+	_, request := r.client.Get(r.server.URL + "/api/")
+	for _, err := range []error{refresh, request} {
+		if !errors.Is(err, errAway) || strings.Contains(err.Error(), "\n") || errors.Is(err, tokenclient.ErrLoginRequired) {
+			t.Errorf("%q", err)
+		}
+	}
+	if !errors.Is(refresh, tokenclient.ErrNotPresented) {
+		t.Errorf("%q", refresh)
+	}
+}
 
 // TestPrintsNoSecret: no key is in what is printed, logged or marshalled.
 func TestPrintsNoSecret(t *testing.T) {
