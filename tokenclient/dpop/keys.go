@@ -68,7 +68,9 @@ func newKey(signer crypto.Signer, algorithm string) (*key, error) {
 	return &key{signer: s, thumbprint: b64.EncodeToString(sum[:]), head: b64.EncodeToString(head) + "."}, nil
 }
 
-func thumbprint(public crypto.PublicKey) (string, error) { return jws.Thumbprint(public) }
+// Thumbprint returns the thumbprint of a public key (RFC 7638, SHA-256), as dpop_jkt and the jkt
+// of a token say it.
+func Thumbprint(public crypto.PublicKey) (string, error) { return jws.Thumbprint(public) }
 
 // maxKeys is how many keys of logins are ready to sign. To read one takes about as long as a
 // signature.

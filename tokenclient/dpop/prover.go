@@ -189,7 +189,3 @@ func (p *Prover) describe() string {
 	}
 	return "Prover{a key for each login}"
 }
-
-// Thumbprint returns the thumbprint of a public key (RFC 7638, SHA-256), as dpop_jkt and the jkt
-// of a token say it.
-func Thumbprint(public crypto.PublicKey) (string, error) { return thumbprint(public) }
