@@ -145,7 +145,7 @@ func (s *servers) learn(req *http.Request, resp *http.Response, r refusal) (agai
 	if next != known {
 		next = s.change(target[:n], learned)
 	}
-	if r == accepted {
+	if r == accepted || sent.At == 0 { // it had no proof: the token is not bound
 		return false
 	}
 	other := nonce != "" && nonce != sent.Nonce && r >= badProof

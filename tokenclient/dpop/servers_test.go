@@ -449,3 +449,42 @@ func TestPlainTransport(t *testing.T) {
 		t.Errorf("%v, sent with %v", err, sent)
 	}
 }
+
+// TestNoProofRefused: an API that takes both schemes names both when it refuses a Bearer token
+// (RFC 9449, section 7.2). There is no proof that could be another one, so it is sent once, and
+// the token is refreshed if it is what the server refuses.
+func TestNoProofRefused(t *testing.T) {
+	for code, want := range map[string]int{"": 1, "invalid_token": 1, "invalid_dpop_proof": 0, "use_dpop_nonce": 0} {
+		t.Run(code, func(t *testing.T) {
+			sent, refreshes := 0, 0
+			api := func(req *http.Request) (*http.Response, error) {
+				sent++
+				h := http.Header{"Date": {time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}, "Dpop-Nonce": {fmt.Sprint("n", sent)}}
+				if req.Header.Get("Authorization") != "Bearer a0" || req.URL.Path == "/open" {
+					return reply(req, 200, h, ""), nil
+				}
+				h.Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="invalid_token", DPoP algs="ES256", error=%q`, code))
+				return reply(req, 401, h, ""), nil
+			}
+			endpoint := func(req *http.Request) (*http.Response, error) {
+				refreshes++
+				return reply(req, 200, nil, `{"access_token":"a1","token_type":"DPoP","refresh_token":"r1","expires_in":36000}`), nil
+			}
+			client, s := faked(t, &dpop.Prover{AllowBearer: true}, api, endpoint)
+			token := &tokenclient.Token{AccessToken: "a0", RefreshToken: "r0", TokenType: "Bearer", Issued: time.Now().Add(-time.Minute)}
+			if err := s.SetToken(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range []string{"/open", "/"} {
+				resp, err := client.Get("https://api.example.com" + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+			}
+			if refreshes != want || sent != 2+want {
+				t.Errorf("sent %d times, %d refreshes, want %d", sent, refreshes, want)
+			}
+		})
+	}
+}
