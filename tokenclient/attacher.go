@@ -44,7 +44,8 @@ type Attacher interface {
 	// Attach changes req, a copy that belongs to it: the URL, the headers and the form
 	// are not the caller's. (So is the trailer, of which changes are not sent: the
 	// caller's may be filled in while the body is read.) It must not change t. An error
-	// fails the request. Who signs the body asks req.GetBody for it, and leaves req.Body to
+	// fails the request; one that is ErrLoginRequired also has the session look whether
+	// another process has logged in, for the requests that follow. Who signs the body asks req.GetBody for it, and leaves req.Body to
 	// the server; see examples/signatures.
 	//
 	// A token in the URL is in the logs of servers and proxies. It is not in the errors

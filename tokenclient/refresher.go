@@ -124,7 +124,8 @@ type Binder interface {
 	// WithBinding, or not even that. binding is what goes with the token of the answer, and
 	// proof puts on the request what proves it: it is asked for each sending, with a token
 	// that has the binding, and is told of each answer if it has a method Answered, as an
-	// [Attacher] may. (It may read the body there.) The call is made again at most twice for that.
+	// [Attacher] may. (It may read the body there.) The call is made again at most twice for that,
+	// and never after a success.
 	//
 	// An error means that nothing is sent. One that is ErrLoginRequired says that what t is
 	// bound to is lost.

@@ -177,6 +177,9 @@ func (s *Session) attached(ctx context.Context, req *http.Request, h *held, body
 	}
 	body.Attach(r) // before the Attacher, which may sign the headers
 	if err := s.config().attach(r, h.token()); err != nil {
+		if errors.Is(err, ErrLoginRequired) { // another process may have made the login
+			s.lookForNewerSoon()
+		}
 		return r, err
 	}
 	r.Trailer = req.Trailer // the caller may fill it in while the body is read

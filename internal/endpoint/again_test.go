@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
 // TestAgain: a call whose proof is refused is made again, with a proof and an authentication of
@@ -62,6 +64,23 @@ func TestAgain(t *testing.T) {
 		checkSecrets(t, a.Failure(nil))
 	}
 	c := refreshAt("https://auth.example.com/token")
+	// A transport need not say which request it answered.
+	c.Client = through(func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 400, Header: http.Header{"Nonce": {req.Header.Get("Proof") + "+"}}, Body: http.NoBody}, nil
+	})
+	c.Prove = func(req *http.Request) error {
+		proof := "first"
+		if req.Response != nil {
+			proof = req.Response.Request.Header.Get("Proof") + req.Response.Header.Get("Nonce")
+		}
+		req.Header.Set("Proof", proof)
+		return nil
+	}
+	c.Answered = func(req *http.Request, resp *http.Response) bool { return resp.Request == req }
+	if a := wantAnswer(t, c); a.Header.Get("Nonce") != "firstfirst+firstfirst+++" {
+		t.Errorf("%q", a.Header)
+	}
+	c.Prove = nil
 	n := 0
 	c.Client = through(func(req *http.Request) (*http.Response, error) {
 		if n++; n > 1 {
@@ -77,5 +96,33 @@ func TestAgain(t *testing.T) {
 	c.Prove = func(*http.Request) error { return errors.New("no key, but " + plantedSecret) }
 	if f := wantFailure(t, t.Context(), c); !f.NotPresented {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestAgainIsNoVerdict: an answer that refuses the proof says nothing of the token, however the
+// server says so, and also when the call is not made again any more.
+func TestAgainIsNoVerdict(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		for _, body := range []string{"", "unauthorized", `{"error":"invalid_grant"}`} {
+			srv, calls := serve(t, answer(http.StatusUnauthorized, "text/plain", body))
+			c := refresh(srv)
+			c.Answered = func(*http.Request, *http.Response) bool { return again }
+			a := wantAnswer(t, c)
+			if endpoint.RefusesToken(a) == again || again && (endpoint.RefusesGrant(a) || calls.Load() != 3) {
+				t.Errorf("again %v, %q: the token is refused %v, the grant %v; %d calls", again, body, endpoint.RefusesToken(a), endpoint.RefusesGrant(a), calls.Load())
+			}
+		}
+	}
+}
+
+// TestAgainNotAfterSuccess: what was sent is spent then, and the answer may have brought the next.
+func TestAgainNotAfterSuccess(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusCreated} {
+		srv, calls := serve(t, answer(status, "application/json", `{"access_token":"a"}`))
+		c := refresh(srv)
+		c.Answered = func(*http.Request, *http.Response) bool { return true }
+		if a := wantAnswer(t, c); a.Status != status || calls.Load() != 1 {
+			t.Errorf("status %d after %d calls", a.Status, calls.Load())
+		}
 	}
 }

@@ -14,6 +14,7 @@ type Answer struct {
 
 	call  *Call
 	shown *http.Response // what Call.Answered was told; nil: it was not
+	again bool           // it said that the proof is refused, and nothing else
 }
 
 // OK reports whether the answer is a success.

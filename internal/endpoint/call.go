@@ -39,7 +39,7 @@ type Call struct {
 	// Answered is told of the answer, whose body it may read. again says that the server has
 	// refused nothing but that, and the call is made again, the client's authentication
 	// included: at most maxAgain times, with the answer as Response of the request that Prove
-	// gets. Nil: neither.
+	// gets, and never after a success. Nil: neither.
 	Prove    func(*http.Request) error
 	Answered func(*http.Request, *http.Response) (again bool)
 
@@ -110,21 +110,20 @@ func (c *Call) Do(ctx context.Context) (*Answer, *Failure) {
 	for n := 0; ; n++ {
 		made := *c
 		made.Params, made.Secrets = slices.Clone(c.Params), slices.Clone(c.Secrets)
-		a, again, f := made.do(ctx, because)
-		if !again || n == maxAgain {
+		a, f := made.do(ctx, because)
+		if f != nil || !a.again || n == maxAgain {
 			return a, f
 		}
 		because = a.shown
 	}
 }
 
-// do sends the request because of an answer, if that is not nil, and returns the new one, and
-// whether Answered asks for another sending. It changes c: it adds what Authenticate does, and
-// what is secret of it.
-func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again bool, f *Failure) {
+// do sends the request because of an answer, if that is not nil, and returns the new one. It
+// changes c: it adds what Authenticate does, and what is secret of it.
+func (c *Call) do(ctx context.Context, because *http.Response) (*Answer, *Failure) {
 	body, header, f := c.prepare(ctx)
 	if f != nil {
-		return nil, false, f
+		return nil, f
 	}
 	var connected atomic.Bool
 	if c.Attach != nil { // headers are sent before the body is read
@@ -135,7 +134,7 @@ func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again
 	sent := &onceBody{r: bytes.NewReader(body)}
 	req, f := c.request(ctx, sent, header, because)
 	if f != nil {
-		return nil, false, f
+		return nil, f
 	}
 
 	use := connections.For(c.Client)
@@ -143,7 +142,7 @@ func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again
 	// machine by a cookie.
 	use.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	req.Close = use.Close
-	a = &Answer{call: c, Sent: time.Now()}
+	a := &Answer{call: c, Sent: time.Now()}
 	resp, err := use.Client.Do(req)
 	if err != nil {
 		use.Over(err)
@@ -152,13 +151,13 @@ func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again
 		// transport. Forbidding further ones first makes the verdict final: a
 		// goroutine of net/http may outlive Do.
 		f.NotPresented = !sent.detach() && !connected.Load()
-		return nil, false, f
+		return nil, f
 	}
 	defer func() { _ = resp.Body.Close() }()
 
 	a.Status, a.Header = resp.StatusCode, resp.Header
 	if a.Status < 200 || a.Status >= 300 && a.Status < 400 {
-		return nil, false, a.redirected()
+		return nil, a.redirected()
 	}
 	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
@@ -168,20 +167,21 @@ func (c *Call) do(ctx context.Context, because *http.Response) (a *Answer, again
 	if err != nil && !(a.OK() && isWhole(a.Body)) {
 		// No status: an answer that was cut is as good as none, and says
 		// nothing certain about what the server did.
-		return nil, false, c.failure(0, fmt.Errorf("the answer broke off: %w", c.safe(err)))
+		return nil, c.failure(0, fmt.Errorf("the answer broke off: %w", c.safe(err)))
 	}
-	return a, c.told(req, resp, a), nil
+	c.tell(req, resp, a)
+	return a, nil
 }
 
-// told tells Answered of the answer, and reports whether it asks for another sending.
-func (c *Call) told(req *http.Request, resp *http.Response, a *Answer) bool {
+// tell tells Answered of the answer, and notes in it what that says.
+func (c *Call) tell(req *http.Request, resp *http.Response, a *Answer) {
 	if c.Answered == nil {
-		return false
+		return
 	}
 	a.shown = new(http.Response)
 	*a.shown = *resp
-	a.shown.Body = io.NopCloser(bytes.NewReader(a.Body))
-	return c.Answered(req, a.shown)
+	a.shown.Body, a.shown.Request = io.NopCloser(bytes.NewReader(a.Body)), req
+	a.again = c.Answered(req, a.shown) && !a.OK() // else what was sent is spent
 }
 
 // prepare makes the body and the header of the request, and notes what is secret in them.

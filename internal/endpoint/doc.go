@@ -37,6 +37,7 @@
 //     user information, no host. A redirect is not followed, and is no answer.
 //   - The body is sent once, unless the server has refused the proof and nothing else: then it
 //     is sent again, twice at most. The request has nothing by which net/http would repeat it.
+//     An answer that refuses the proof is no verdict on what was sent.
 //   - [Failure.NotPresented] is set only if it is certain that no byte of the body was
 //     taken, nor a header sent with what Attach put there; and then nothing takes one later.
 //   - A Failure shows no secret that the call sent: neither what was in the params or the

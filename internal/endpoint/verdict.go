@@ -39,8 +39,12 @@ func RefusesToken(a *Answer) bool {
 		!slices.ContainsFunc(p.codes, saysElsewhere) && !slices.ContainsFunc(p.texts, saysElsewhere)
 }
 
-// cannotSay reports whether the answer is from a server that is overloaded or broken.
+// cannotSay reports whether the answer is from a server that is overloaded or broken, or has
+// looked at the proof alone.
 func (a *Answer) cannotSay() bool {
+	if a.again {
+		return true
+	}
 	switch s := a.Status; {
 	case s == http.StatusRequestTimeout, s == http.StatusTooEarly, s == http.StatusTooManyRequests, s >= 500:
 		return true

@@ -2,8 +2,11 @@ package behaviour_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -97,4 +100,62 @@ func (bindingAttacher) HeaderName() string { return "Authorization" }
 func (a bindingAttacher) Attach(_ *http.Request, t *tokenclient.Token) error {
 	*a.seen = append(*a.seen, t.Binding)
 	return nil
+}
+
+// TestBindingMended: a session whose token is bound to what is lost takes over the login of
+// another process with the next request, however long its own token lives.
+func TestBindingMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Memory)
+		login := func(binding string) {
+			t.Helper()
+			token := sessiontest.Pair("a-"+binding, "r", 1000*time.Hour)
+			token.Binding = binding
+			if _, _, err := mem.Replace(t.Context(), "alice", token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		login("lost")
+		s, err := tokenclient.New(tokenclient.Config{
+			Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+				panic("there is nothing to refresh")
+			}),
+			Store: mem, Key: "alice", Origins: []string{"https://api.example.com"}, Attacher: lostKey{},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close(context.WithoutCancel(t.Context())) }()
+		base := sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) { return sessiontest.Reply(req, 200), nil })
+		get := func() error {
+			resp, err := s.Wrap(&http.Client{Transport: base}).Get("https://api.example.com/")
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			synctest.Wait()
+			return err
+		}
+		for _, now := range []string{"", "found"} {
+			if now != "" {
+				login(now)
+				time.Sleep(time.Minute)
+			}
+			if err := get(); !errors.Is(err, tokenclient.ErrLoginRequired) {
+				t.Errorf("%q: %v", now, err)
+			}
+		}
+		if err := get(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// lostKey does not find the key of tokens that are bound to "lost".
+type lostKey struct{ tokenclient.Bearer }
+
+func (a lostKey) Attach(req *http.Request, t *tokenclient.Token) error {
+	if t.Binding == "lost" {
+		return fmt.Errorf("%w: the key is lost", tokenclient.ErrLoginRequired)
+	}
+	return a.Bearer.Attach(req, t)
 }

@@ -41,7 +41,8 @@
 //
 // A proof says when it was made, by the clock of this machine; once an answer's Date has shown
 // that a server's clock differs, by the server's, for that server. Nothing is guessed: without a
-// Date, or with one that is off by more than a day, the clock is left as it is.
+// Date, or with one that is off by more than a day, the clock is left as it is; and a Date that is
+// late only because the answer took long shows nothing.
 //
 // [tokenclient.Attacher] and [tokenclient.Binder] say how often a request is sent at most.
 package dpop

@@ -68,7 +68,9 @@ func newKey(signer crypto.Signer, algorithm string) (*key, error) {
 	return &key{signer: s, thumbprint: b64.EncodeToString(sum[:]), head: b64.EncodeToString(head) + "."}, nil
 }
 
-func thumbprint(public crypto.PublicKey) (string, error) { return jws.Thumbprint(public) }
+// Thumbprint returns the thumbprint of a public key (RFC 7638, SHA-256), as dpop_jkt and the jkt
+// of a token say it.
+func Thumbprint(public crypto.PublicKey) (string, error) { return jws.Thumbprint(public) }
 
 // maxKeys is how many keys of logins are ready to sign. To read one takes about as long as a
 // signature.
@@ -76,9 +78,21 @@ const maxKeys = 4096
 
 // keys are those that a Prover has used.
 type keys struct {
-	mu      sync.RWMutex // guards all below
-	own     *key         // of the Signer; nil: not made yet
-	byToken map[string]*key
+	mu  sync.RWMutex // guards all below
+	own *key         // of the Signer; nil: not made yet
+
+	// logins are those of logins, by Token.Binding, which may be the key itself. Package fmt
+	// shows all of a Prover that is inside of another struct, but for what is behind an
+	// atomic.Pointer.
+	logins atomic.Pointer[map[string]*key]
+}
+
+// loginsLocked returns the keys of logins, nil if there are none.
+func (c *keys) loginsLocked() map[string]*key {
+	if list := c.logins.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // of returns the key that t is bound to.
@@ -127,7 +141,7 @@ func (c *keys) ofSigner(p *Prover) (*key, error) {
 // ofLogin returns that of a binding with a private key.
 func (c *keys) ofLogin(binding string) (*key, error) {
 	c.mu.RLock()
-	k := c.byToken[binding]
+	k := c.loginsLocked()[binding]
 	c.mu.RUnlock()
 	if k != nil {
 		return k, nil
@@ -143,16 +157,18 @@ func (c *keys) ofLogin(binding string) (*key, error) {
 func (c *keys) add(binding string, k *key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byToken == nil {
-		c.byToken = make(map[string]*key)
+	list := c.loginsLocked()
+	if list == nil {
+		list = make(map[string]*key)
+		c.logins.Store(&list)
 	}
-	for some := range c.byToken {
-		if len(c.byToken) < maxKeys {
+	for some := range list {
+		if len(list) < maxKeys {
 			break
 		}
-		delete(c.byToken, some) // any: it can be read again
+		delete(list, some) // any: it can be read again
 	}
-	c.byToken[binding] = k
+	list[binding] = k
 }
 
 // readKey reads what make wrote. Its errors show nothing of it.

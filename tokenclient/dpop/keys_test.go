@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -171,8 +172,37 @@ type broken struct{ crypto.Signer }
 
 func (broken) Public() crypto.PublicKey { return "planted" }
 
+// away is the key of an HSM that does not answer.
+type away struct{ crypto.Signer }
+
+var errAway = errors.New("the HSM is away")
+
+func (away) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, errAway }
+
+// TestSignerFails: what a Signer says is in the error, in one line, and no token is spent.
+func TestSignerFails(t *testing.T) {
+	r := newRig(t, strict, &dpop.Prover{Signer: away{signerFor(t, "")}}, nil)
+	r.login(t)
+	_, refresh := r.session.Refresh(t.Context())
+	_, request := r.client.Get(r.server.URL + "/api/")
+	for _, err := range []error{refresh, request} {
+		if !errors.Is(err, errAway) || strings.Contains(err.Error(), "\n") || errors.Is(err, tokenclient.ErrLoginRequired) {
+			t.Errorf("%q", err)
+		}
+	}
+	if !errors.Is(refresh, tokenclient.ErrNotPresented) {
+		t.Errorf("%q", refresh)
+	}
+}
+
 // TestPrintsNoSecret: no key is in what is printed, logged or marshalled.
 func TestPrintsNoSecret(t *testing.T) {
+	var inside struct{ proofs dpop.Prover }
+	binding, _, err := inside.proofs.NewBinding()
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := binding[len(binding)/3 : len(binding)/2]
 	for _, p := range []*dpop.Prover{nil, {}, {Signer: rsaKey()}} {
 		if p != nil {
 			if _, _, err := p.NewBinding(); err != nil {
@@ -182,6 +212,10 @@ func TestPrintsNoSecret(t *testing.T) {
 		var texts []string
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			texts = append(texts, fmt.Sprintf(verb, p), fmt.Sprintf(verb, struct{ P *dpop.Prover }{p}))
+			// Package fmt calls no methods of what is in an unexported field.
+			if text := fmt.Sprintf(verb, &inside); strings.Contains(text, private) || strings.Contains(text, fmt.Sprintf("%x", private)) {
+				t.Errorf("%s inside of a struct: %s", verb, text)
+			}
 		}
 		b, err := json.Marshal(struct{ P *dpop.Prover }{p})
 		if err != nil {

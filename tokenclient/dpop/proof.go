@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -43,12 +44,10 @@ func (k *key) proof(c claims) (string, error) {
 	text = b64.AppendEncode(append(text, k.head...), body)
 	text, err := k.signer.AppendSignature(text)
 	if err != nil {
-		return "", errors.Join(errNoProof, err)
+		return "", fmt.Errorf("dpop: no proof can be made: %w", err)
 	}
 	return string(text), nil
 }
-
-var errNoProof = errors.New("dpop: no proof can be made")
 
 // appendString appends s as JSON.
 func appendString(b []byte, s string) []byte {

@@ -18,7 +18,9 @@ import (
 // value is ready; its fields must not be changed after the first use, and it must not be
 // copied. It is safe for concurrent use if Signer is.
 //
-// It shows no key when it is printed or marshalled to JSON.
+// It shows no key when it is printed or marshalled to JSON. One thing it cannot prevent: package
+// fmt calls no methods of what is in an unexported field of a struct, and shows a Signer there
+// that is the bytes of a key, such as a [crypto/ed25519.PrivateKey]. Hold a Prover by pointer.
 type Prover struct {
 	// Signer has the key of all tokens: of RSA with 2048 bits or more, ECDSA on P-256, P-384
 	// or P-521, or Ed25519. It signs one proof for each request. Tokens that have a key of
@@ -187,7 +189,3 @@ func (p *Prover) describe() string {
 	}
 	return "Prover{a key for each login}"
 }
-
-// Thumbprint returns the thumbprint of a public key (RFC 7638, SHA-256), as dpop_jkt and the jkt
-// of a token say it.
-func Thumbprint(public crypto.PublicKey) (string, error) { return thumbprint(public) }

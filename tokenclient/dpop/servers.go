@@ -55,6 +55,7 @@ func refusalOf(code string) refusal {
 type server struct {
 	nonce  string        // for the next proof; "": none
 	offset time.Duration // its clock, less ours; 0: not known to differ
+	since  time.Time     // when that was learned; zero: never
 
 	// spare is a nonce that came with a refusal, and when. It is for the request that was
 	// refused, which is likely to be sent again with it at once: where a nonce is good for
@@ -126,14 +127,17 @@ func (s *servers) learn(req *http.Request, resp *http.Response, r refusal) (agai
 		limit = off
 	}
 	known := s.of(target[:n])
+	differs := func(x server) bool { return dated && (measured-x.offset).Abs() > limit }
 	var sent sentClaims
-	if r != accepted || known.wants && known.nonce == "" && nonce == "" {
+	if r != accepted || known.wants && known.nonce == "" && nonce == "" || differs(known) {
 		sent = sentWith(req)
 	}
+	// A Date that is late may be of when the request came, or long on its way.
+	early := date.Before(time.Unix(sent.At-1, 0))
 	learned := func(x server) server {
 		x.learnNonce(nonce, sent.Nonce, r, now)
-		if dated && (measured-x.offset).Abs() > limit {
-			x.offset = measured
+		if differs(x) && (measured > x.offset || early) {
+			x.offset, x.since = measured, now
 		}
 		return x
 	}
@@ -141,12 +145,22 @@ func (s *servers) learn(req *http.Request, resp *http.Response, r refusal) (agai
 	if next != known {
 		next = s.change(target[:n], learned)
 	}
-	if r == accepted {
+	if r == accepted || sent.At == 0 { // it had no proof: the token is not bound
 		return false
 	}
 	other := nonce != "" && nonce != sent.Nonce && r >= badProof
-	late := dated && r != badNonce && now.Add(next.offset).Sub(time.Unix(sent.At, 0)).Abs() > limit
-	return other || late
+	wrong := dated && r != badNonce && next.misdated(sent.At, now, r, limit)
+	return other || wrong
+}
+
+// misdated reports whether a proof with iat at, which r has refused by now, would have another one
+// if it were made anew. That its answer took long is a reason only if the proof is what is wrong.
+func (x *server) misdated(at int64, now time.Time, r refusal, limit time.Duration) bool {
+	made := time.Unix(at, 0).Add(-x.offset) // by our clock, if it was made with this offset
+	if now.Sub(made).Abs() <= limit {
+		return false
+	}
+	return r == badProof || made.After(now) || made.Before(x.since.Add(-time.Second))
 }
 
 // learnNonce takes nonce from an answer to a proof that had the nonce sent. "": there is none.

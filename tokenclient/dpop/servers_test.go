@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -336,5 +337,154 @@ func TestStrictServer(t *testing.T) {
 			!strings.HasPrefix(resp.Header.Get("WWW-Authenticate"), "DPoP ") || !strings.Contains(string(body), tc.want)) && tc.name != "Bearer" {
 			t.Errorf("%s: %d %s", tc.name, resp.StatusCode, body)
 		}
+	}
+}
+
+// TestSlowAnswers: that an answer took long says nothing of a clock, nor of a proof that came
+// with a token that was refused: an upload that takes a minute is sent twice, for there is one
+// refresh, and an answer may be dated by when its request came.
+func TestSlowAnswers(t *testing.T) {
+	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
+		t.Run(fmt.Sprint(skew), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(300 * time.Millisecond)
+				uploads, refreshes, badProofs := 0, 0, 0
+				api := func(req *http.Request) (*http.Response, error) {
+					came := time.Now().Add(skew)
+					h := http.Header{"Date": {came.UTC().Format(http.TimeFormat)}}
+					iat := time.Unix(int64(split(t, req.Header.Get("DPoP"))[1]["iat"].(float64)), 0)
+					if came.Sub(iat).Abs() > 3*time.Second {
+						badProofs++
+						h.Set("WWW-Authenticate", `DPoP error="invalid_dpop_proof"`)
+						return reply(req, 401, h, ""), nil
+					}
+					switch {
+					case req.URL.Path == "/poll":
+						time.Sleep(5 * time.Minute)
+					case req.Body != nil:
+						uploads++
+						time.Sleep(time.Minute)
+						h.Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
+						if req.Header.Get("Authorization") == "DPoP a0" {
+							h.Set("WWW-Authenticate", `DPoP error="invalid_token"`)
+							return reply(req, 401, h, ""), nil
+						}
+					}
+					return reply(req, 200, h, ""), nil
+				}
+				endpoint := func(req *http.Request) (*http.Response, error) {
+					refreshes++
+					return reply(req, 200, nil, `{"access_token":"a1","token_type":"DPoP","refresh_token":"r1","expires_in":36000}`), nil
+				}
+				client, _ := faked(t, &dpop.Prover{Signer: signerFor(t, "EdDSA")}, api, endpoint)
+				for _, path := range []string{"/", "/poll", "/", "/poll", "/"} {
+					resp, err := client.Get("https://api.example.com" + path)
+					if err != nil || resp.StatusCode != 200 {
+						t.Fatalf("%s: %v, %v", path, resp, err)
+					}
+					_ = resp.Body.Close()
+				}
+				if want := min(int(skew.Abs()), 1); badProofs != want {
+					t.Errorf("%d proofs were dated wrong, want %d", badProofs, want)
+				}
+				resp, err := client.Post("https://api.example.com/", "text/plain", strings.NewReader("a long body"))
+				if err != nil || resp.StatusCode != 200 || uploads != 2 || refreshes != 1 {
+					t.Fatalf("%v, %v after %d uploads and %d refreshes", resp, err, uploads, refreshes)
+				}
+				_ = resp.Body.Close()
+			})
+		})
+	}
+}
+
+// TestClockOfMany: requests that were sent together by the wrong clock are all sent again by the
+// right one, also those whose answers teach nothing new, and if the server blames the token.
+func TestClockOfMany(t *testing.T) {
+	for _, skew := range []time.Duration{time.Hour, -time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			api := func(req *http.Request) (*http.Response, error) {
+				now := time.Now().Add(skew)
+				h := http.Header{"Date": {now.UTC().Format(http.TimeFormat)}}
+				iat := time.Unix(int64(split(t, req.Header.Get("DPoP"))[1]["iat"].(float64)), 0)
+				if now.Sub(iat).Abs() <= 3*time.Second {
+					return reply(req, 200, h, ""), nil
+				}
+				h.Set("WWW-Authenticate", `DPoP error="invalid_token"`)
+				time.Sleep(time.Duration(len(req.URL.Path)) * time.Second)
+				return reply(req, 401, h, ""), nil
+			}
+			client, _ := faked(t, &dpop.Prover{Signer: signerFor(t, "EdDSA")}, api, noEndpoint)
+			var running sync.WaitGroup
+			for i := range 5 {
+				running.Go(func() {
+					resp, err := client.Get("https://api.example.com/" + strings.Repeat("x", i))
+					if err != nil || resp.StatusCode != 200 {
+						t.Errorf("%d: %v, %v", i, resp, err)
+						return
+					}
+					_ = resp.Body.Close()
+				})
+			}
+			running.Wait()
+		})
+	}
+}
+
+// TestPlainTransport: a token endpoint's nonce is used at once, also by way of a transport that
+// makes its answers by itself, and does not say what they answer.
+func TestPlainTransport(t *testing.T) {
+	var sent []any
+	endpoint := func(req *http.Request) (*http.Response, error) {
+		nonce := split(t, req.Header.Get("DPoP"))[1]["nonce"]
+		sent = append(sent, nonce)
+		resp := reply(req, 400, http.Header{"Dpop-Nonce": {fmt.Sprint("n", len(sent))}}, `{"error":"use_dpop_nonce"}`)
+		if nonce != nil {
+			resp = reply(req, 200, nil, `{"access_token":"a1","token_type":"DPoP","refresh_token":"r1","expires_in":36000}`)
+		}
+		resp.Request = nil
+		return resp, nil
+	}
+	_, s := faked(t, &dpop.Prover{Signer: signerFor(t, "EdDSA")}, noEndpoint, endpoint)
+	if _, err := s.Refresh(t.Context()); err != nil || len(sent) != 2 || sent[1] != "n1" {
+		t.Errorf("%v, sent with %v", err, sent)
+	}
+}
+
+// TestNoProofRefused: an API that takes both schemes names both when it refuses a Bearer token
+// (RFC 9449, section 7.2). There is no proof that could be another one, so it is sent once, and
+// the token is refreshed if it is what the server refuses.
+func TestNoProofRefused(t *testing.T) {
+	for code, want := range map[string]int{"": 1, "invalid_token": 1, "invalid_dpop_proof": 0, "use_dpop_nonce": 0} {
+		t.Run(code, func(t *testing.T) {
+			sent, refreshes := 0, 0
+			api := func(req *http.Request) (*http.Response, error) {
+				sent++
+				h := http.Header{"Date": {time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)}, "Dpop-Nonce": {fmt.Sprint("n", sent)}}
+				if req.Header.Get("Authorization") != "Bearer a0" || req.URL.Path == "/open" {
+					return reply(req, 200, h, ""), nil
+				}
+				h.Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="invalid_token", DPoP algs="ES256", error=%q`, code))
+				return reply(req, 401, h, ""), nil
+			}
+			endpoint := func(req *http.Request) (*http.Response, error) {
+				refreshes++
+				return reply(req, 200, nil, `{"access_token":"a1","token_type":"DPoP","refresh_token":"r1","expires_in":36000}`), nil
+			}
+			client, s := faked(t, &dpop.Prover{AllowBearer: true}, api, endpoint)
+			token := &tokenclient.Token{AccessToken: "a0", RefreshToken: "r0", TokenType: "Bearer", Issued: time.Now().Add(-time.Minute)}
+			if err := s.SetToken(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range []string{"/open", "/"} {
+				resp, err := client.Get("https://api.example.com" + path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+			}
+			if refreshes != want || sent != 2+want {
+				t.Errorf("sent %d times, %d refreshes, want %d", sent, refreshes, want)
+			}
+		})
 	}
 }
