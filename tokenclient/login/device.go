@@ -42,7 +42,8 @@ const (
 // after each call without an answer with twice the wait, until there is one, up to a minute.
 //
 // Results are those of [Browser], but that no error is a [*ResponseError], and that ErrDenied
-// and ErrNotFinished are a [*tokenclient.TokenError] too where the server said so.
+// and ErrNotFinished are a [*tokenclient.TokenError] too where the server said so. ErrNotFinished
+// says how the last call failed, if the server could not be asked to the end.
 func Device(ctx context.Context, s *tokenclient.Session, c Config) error {
 	cl, err := c.client(ctx, s)
 	if err != nil {
@@ -143,9 +144,10 @@ func (cl *client) canOpen(rawURL string) bool {
 // poll asks for the token until there is one, or waiting ends.
 func (cl *client) poll(waiting context.Context, d *device) (*tokenclient.Token, error) {
 	params := url.Values{"grant_type": {deviceGrant}, "device_code": {d.code}}
+	var failed error // of the last call; nil: it had an answer
 	for wait := d.interval; ; {
-		if err := sleep(waiting, wait); err != nil {
-			return nil, err
+		if !sleep(waiting, wait) {
+			return nil, ended(waiting, failed)
 		}
 		t, err := cl.exchange(waiting, params)
 		var refused *tokenclient.TokenError
@@ -153,16 +155,16 @@ func (cl *client) poll(waiting context.Context, d *device) (*tokenclient.Token, 
 		case err == nil:
 			return t, nil
 		case waiting.Err() != nil:
-			return nil, context.Cause(waiting)
+			return nil, ended(waiting, failed)
 		case !errors.As(err, &refused):
 			return nil, fmt.Errorf("login: %w", err)
 		}
 		switch refused.Code { // RFC 8628, section 3.5
 		case "authorization_pending":
-			wait = d.interval
+			failed, wait = nil, d.interval
 		case "slow_down":
 			d.interval += slowDown
-			wait = d.interval
+			failed, wait = nil, d.interval
 		case "access_denied":
 			return nil, fmt.Errorf("%w: %w", ErrDenied, err)
 		case "expired_token":
@@ -171,20 +173,31 @@ func (cl *client) poll(waiting context.Context, d *device) (*tokenclient.Token, 
 			if !refused.Temporary() || refused.StatusCode != 0 && refused.StatusCode < 300 { // the code is spent
 				return nil, fmt.Errorf("login: %w", err)
 			}
-			wait = max(min(2*wait, maxBackoff), d.interval)
+			failed, wait = err, max(min(2*wait, maxBackoff), d.interval)
 		}
 		wait = max(wait, refused.RetryAfter)
 	}
 }
 
-// sleep waits, unless ctx ends before: then it returns the cause.
-func sleep(ctx context.Context, d time.Duration) error {
+// ended is why a login ends with waiting. If the server could not be asked, the person may
+// have logged in all the same. That failure is shown, but is not what the error is: a call's
+// deadline is not the caller's.
+func ended(waiting context.Context, failed error) error {
+	err := context.Cause(waiting)
+	if failed != nil && errors.Is(err, ErrNotFinished) {
+		err = fmt.Errorf("%w; the last call failed: %s", err, failed.Error())
+	}
+	return err
+}
+
+// sleep waits, and reports whether ctx has not ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
+		return true
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false
 	}
 }

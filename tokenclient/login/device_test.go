@@ -160,7 +160,10 @@ func TestDevicePolls(t *testing.T) {
 		{"slow down", `}`, []poll{slowDown, pending, slowDown, pending, granted}, "5 15 25 40 55", "", nil},
 		{"a storm of them", `,"expires_in":120}`, []poll{slowDown}, "5 15 30 50 75 105", "login: not finished in time", login.ErrNotFinished},
 		{"broken connections", `}`, []poll{broken, broken, broken, pending, granted}, "5 15 35 75 80", "", nil},
-		{"a server that is down", `,"expires_in":300}`, []poll{status(503, "")}, "5 15 35 75 135 195 255", "login: not finished in time", login.ErrNotFinished},
+		{"a server that is down", `,"expires_in":300}`, []poll{status(503, "")}, "5 15 35 75 135 195 255", "login: not finished in time; the last call failed: tokenclient: token endpoint auth.example.com/token: status 503", login.ErrNotFinished},
+		{"a server that cannot be reached", `,"expires_in":19}`, []poll{broken}, "5 15", "login: not finished in time; the last call failed: tokenclient: token endpoint auth.example.com/token: unexpected EOF", login.ErrNotFinished},
+		{"a server that hangs until the end", `,"expires_in":40}`, []poll{{takes: time.Hour}}, "5 35", "login: not finished in time; the last call failed: tokenclient", login.ErrNotFinished},
+		{"a server that was down", `,"expires_in":19}`, []poll{broken, pending}, "5 15", "login: not finished in time", login.ErrNotFinished},
 		{"a long interval, broken", `,"interval":90}`, []poll{broken, granted}, "90 180", "", nil},
 		{"a server that hangs", `}`, []poll{{takes: time.Hour}, granted}, "5 35", "", nil},
 		{"a server that says when", `}`, []poll{{status: 429, header: "30"}, granted}, "5 35", "", nil},
@@ -183,6 +186,9 @@ func TestDevicePolls(t *testing.T) {
 			}
 			if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "planted")) || !errors.Is(err, c.is) && c.is != nil {
 				t.Errorf("%s: %v, want %q", c.name, err, c.says)
+			}
+			if c.name == "a server that was down" && err.Error() != c.says || errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", c.name, err)
 			}
 			if took := time.Since(began); c.name == "no expiry" && took != 15*time.Minute {
 				t.Errorf("%s: it took %v", c.name, took)

@@ -3,6 +3,7 @@ package login_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,6 +158,38 @@ func TestDefaultPrompt(t *testing.T) {
 	}
 }
 
+// TestDefaultPromptOver: who was logged in before the browser's program has ended, as by a browser
+// that knows who it is, is not asked to open an address that leads nowhere any more.
+func TestDefaultPromptOver(t *testing.T) {
+	runs := filepath.Join(t.TempDir(), "runs") // as in TestOpenBrowserGoesOn
+	if err := os.WriteFile(runs, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := fakeOpener(t, "mv "+runs+" "+runs+"-\nwhile [ -e "+runs+"- ]; do sleep 0.1; done")
+	r := newRig(t, nil)
+	stderr := captureStderr(t)
+	done := make(chan error, 1)
+	go func() { done <- login.Browser(t.Context(), r.session, r.config) }()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); runtime.Gosched() {
+		if _, err := os.Stat(runs); err != nil { // the address is written
+			break
+		}
+	}
+	address, err := os.ReadFile(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetch(strings.TrimSpace(string(address))); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if text := stderr.rest(); strings.Contains(text, "To log in") { // on a slow machine the browser counts as opened
+		t.Errorf("the person is told: %s", text)
+	}
+}
+
 // A stderrText is what is written to os.Stderr.
 type stderrText struct {
 	t    *testing.T
@@ -177,6 +210,19 @@ func captureStderr(t *testing.T) *stderrText {
 		_, _ = w.Close(), r.Close()
 	})
 	return &stderrText{t: t, r: r}
+}
+
+// rest closes os.Stderr, and reads to its end.
+func (s *stderrText) rest() string {
+	s.t.Helper()
+	if err := os.Stderr.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	text, err := io.ReadAll(s.r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // until reads until there is mark, and end after it.

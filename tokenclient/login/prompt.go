@@ -49,6 +49,9 @@ func prompt(ctx context.Context, p Prompt) error {
 	if p.UserCode == "" && OpenBrowser(ctx, p.URL) == nil {
 		text = "A browser has opened the page to log in. If it has not, open this address in a browser on this machine:\n\n    " + p.URL + "\n"
 	}
+	if ctx.Err() != nil {
+		return nil // the login is over: nobody has to open anything
+	}
 	if _, err := fmt.Fprintln(os.Stderr, text); err != nil && p.UserCode != "" {
 		return fmt.Errorf("cannot write the code: %w", err)
 	}
