@@ -1,9 +1,14 @@
 package interop_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/store/sqlstore"
 )
 
@@ -37,6 +42,43 @@ func TestNotifyingSwaps(t *testing.T) {
 		}
 		if got, err := kv.Get(t.Context(), key); string(got) != "two" || err != nil {
 			t.Errorf("%s: %q, %v", mode, got, err)
+		}
+	}
+}
+
+// TestListenEndsWithTheProgram: nothing stays connected that would keep others from dropping the
+// database, though it was waited for a moment ago.
+func TestListenEndsWithTheProgram(t *testing.T) {
+	dsn := postgreSQL("")(t)
+	db := open(t, "pgx", dsn)
+	program, end := context.WithCancel(t.Context())
+	defer end()
+	pool, err := pgxpool.New(program, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := sqlstore.Options{Listen: listenOn(program, pool)}.New(db, sqlstore.PostgreSQL, tableName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan struct{}, 1)
+	_, stop := kv.(store.Notifier).Watch("k", func() { told <- struct{}{} })
+	<-told
+	stop()
+	listening := func() (n int) {
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := listening(); n != 1 {
+		t.Errorf("%d connections listen, want 1", n)
+	}
+	end()
+	pool.Close()
+	for began := time.Now(); listening() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("a connection still listens")
 		}
 	}
 }

@@ -13,7 +13,9 @@ import (
 
 // A ListenFunc listens to channel, a name that needs no quotes, on a connection of its own,
 // until ctx ends, which is an error like any other. It calls heard with "" as soon as it
-// listens, and then with the payload of each notification; heard does not wait.
+// listens, and then with the payload of each notification; heard does not wait. It may return
+// earlier, as when the program closes the database: then it is called again, a quarter of a second
+// later, if somebody waits.
 type ListenFunc func(ctx context.Context, channel string, heard func(payload string)) error
 
 const (
