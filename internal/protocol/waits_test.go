@@ -2,6 +2,7 @@ package protocol_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -87,13 +88,14 @@ func TestWhoeverReads(t *testing.T) {
 		seen := login(t, a, "k", "a")
 		end := holdUntil(t, a, seen, nil)
 		var served atomic.Int32
+		var all sync.WaitGroup
 		for range 3 {
-			go func() {
+			all.Go(func() {
 				if _, err := b.Refresh(t.Context(), "k", seen, time.Minute, never(t)); err != nil {
 					t.Error(err)
 				}
 				served.Add(1)
-			}()
+			})
 		}
 		time.Sleep(10 * time.Second)
 		end()
@@ -102,6 +104,7 @@ func TestWhoeverReads(t *testing.T) {
 		if n := served.Load(); n != 3 {
 			t.Errorf("%d are served, want 3", n)
 		}
+		all.Wait()
 	})
 }
 
