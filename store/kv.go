@@ -56,7 +56,7 @@ type Notifier interface {
 	// hears reports whether changes are heard of at this moment. While they are not (the
 	// connection that tells of them is not there yet, or broke) the value is asked for as often
 	// as with any other KV. When they are heard of for the first time, or again, changed is
-	// called: a change may have come before.
+	// called as soon as hears says so: a change may have come before.
 	//
 	// Neither Watch nor hears nor stop may wait. Who cannot watch one key more returns nil and
 	// nil: then the value is asked for.
@@ -98,15 +98,27 @@ func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byt
 }
 
 // Call has changed called after changes of key, if the engine can tell. One that panics
-// cannot.
+// cannot: who waits asks.
 func (m kvMedium) Call(key string, changed func()) (hears func() bool, stop func()) {
 	n, ok := m.kv.(Notifier)
 	if !ok {
 		return nil, nil
 	}
-	var err error
-	defer recovered("KV.Watch", &err)
-	return n.Watch(kvKey(key), changed)
+	defer func() { _ = recover() }()
+	heard, end := n.Watch(kvKey(key), changed)
+	if heard != nil {
+		hears = func() bool {
+			defer func() { _ = recover() }()
+			return heard()
+		}
+	}
+	if end != nil {
+		stop = func() {
+			defer func() { _ = recover() }()
+			end()
+		}
+	}
+	return hears, stop
 }
 
 // recovered turns the panic of a KV into an error: a new pair may be on its way into

@@ -38,9 +38,10 @@ type SharedOptions struct {
 //
 // The others wait no more than a tenth longer than the refresh takes: they look for the
 // result after a millisecond and then ever less often, up to once a second, at times left
-// to chance. One looks for all in a process who wait for the same key, and those who wait
-// for many keys look some ninety times a second together. A KV that is a [Notifier] wakes
-// them, and is looked at once a second.
+// to chance. One looks for all in a process who wait for the same key. Those who wait for
+// many keys look less often, some ninety times a second together; but for each key once a
+// second, so they wait a second longer at most. A KV that is a [Notifier] wakes them, and
+// is looked at once a second.
 //
 // The package documentation says what is guaranteed and what is not.
 type Shared struct{ engine protocol.Engine }

@@ -358,6 +358,51 @@ func TestSharedOverAnEngineThatPanics(t *testing.T) {
 	}
 }
 
+// notifyingKV is a store.Notifier.
+type notifyingKV struct {
+	store.KV
+	watch func(changed func()) (hears func() bool, stop func())
+}
+
+func (k notifyingKV) Watch(_ string, changed func()) (hears func() bool, stop func()) {
+	return k.watch(changed)
+}
+
+// TestSharedOverANotifierThatPanics: who waits asks, and is served as from any other engine.
+func TestSharedOverANotifierThatPanics(t *testing.T) {
+	panics := func() { panic("nil map") }
+	for name, watch := range map[string]func(func()) (func() bool, func()){
+		"Watch":         func(func()) (func() bool, func()) { panic("nil map") },
+		"hears":         func(func()) (func() bool, func()) { return func() bool { panic("nil map") }, func() {} },
+		"stop":          func(func()) (func() bool, func()) { return func() bool { return true }, panics },
+		"nothing hears": func(func()) (func() bool, func()) { return nil, func() {} },
+		"nothing stops": func(func()) (func() bool, func()) { return func() bool { return false }, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kv := &hookedKV{}
+				a, b := newShared(t, kv, 0), newShared(t, notifyingKV{kv, watch}, 0)
+				seen := login(t, a, "k", "a")
+				go func() {
+					_, err := a.Refresh(t.Context(), "k", seen, 20*time.Second, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+						time.Sleep(2 * time.Second)
+						return next(ctx, cur)
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}()
+				synctest.Wait()
+				r, err := b.Refresh(t.Context(), "k", seen, 20*time.Second, never(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantToken(t, r, "refresh-a'", 2)
+			})
+		})
+	}
+}
+
 // TestSharedOverASlowEngine: others count the hold from when they see the claim, so
 // time that the engine took for it must not be missing at its end.
 func TestSharedOverASlowEngine(t *testing.T) {

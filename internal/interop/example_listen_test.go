@@ -13,9 +13,12 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// listenOn listens to a PostgreSQL with a connection of pool.
-func listenOn(pool *pgxpool.Pool) sqlstore.ListenFunc {
+// listenOn listens to a PostgreSQL with a connection of pool, until the program ends.
+func listenOn(program context.Context, pool *pgxpool.Pool) sqlstore.ListenFunc {
 	return func(ctx context.Context, channel string, heard func(payload string)) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(program, cancel)() // the pool does not close a connection that it gave away
 		conn, err := pool.Acquire(ctx)
 		if err != nil {
 			return err
@@ -38,7 +41,8 @@ func listenOn(pool *pgxpool.Pool) sqlstore.ListenFunc {
 // A program whose processes share a PostgreSQL, and are woken by it: who waits for a refresh
 // of another process has the token as soon as that has stored it.
 func Example_postgreSQLListen() {
-	ctx := context.Background()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	pool, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
 	if err != nil {
 		log.Panic(err)
@@ -49,7 +53,7 @@ func Example_postgreSQLListen() {
 	if err := sqlstore.CreateTable(ctx, db, sqlstore.PostgreSQL, "tokens"); err != nil {
 		log.Panic(err)
 	}
-	kv, err := sqlstore.Options{Listen: listenOn(pool)}.New(db, sqlstore.PostgreSQL, "tokens")
+	kv, err := sqlstore.Options{Listen: listenOn(ctx, pool)}.New(db, sqlstore.PostgreSQL, "tokens")
 	if err != nil {
 		log.Panic(err)
 	}

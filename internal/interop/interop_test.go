@@ -60,7 +60,7 @@ func listens(t testing.TB, dsn string) sqlstore.Options {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	return sqlstore.Options{Listen: listenOn(pool)}
+	return sqlstore.Options{Listen: listenOn(t.Context(), pool)}
 }
 
 // engines has each database once; engines_test.go adds other drivers and settings.

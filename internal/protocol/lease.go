@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// pollEach: if n keys are waited for, the pauses are n times as long at least.
+// pollEach: if n keys are waited for, the pauses are n times as long at least, up to pollMax.
 const pollEach = 15 * time.Millisecond
 
 // A leaseTurn is the turn of a store in which nothing but the record says who holds

@@ -3,6 +3,7 @@ package protocol_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -150,6 +151,31 @@ func TestManyWait(t *testing.T) {
 			t.Logf("%s: %.0f looks a second", name, rate)
 			if rate > 100 {
 				t.Errorf("%s: %.0f looks a second", name, rate)
+			}
+			done()
+		})
+	}
+}
+
+// TestThousandsWait: nobody waits more than a second longer because others wait for other keys,
+// though the medium calls them or not.
+func TestThousandsWait(t *testing.T) {
+	for name, deaf := range map[string]bool{"cannot call": true, "calls get lost": false} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &callingMedium{countedMedium: countedMedium{faultyMedium: &faultyMedium{}}, broken: deaf}
+			a, b := newEngine(&m.countedMedium, nil, &testSealer{}), newEngine(m, nil, &testSealer{})
+			seen := map[string]tokenclient.Record{}
+			for i := range 2000 {
+				key := fmt.Sprint(i)
+				seen[key] = login(t, a, key, key)
+			}
+			const d = 3 * time.Second
+			done := holdFor(t, a, d, seen)
+			before := m.count()
+			waited := waitFor(t, b, 1, seen)
+			t.Logf("%s: %v, %d looks", name, waited, m.count()-before)
+			if waited > d+time.Second {
+				t.Errorf("%s: a refresh of %v was waited for for %v", name, d, waited)
 			}
 			done()
 		})

@@ -123,10 +123,10 @@ func (w *waits) looks(t *leaseTurn, k *wait) (looks, calls bool) {
 }
 
 // fair is the shortest pause between two looks at one key, so that all together are not too
-// many a second: about 90.
+// many a second: about 90; but no key waits for longer than a single one ever does.
 func (w *waits) fair() time.Duration {
 	if n := w.n.Load(); n > 1 {
-		return time.Duration(n) * pollEach
+		return min(time.Duration(n)*pollEach, pollMax)
 	}
 	return 0
 }

@@ -145,6 +145,8 @@ func (c *cluster) moveSlot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	told, hears, _ := watching(t, kv)
+	wantTell(t, told, "it hears")
 	from := int(slot / 5461)
 	to := (from + 1) % 3
 	c.do(t, to, "cluster", "setslot", slot, "importing", c.ids[from])
@@ -163,5 +165,8 @@ func (c *cluster) moveSlot(t *testing.T) {
 	got, err := c.nodes[to].Get(t.Context(), "{moves}"+key).Bytes()
 	if err != nil || !bytes.Equal(got, two) {
 		t.Errorf("on the node that has the slot now: %q, %v", got, err)
+	}
+	for wantTell(t, told, "the slot has moved"); hears(); {
+		wantTell(t, told, "the shard that had the slot tells no more") // it was of a swap before
 	}
 }

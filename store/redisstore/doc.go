@@ -17,7 +17,8 @@
 //   - maxmemory-policy noeviction, or no maxmemory: any other policy removes records
 //     that look unused, or some at random;
 //   - an account (ACL) that may run GETEX, EVALSHA and EVAL, and in scripts GET and
-//     SET, on the keys with the prefix.
+//     SET, on the keys with the prefix; and, so that who waits is woken, PUBLISH and
+//     SUBSCRIBE (in a Cluster SPUBLISH and SSUBSCRIBE) on the channels with the prefix.
 //
 // When memory is full, Redis refuses writes. Then nobody can log in or refresh, and
 // nothing is lost.

@@ -102,6 +102,8 @@ func TestSentinelFailover(t *testing.T) {
 		t.Errorf("the replica was asked %d times", n)
 	}
 
+	told, hears, _ := watching(t, redisstore.New(client, "p:"))
+	wantTell(t, told, "it hears")
 	master.Stop()
 	select {
 	case <-watch.Channel():
@@ -123,6 +125,9 @@ func TestSentinelFailover(t *testing.T) {
 	}
 	if seen.Number != 3 {
 		t.Errorf("number %d after two refreshes", seen.Number)
+	}
+	for !hears() {
+		wantTell(t, told, "the new master is heard")
 	}
 }
 

@@ -40,8 +40,8 @@ import (
 // The KV is a [store.Notifier]: each write is published under the key's own name, to the
 // shard in a Cluster (SPUBLISH, Redis 7), and who waits for one subscribes to that, with a
 // connection of its own for as long as it waits; for 16 keys at a time at most. An account needs
-// the right to those channels (ACL: &prefix*). Without it, and with an older Cluster, all works,
-// and who waits asks more often.
+// the right to those commands and channels (ACL: &prefix*). Without it, and with an older Cluster,
+// all works, and who waits asks more often.
 //
 // Errors of the KV name the command and say what happened in words of this package, for those
 // of the client and of Redis name users and hosts. They are the client's error too.

@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,35 +32,28 @@ func (k *kv) Watch(key string, changed func()) (hears func() bool, stop func()) 
 		defer func() { _ = recover() }() // of a client that somebody wrapped: who waits asks
 		w.run(ctx, k, k.prefix+key)
 	}()
-	return w.hears.Load, func() {
-		cancel()
-		w.close()
-	}
+	return w.hears.Load, cancel
 }
 
 // A watch is one subscription.
 type watch struct {
 	changed func()
 	hears   atomic.Bool
-
-	mu     sync.Mutex // guards what follows
-	pubsub *redis.PubSub
-	over   bool
 }
 
 // run hears what is published on channel until ctx ends. The client connects, and after an
 // error does so again.
 func (w *watch) run(ctx context.Context, k *kv, channel string) {
 	defer w.hears.Store(false)
-	defer w.close()
 	subscribe := k.client.Subscribe
 	if k.publish == "spublish" {
 		subscribe = k.client.SSubscribe
 	}
 	pubsub := subscribe(ctx, channel) // this may wait for a connection
-	if !w.open(pubsub) {
-		return
-	}
+	defer pubsub.Close()
+	// A Receive does not end with ctx. A Close waits while the client connects, so who stops
+	// the watch must not.
+	defer context.AfterFunc(ctx, func() { _ = pubsub.Close() })()
 	for ctx.Err() == nil {
 		m, err := pubsub.Receive(ctx)
 		switch {
@@ -75,32 +67,9 @@ func (w *watch) run(ctx context.Context, k *kv, channel string) {
 			}
 			continue
 		}
-		if _, ok := m.(*redis.Subscription); ok {
-			w.hears.Store(true)
+		if s, ok := m.(*redis.Subscription); ok {
+			w.hears.Store(s.Count > 0) // a shard that loses the slot ends the subscription
 		}
 		w.changed()
-	}
-}
-
-// open is false, and closes pubsub, if the watch is over by now.
-func (w *watch) open(pubsub *redis.PubSub) bool {
-	w.mu.Lock()
-	over := w.over
-	w.pubsub = pubsub
-	w.mu.Unlock()
-	if over {
-		_ = pubsub.Close()
-	}
-	return !over
-}
-
-// close ends a Receive.
-func (w *watch) close() {
-	w.mu.Lock()
-	pubsub := w.pubsub
-	w.over = true
-	w.mu.Unlock()
-	if pubsub != nil {
-		_ = pubsub.Close()
 	}
 }

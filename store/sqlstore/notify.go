@@ -13,7 +13,9 @@ import (
 
 // A ListenFunc listens to channel, a name that needs no quotes, on a connection of its own,
 // until ctx ends, which is an error like any other. It calls heard with "" as soon as it
-// listens, and then with the payload of each notification; heard does not wait.
+// listens, and then with the payload of each notification; heard does not wait. It may return
+// earlier, as when the program closes the database: then it is called again, a quarter of a second
+// later, if somebody waits.
 type ListenFunc func(ctx context.Context, channel string, heard func(payload string)) error
 
 const (
@@ -27,18 +29,15 @@ type notifier struct {
 	listen  ListenFunc
 	channel string
 
-	mu      sync.Mutex // guards what follows
-	watches map[*watch]struct{}
-	now     *listening // nil: nobody listens
+	mu      sync.Mutex                     // guards what follows
+	watches map[string]map[*watch]struct{} // by key; none is empty
+	now     *listening                     // nil: nobody listens
 }
 
 var _ store.Notifier = (*notifier)(nil)
 
 // A watch is somebody who waits for a key.
-type watch struct {
-	key     string
-	changed func()
-}
+type watch struct{ changed func() }
 
 // A listening begins with a watch, and ends some time after the last one, or as soon as it
 // fails when there is none.
@@ -62,7 +61,7 @@ func newNotifier(t *table, listen ListenFunc) *notifier {
 
 // Watch listens.
 func (n *notifier) Watch(key string, changed func()) (hears func() bool, stop func()) {
-	w := &watch{key, changed}
+	w := &watch{changed}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.now == nil {
@@ -70,10 +69,13 @@ func (n *notifier) Watch(key string, changed func()) (hears func() bool, stop fu
 	}
 	n.now.idle.Stop() // or it ends all the same, and who waits looks
 	if n.watches == nil {
-		n.watches = make(map[*watch]struct{})
+		n.watches = make(map[string]map[*watch]struct{})
 	}
-	n.watches[w] = struct{}{}
-	return n.now.hears.Load, func() { n.unwatch(w) }
+	if n.watches[key] == nil {
+		n.watches[key] = make(map[*watch]struct{})
+	}
+	n.watches[key][w] = struct{}{}
+	return n.now.hears.Load, func() { n.unwatch(key, w) }
 }
 
 func (n *notifier) beginLocked() *listening {
@@ -84,10 +86,12 @@ func (n *notifier) beginLocked() *listening {
 	return l
 }
 
-func (n *notifier) unwatch(w *watch) {
+func (n *notifier) unwatch(key string, w *watch) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.watches, w)
+	if delete(n.watches[key], w); len(n.watches[key]) == 0 {
+		delete(n.watches, key)
+	}
 	if len(n.watches) == 0 && n.now != nil {
 		n.now.idle.Reset(listenOn)
 	}
@@ -131,12 +135,17 @@ func (n *notifier) listenOnce(ctx context.Context, l *listening) {
 	})
 }
 
-// tell calls who waits for key; all, if it is empty.
+// tell calls who waits for key; all, if it is empty. It is told of each swap of the table, in
+// whatever process, and few of them are waited for here.
 func (n *notifier) tell(key string) {
-	n.mu.Lock()
 	var calls []func()
-	for w := range n.watches {
-		if key == "" || w.key == key {
+	n.mu.Lock()
+	told := n.watches
+	if key != "" {
+		told = map[string]map[*watch]struct{}{key: n.watches[key]}
+	}
+	for _, watches := range told {
+		for w := range watches {
 			calls = append(calls, w.changed)
 		}
 	}

@@ -113,9 +113,15 @@ func TestWatch(t *testing.T) {
 		l.tell("a")
 		a.want(t, "a has changed", 2)
 		b.want(t, "a has changed", 1)
+		var c told
+		_, stopC := n.Watch("b", c.changed)
 		stopB()
 		l.tell("b")
 		b.want(t, "b waits no more", 1)
+		c.want(t, "another waits for the same key", 1)
+		stopC()
+		l.tell("b")
+		c.want(t, "nobody waits for that key", 1)
 
 		l.fail <- errors.New("the connection broke")
 		synctest.Wait()

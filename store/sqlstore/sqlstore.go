@@ -32,12 +32,19 @@ type Options struct {
 	MaxOperations int
 
 	// Listen makes the KV a [store.Notifier]: each swap notifies (NOTIFY of PostgreSQL), and
-	// who waits for a refresh of another process is woken at once. It is called on a goroutine
-	// of the KV when something is waited for, again if it fails meanwhile, and its context ends
-	// five minutes after that; see the example of PostgreSQL in internal/interop. A pooler that hands out connections for one transaction
-	// at a time does not pass LISTEN on: connect to the server itself there. Whoever can
-	// connect to the database can hear hashes of the keys that change. All processes need
-	// it that others wait for. Nil: who waits looks. It is for PostgreSQL alone.
+	// who waits for a refresh of another process is woken at once. All processes need it that
+	// others wait for. It is for PostgreSQL alone. Nil: who waits looks.
+	//
+	// It is called on a goroutine of the KV when something is waited for, and again if it fails
+	// meanwhile. Its context ends five minutes after nothing is waited for any more; a program
+	// that closes the database before has to end it, as the example of PostgreSQL in
+	// internal/interop does. A pooler that hands out connections for one transaction at a time
+	// does not pass LISTEN on: connect to the server itself there.
+	//
+	// PostgreSQL commits those that notify one after another. It keeps what they tell until
+	// every connection that listens has it, and refuses to commit when the room for it is full
+	// (8 GiB): so none that listens may stay in a transaction. Whoever can connect to the
+	// database can hear hashes of the keys that change.
 	Listen ListenFunc
 }
 

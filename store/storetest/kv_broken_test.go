@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
@@ -387,11 +388,12 @@ func TestRowsCatchBrokenKVs(t *testing.T) {
 }
 
 // tellingKV tells of swaps: of none, if lost, and with a bound on watches that are never given
-// back, if left is not nil.
+// back, if left is not nil. It begins to when it is asked for the first time, and does not say
+// so, if silent.
 type tellingKV struct {
 	*mapKV
-	lost bool
-	left *atomic.Int32
+	lost, silent bool
+	left         *atomic.Int32
 
 	mu      sync.Mutex
 	watches map[int]func()
@@ -422,7 +424,15 @@ func (k *tellingKV) Watch(_ string, changed func()) (hears func() bool, stop fun
 	k.n++
 	n := k.n
 	k.watches[n] = changed
-	return func() bool { return true }, func() {
+	var begun atomic.Bool
+	hears = func() bool {
+		before := begun.Swap(true)
+		if !before && !k.silent {
+			changed()
+		}
+		return before
+	}
+	return hears, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		delete(k.watches, n)
@@ -438,22 +448,23 @@ func TestNotifierRows(t *testing.T) {
 		kv  *tellingKV
 		bad string
 	}{
-		"good":        {&tellingKV{}, ""},
-		"tells never": {&tellingKV{lost: true}, "a swap is told to who waits"},
-		"used up":     {&tellingKV{left: left}, "watches end"},
+		"good":         {&tellingKV{}, ""},
+		"tells never":  {&tellingKV{lost: true}, "a swap is told to who waits"},
+		"begins later": {&tellingKV{silent: true}, "a swap is told to who waits"},
+		"used up":      {&tellingKV{left: left}, "watches end"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c.kv.mapKV = newMapKV()
-			for _, row := range notifyRows {
-				failed := failing(t, func(t testing.TB) {
-					tryThoroughly(t, row, func(testing.TB, string) store.KV { return c.kv }, "")
-				})
-				if want := row.name == c.bad; failed != want && (want || c.bad == "") {
-					t.Errorf("the row %q failed: %v, want %v", row.name, failed, want)
+			synctest.Test(t, func(t *testing.T) {
+				for _, row := range notifyRows {
+					c.kv.mapKV = newMapKV()
+					failed := failing(t, func(t testing.TB) {
+						tryThoroughly(t, row, func(testing.TB, string) store.KV { return c.kv }, "")
+					})
+					if want := row.name == c.bad; failed != want && (want || c.bad == "") {
+						t.Errorf("the row %q failed: %v, want %v", row.name, failed, want)
+					}
 				}
-				c.kv.mapKV = newMapKV()
-			}
+			})
 		})
 	}
 }
