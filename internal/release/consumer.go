@@ -91,7 +91,7 @@ type consumer struct {
 	tree    *tree
 	tmp     string
 	version string
-	env     []string
+	env     []string // besides this process's own
 	out     io.Writer
 }
 
@@ -141,11 +141,11 @@ func (c *consumer) setEnv(ctx context.Context, proxy string) error {
 	machine := strings.Split(string(out), "\n")
 	cache := filepath.ToSlash(filepath.Join(machine[1], "cache", "download"))
 	noSum := strings.Trim(c.tree.core().path+","+c.tree.core().path+"/*,"+machine[2], ",")
-	c.env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GONOPROXY=none",
-		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+cache+","+machine[0],
-		"GONOSUMDB="+noSum,
-		"GOMODCACHE="+filepath.Join(c.tmp, "modules"),
-		"GOBIN="+filepath.Join(c.tmp, "bin"))
+	c.env = []string{"GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GONOPROXY=none",
+		"GOPROXY=file://" + filepath.ToSlash(proxy) + ",file://" + cache + "," + machine[0],
+		"GONOSUMDB=" + noSum,
+		"GOMODCACHE=" + filepath.Join(c.tmp, "modules"),
+		"GOBIN=" + filepath.Join(c.tmp, "bin")}
 	return nil
 }
 
@@ -325,13 +325,5 @@ func (c *consumer) runAgainstMock(ctx context.Context, dir string, m *module) er
 
 // goRun runs the go command in dir, as the consumer.
 func (c *consumer) goRun(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = dir, c.env
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return string(out), fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, out, stderr.String())
-	}
-	return string(out), nil
+	return output(ctx, dir, c.env, "go", args...)
 }

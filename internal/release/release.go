@@ -24,6 +24,9 @@ func release(ctx context.Context, root, version string, do bool, out io.Writer) 
 	if err := t.mayRelease(ctx, version); err != nil {
 		return err
 	}
+	if err := t.mayChange(ctx, version, out); err != nil {
+		return err
+	}
 	changelog, err := t.read("CHANGELOG.md")
 	if err != nil {
 		return err

@@ -139,6 +139,72 @@ func TestReleaseRefuses(t *testing.T) {
 	}
 }
 
+// TestReleaseChecksAPI: what breaks a user needs a version that says so.
+func TestReleaseChecksAPI(t *testing.T) {
+	for _, c := range []struct {
+		name, last, version string
+		change              map[string]string // file to its new content
+		ok                  bool
+	}{
+		{"more, and less of an internal one, patch", "v0.1.0", "v0.1.1", map[string]string{
+			"core.go": "package core\n\nfunc Kept() {}\n\nfunc More() {}\n", "internal/in/in.go": "package in\n",
+		}, true},
+		{"less, patch", "v0.1.0", "v0.1.1", map[string]string{"core.go": "package core\n"}, false},
+		{"less, minor", "v0.1.0", "v0.2.0", map[string]string{"core.go": "package core\n"}, true},
+		{"less of a nested one, patch", "v0.1.0", "v0.1.1", map[string]string{"nested/nested.go": "package nested\n\nimport _ \"example.com/core\"\n"}, false},
+		{"less than a pre-release had", "v0.1.0-rc.1", "v0.1.0", map[string]string{"core.go": "package core\n"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := newRepository(t)
+			if err := os.MkdirAll(filepath.Join(root, "internal", "in"), 0o750); err != nil {
+				t.Fatal(err)
+			}
+			write(t, root, "core.go", "package core\n\nfunc Kept() {}\n")
+			write(t, root, "internal/in/in.go", "package in\n\nfunc In() {}\n")
+			write(t, root, "nested/nested.go", "package nested\n\nimport _ \"example.com/core\"\n\nfunc Kept() {}\n")
+			mustGit(t, root, "add", "-A")
+			mustGit(t, root, "commit", "-q", "-m", "API")
+			if err := release(t.Context(), root, c.last, true, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			changelog, err := os.ReadFile(filepath.Join(root, "CHANGELOG.md"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, root, "CHANGELOG.md", strings.Replace(string(changelog), "## Unreleased\n", "## Unreleased\n\n- More.\n", 1))
+			for name, content := range c.change {
+				write(t, root, name, content)
+			}
+			mustGit(t, root, "commit", "-q", "-a", "-m", "change")
+			before := mustGit(t, root, "for-each-ref")
+			var out strings.Builder
+			err = release(t.Context(), root, c.version, false, &out)
+			if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "incompatibly since "+c.last) {
+				t.Errorf("%v\n%s", err, &out)
+			}
+			if after := mustGit(t, root, "for-each-ref") + mustGit(t, root, "status", "--porcelain"); after != before {
+				t.Error("it changed the repository")
+			}
+		})
+	}
+}
+
+func TestLacks(t *testing.T) {
+	for _, c := range []struct{ last, version, want string }{
+		{"v0.1.0", "v0.1.1", "minor"},
+		{"v0.1.0", "v0.2.0", ""},
+		{"v0.1.9", "v0.2.0-rc.1", ""},
+		{"v0.1.0", "v1.0.0", ""},
+		{"v1.0.0", "v1.0.1", "major"},
+		{"v1.0.0", "v1.1.0", "major"},
+		{"v1.1.0", "v2.0.0", ""},
+	} {
+		if got := lacks(c.last, c.version); got != c.want {
+			t.Errorf("%s after %s: %q, want %q", c.version, c.last, got, c.want)
+		}
+	}
+}
+
 func write(t *testing.T, root, name, content string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(name)), []byte(content), 0o600); err != nil {
