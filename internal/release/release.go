@@ -59,6 +59,7 @@ func release(ctx context.Context, root, version string, do bool, out io.Writer) 
 	}
 	s.commit("release: the tree's modules see each other again")
 	fmt.Fprintf(out, "then: git push --atomic origin main %s\n", strings.Join(tags, " "))
+	fmt.Fprintf(out, "then: git switch --detach %s && go run ./internal/release -licences DIR\n", version)
 	return s.err
 }
 

@@ -65,7 +65,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 	if s := mustGit(t, root, "status", "--porcelain") + mustGit(t, root, "tag"); s != "" {
 		t.Errorf("it left %s", s)
 	}
-	for _, want := range []string{"write CHANGELOG.md", "write nested/go.mod", "write nested/go.sum", `"nested/v0.1.0"`, "git push"} {
+	for _, want := range []string{"write CHANGELOG.md", "write nested/go.mod", "write nested/go.sum", `"nested/v0.1.0"`, "git push", "git switch --detach v0.1.0 && go run ./internal/release -licences"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, &out)
 		}
