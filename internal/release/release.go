@@ -58,9 +58,12 @@ func release(ctx context.Context, root, version string, do bool, out io.Writer) 
 		return err
 	}
 	s.commit("release: the tree's modules see each other again")
+	if s.err != nil {
+		return s.err
+	}
 	fmt.Fprintf(out, "then: git push --atomic origin main %s\n", strings.Join(tags, " "))
 	fmt.Fprintf(out, "then: git switch --detach %s && go run ./internal/release -licences DIR\n", version)
-	return s.err
+	return nil
 }
 
 // mayRelease says what speaks against version.
@@ -137,21 +140,27 @@ type steps struct {
 }
 
 func (s *steps) git(args ...string) {
+	if s.err != nil {
+		return
+	}
 	fmt.Fprintf(s.out, "git %q\n", args)
-	if s.do && s.err == nil {
+	if s.do {
 		_, s.err = git(s.ctx, s.tree.root, args...)
 	}
 }
 
 // commit writes what the release changes in the tree, and commits that.
 func (s *steps) commit(subject string) {
+	if s.err != nil {
+		return
+	}
 	for name, b := range s.tree.changed {
 		old, err := os.ReadFile(filepath.Join(s.tree.root, name))
 		if err != nil || string(old) != string(b) {
 			fmt.Fprintln(s.out, "write", name)
 		}
 	}
-	if s.do && s.err == nil {
+	if s.do {
 		s.err = s.tree.write()
 	}
 	s.git("commit", "-q", "-a", "-m", subject)

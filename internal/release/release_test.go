@@ -205,6 +205,28 @@ func TestLacks(t *testing.T) {
 	}
 }
 
+// TestReleaseStops: after a step that failed none is done or said, and nothing is to be pushed.
+func TestReleaseStops(t *testing.T) {
+	root := newRepository(t)
+	hook := filepath.Join(root, ".git", "hooks", "pre-commit")
+	if err := os.MkdirAll(filepath.Dir(hook), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil { // #nosec G306 -- git runs it
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := release(t.Context(), root, "v0.1.0", true, &out); err == nil {
+		t.Error("no error, though git refused the commit")
+	}
+	if s := out.String(); strings.Contains(s, "push") || strings.Contains(s, `"tag"`) {
+		t.Errorf("it says:\n%s", s)
+	}
+	if tags := mustGit(t, root, "tag"); tags != "" {
+		t.Errorf("tags: %s", tags)
+	}
+}
+
 func write(t *testing.T, root, name, content string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(name)), []byte(content), 0o600); err != nil {
