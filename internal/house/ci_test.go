@@ -38,3 +38,54 @@ func TestSkipsAreSeen(t *testing.T) {
 		}
 	}
 }
+
+// TestTasks: the Makefile has each step of .ci/run but the first, and the pages for people
+// name no other step, and no other task.
+func TestTasks(t *testing.T) {
+	read := func(name string) string {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join(repository, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	makefile, steps := read("Makefile"), map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^step_(\w+)\(\)`).FindAllStringSubmatch(read(".ci/run"), -1) {
+		steps[m[1]] = true
+	}
+	line := regexp.MustCompile(`(?m)^([a-z ]+):.*\n\t\.ci/run \$@$`).FindStringSubmatch(makefile)
+	if line == nil {
+		t.Fatal("the Makefile calls no step")
+	}
+	targets := map[string]bool{}
+	for name := range strings.FieldsSeq(line[1]) {
+		targets[name] = true
+	}
+	for name := range steps {
+		if name != "install" && !targets[name] {
+			t.Errorf("the Makefile lacks the step %s", name)
+		}
+	}
+	tasks := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^([a-z ]+):`).FindAllStringSubmatch(makefile, -1) {
+		for name := range strings.FieldsSeq(m[1]) {
+			tasks[name] = true
+		}
+	}
+	for _, page := range []string{"README.md", "CONTRIBUTING.md", ".github/workflows/ci.yml"} {
+		text := read(page)
+		for _, m := range regexp.MustCompile("(?m)(?:`|run: )\\.ci/run ([a-z ]+)(?:`|$)").FindAllStringSubmatch(text, -1) {
+			for name := range strings.FieldsSeq(m[1]) {
+				if !steps[name] {
+					t.Errorf("%s names the step %s, which is nowhere", page, name)
+				}
+			}
+		}
+		for _, m := range regexp.MustCompile("`make ([a-z]+)").FindAllStringSubmatch(text, -1) {
+			if !tasks[m[1]] {
+				t.Errorf("%s names the task %s, which is nowhere", page, m[1])
+			}
+		}
+	}
+}
