@@ -91,7 +91,7 @@ type consumer struct {
 	tree    *tree
 	tmp     string
 	version string
-	env     []string
+	env     []string // besides this process's own
 	out     io.Writer
 }
 
@@ -128,6 +128,11 @@ func consume(ctx context.Context, root, version string, out io.Writer) (err erro
 
 // setEnv has the go command take our modules from proxy and others from where this machine
 // takes them, the module cache first. With -trimpath the build cache serves the next run too.
+//
+// All modules share a module cache, as those of a user do, and it is not the machine's, for
+// what is downloaded under the test's version must not stay. GONOPROXY is set, as GOPRIVATE
+// is at many a company: the go command then asks its cache before any proxy, finds the core
+// there, and gives up on an exact version of a module inside it (golang/go#56974).
 func (c *consumer) setEnv(ctx context.Context, proxy string) error {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOPROXY", "GOMODCACHE", "GONOSUMDB").Output()
 	if err != nil {
@@ -136,10 +141,11 @@ func (c *consumer) setEnv(ctx context.Context, proxy string) error {
 	machine := strings.Split(string(out), "\n")
 	cache := filepath.ToSlash(filepath.Join(machine[1], "cache", "download"))
 	noSum := strings.Trim(c.tree.core().path+","+c.tree.core().path+"/*,"+machine[2], ",")
-	c.env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GONOPROXY=none",
-		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+cache+","+machine[0],
-		"GONOSUMDB="+noSum,
-		"GOBIN="+filepath.Join(c.tmp, "bin"))
+	c.env = []string{"GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GONOPROXY=none",
+		"GOPROXY=file://" + filepath.ToSlash(proxy) + ",file://" + cache + "," + machine[0],
+		"GONOSUMDB=" + noSum,
+		"GOMODCACHE=" + filepath.Join(c.tmp, "modules"),
+		"GOBIN=" + filepath.Join(c.tmp, "bin")}
 	return nil
 }
 
@@ -152,20 +158,14 @@ func (t *tree) core() *module {
 	return nil
 }
 
-// use gets one module into an empty folder, imports it, prints what came along, and runs
-// what the module shows: the README's program, or its example.
+// use gets one module into an empty folder by the README's command, imports it, prints what
+// came along, and runs what the module shows: the README's program, or its example.
 func (c *consumer) use(ctx context.Context, m *module) error {
 	dir := filepath.Join(c.tmp, "use", filepath.FromSlash(m.dir))
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	// A module cache of its own: what is downloaded under the test's version must not stay,
-	// and what another module brought along must not help.
-	c.env = append(c.env, "GOMODCACHE="+filepath.Join(c.tmp, "modules", filepath.FromSlash(m.dir), "@"))
-	if _, err := c.goRun(ctx, dir, "mod", "init", "example.com/consumer"); err != nil {
-		return err
-	}
-	if _, err := c.goRun(ctx, dir, "get", m.path+"@"+c.version); err != nil {
+	if err := c.get(ctx, dir, m); err != nil {
 		return err
 	}
 	if m.dir == "." {
@@ -206,6 +206,46 @@ func (c *consumer) use(ctx context.Context, m *module) error {
 	result, err := c.goRun(ctx, dir, "test", ".")
 	fmt.Fprint(c.out, "\t", result)
 	return err
+}
+
+// get makes dir a module that requires m by README.md's line. Before that a folder inside it
+// requires the exact version by README.md's two: that has to do while m is in no cache.
+func (c *consumer) get(ctx context.Context, dir string, m *module) error {
+	readme, err := c.tree.read("README.md")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(readme), "\n    go get "+m.path+"\n") {
+		return fmt.Errorf("README.md has no line that gets it")
+	}
+	exact := filepath.Join(dir, "exact")
+	if err := os.Mkdir(exact, 0o750); err != nil {
+		return err
+	}
+	for _, way := range []struct {
+		dir  string
+		args [][]string
+	}{
+		{exact, [][]string{{"get", m.path + "@" + c.version}}},
+		{dir, [][]string{{"get", m.path}}},
+	} {
+		if _, err := c.goRun(ctx, way.dir, "mod", "init", "example.com/consumer"); err != nil {
+			return err
+		}
+		for _, args := range way.args {
+			if _, err := c.goRun(ctx, way.dir, args...); err != nil {
+				return err
+			}
+		}
+		got, err := c.goRun(ctx, way.dir, "list", "-m", m.path)
+		if err != nil {
+			return err
+		}
+		if got != m.path+" "+c.version+"\n" {
+			return fmt.Errorf("go get brought %s", got)
+		}
+	}
+	return nil
 }
 
 func (c *consumer) writeProgram(dir string, m *module) error {
@@ -285,13 +325,5 @@ func (c *consumer) runAgainstMock(ctx context.Context, dir string, m *module) er
 
 // goRun runs the go command in dir, as the consumer.
 func (c *consumer) goRun(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = dir, c.env
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return string(out), fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, out, stderr.String())
-	}
-	return string(out), nil
+	return output(ctx, dir, c.env, "go", args...)
 }

@@ -3,6 +3,7 @@
 //
 //	go run ./internal/release v0.2.0       # says what it would do, and changes nothing
 //	go run ./internal/release -do v0.2.0   # does it, up to the push
+//	go run ./internal/release -api         # what has changed in the exported API since the last release
 //	go run ./internal/release -consumer    # packs this tree and uses it from an empty folder
 //	go run ./internal/release -licences DIR # bills of materials, and the licence of each dependency
 //
@@ -41,6 +42,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	do := flags.Bool("do", false, "commit and tag; without it nothing changes")
+	diff := flags.Bool("api", false, "print what has changed in the exported API since the last release")
 	consumer := flags.Bool("consumer", false, "pack this tree as a module proxy and use each module from an empty folder")
 	bills := flags.String("licences", "", "write bills of materials (CycloneDX) to this `folder` and print all licences")
 	if err := flags.Parse(args); err != nil {
@@ -49,6 +51,9 @@ func run(ctx context.Context, args []string) error {
 	root, err := git(ctx, ".", "rev-parse", "--show-toplevel")
 	if err != nil {
 		return err
+	}
+	if *diff {
+		return api(ctx, root, os.Stdout)
 	}
 	if *consumer {
 		return consume(ctx, root, "v0.1.0-ci", os.Stdout)

@@ -24,6 +24,9 @@ func release(ctx context.Context, root, version string, do bool, out io.Writer) 
 	if err := t.mayRelease(ctx, version); err != nil {
 		return err
 	}
+	if err := t.mayChange(ctx, version, out); err != nil {
+		return err
+	}
 	changelog, err := t.read("CHANGELOG.md")
 	if err != nil {
 		return err
@@ -55,8 +58,12 @@ func release(ctx context.Context, root, version string, do bool, out io.Writer) 
 		return err
 	}
 	s.commit("release: the tree's modules see each other again")
+	if s.err != nil {
+		return s.err
+	}
 	fmt.Fprintf(out, "then: git push --atomic origin main %s\n", strings.Join(tags, " "))
-	return s.err
+	fmt.Fprintf(out, "then: git switch --detach %s && go run ./internal/release -licences DIR\n", version)
+	return nil
 }
 
 // mayRelease says what speaks against version.
@@ -133,21 +140,27 @@ type steps struct {
 }
 
 func (s *steps) git(args ...string) {
+	if s.err != nil {
+		return
+	}
 	fmt.Fprintf(s.out, "git %q\n", args)
-	if s.do && s.err == nil {
+	if s.do {
 		_, s.err = git(s.ctx, s.tree.root, args...)
 	}
 }
 
 // commit writes what the release changes in the tree, and commits that.
 func (s *steps) commit(subject string) {
+	if s.err != nil {
+		return
+	}
 	for name, b := range s.tree.changed {
 		old, err := os.ReadFile(filepath.Join(s.tree.root, name))
 		if err != nil || string(old) != string(b) {
 			fmt.Fprintln(s.out, "write", name)
 		}
 	}
-	if s.do && s.err == nil {
+	if s.do {
 		s.err = s.tree.write()
 	}
 	s.git("commit", "-q", "-a", "-m", subject)

@@ -65,7 +65,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 	if s := mustGit(t, root, "status", "--porcelain") + mustGit(t, root, "tag"); s != "" {
 		t.Errorf("it left %s", s)
 	}
-	for _, want := range []string{"write CHANGELOG.md", "write nested/go.mod", "write nested/go.sum", `"nested/v0.1.0"`, "git push"} {
+	for _, want := range []string{"write CHANGELOG.md", "write nested/go.mod", "write nested/go.sum", `"nested/v0.1.0"`, "git push", "git switch --detach v0.1.0 && go run ./internal/release -licences"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, &out)
 		}
@@ -136,6 +136,94 @@ func TestReleaseRefuses(t *testing.T) {
 				t.Error("it changed the repository")
 			}
 		})
+	}
+}
+
+// TestReleaseChecksAPI: what breaks a user needs a version that says so.
+func TestReleaseChecksAPI(t *testing.T) {
+	for _, c := range []struct {
+		name, last, version string
+		change              map[string]string // file to its new content
+		ok                  bool
+	}{
+		{"more, and less of an internal one, patch", "v0.1.0", "v0.1.1", map[string]string{
+			"core.go": "package core\n\nfunc Kept() {}\n\nfunc More() {}\n", "internal/in/in.go": "package in\n",
+		}, true},
+		{"less, patch", "v0.1.0", "v0.1.1", map[string]string{"core.go": "package core\n"}, false},
+		{"less, minor", "v0.1.0", "v0.2.0", map[string]string{"core.go": "package core\n"}, true},
+		{"less of a nested one, patch", "v0.1.0", "v0.1.1", map[string]string{"nested/nested.go": "package nested\n\nimport _ \"example.com/core\"\n"}, false},
+		{"less than a pre-release had", "v0.1.0-rc.1", "v0.1.0", map[string]string{"core.go": "package core\n"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := newRepository(t)
+			if err := os.MkdirAll(filepath.Join(root, "internal", "in"), 0o750); err != nil {
+				t.Fatal(err)
+			}
+			write(t, root, "core.go", "package core\n\nfunc Kept() {}\n")
+			write(t, root, "internal/in/in.go", "package in\n\nfunc In() {}\n")
+			write(t, root, "nested/nested.go", "package nested\n\nimport _ \"example.com/core\"\n\nfunc Kept() {}\n")
+			mustGit(t, root, "add", "-A")
+			mustGit(t, root, "commit", "-q", "-m", "API")
+			if err := release(t.Context(), root, c.last, true, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			changelog, err := os.ReadFile(filepath.Join(root, "CHANGELOG.md"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, root, "CHANGELOG.md", strings.Replace(string(changelog), "## Unreleased\n", "## Unreleased\n\n- More.\n", 1))
+			for name, content := range c.change {
+				write(t, root, name, content)
+			}
+			mustGit(t, root, "commit", "-q", "-a", "-m", "change")
+			before := mustGit(t, root, "for-each-ref")
+			var out strings.Builder
+			err = release(t.Context(), root, c.version, false, &out)
+			if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "incompatibly since "+c.last) {
+				t.Errorf("%v\n%s", err, &out)
+			}
+			if after := mustGit(t, root, "for-each-ref") + mustGit(t, root, "status", "--porcelain"); after != before {
+				t.Error("it changed the repository")
+			}
+		})
+	}
+}
+
+func TestLacks(t *testing.T) {
+	for _, c := range []struct{ last, version, want string }{
+		{"v0.1.0", "v0.1.1", "minor"},
+		{"v0.1.0", "v0.2.0", ""},
+		{"v0.1.9", "v0.2.0-rc.1", ""},
+		{"v0.1.0", "v1.0.0", ""},
+		{"v1.0.0", "v1.0.1", "major"},
+		{"v1.0.0", "v1.1.0", "major"},
+		{"v1.1.0", "v2.0.0", ""},
+	} {
+		if got := lacks(c.last, c.version); got != c.want {
+			t.Errorf("%s after %s: %q, want %q", c.version, c.last, got, c.want)
+		}
+	}
+}
+
+// TestReleaseStops: after a step that failed none is done or said, and nothing is to be pushed.
+func TestReleaseStops(t *testing.T) {
+	root := newRepository(t)
+	hook := filepath.Join(root, ".git", "hooks", "pre-commit")
+	if err := os.MkdirAll(filepath.Dir(hook), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil { // #nosec G306 -- git runs it
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := release(t.Context(), root, "v0.1.0", true, &out); err == nil {
+		t.Error("no error, though git refused the commit")
+	}
+	if s := out.String(); strings.Contains(s, "push") || strings.Contains(s, `"tag"`) {
+		t.Errorf("it says:\n%s", s)
+	}
+	if tags := mustGit(t, root, "tag"); tags != "" {
+		t.Errorf("tags: %s", tags)
 	}
 }
 
