@@ -34,10 +34,11 @@ type Options struct {
 	// Listen makes the KV a [store.Notifier]: each swap notifies (NOTIFY of PostgreSQL), and
 	// who waits for a refresh of another process is woken at once. It is called on a goroutine
 	// of the KV when something is waited for, again if it fails meanwhile, and its context ends
-	// five minutes after that; see the example of PostgreSQL in internal/interop. A pooler that hands out connections for one transaction
-	// at a time does not pass LISTEN on: connect to the server itself there. Whoever can
-	// connect to the database can hear hashes of the keys that change. All processes need
-	// it that others wait for. Nil: who waits looks. It is for PostgreSQL alone.
+	// five minutes after that. internal/interop/example_listen_test.go has one for pgx, to be
+	// copied. A pooler that hands out connections for one transaction at a time does not pass
+	// LISTEN on: connect to the server itself there. Whoever can connect to the database can
+	// hear hashes of the keys that change. All processes that others wait for need it. Nil: who
+	// waits looks. It is for PostgreSQL alone.
 	Listen ListenFunc
 }
 
