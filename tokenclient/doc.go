@@ -153,4 +153,7 @@
 // states them relative to that, so that the difference between two clocks does
 // not matter. A clock that is wrong costs at most one refused request per token,
 // which the caller does not see.
+// Between many requests the clock is read ten times a second: for the first tenth
+// of a second after a machine slept, or its clock was set, a token may be sent that has
+// expired meanwhile, which costs no more than that either.
 package tokenclient

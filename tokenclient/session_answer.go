@@ -154,12 +154,15 @@ func (s *stepUp) isSameUser(h, next *held) bool {
 	return after == before && (next.follows(h, true) == nil || s.logins.Same(was, is))
 }
 
-// demandIn returns what x, what came of req, demands of whoever can step up.
-func (s *Session) demandIn(req *http.Request, x lastSending) (Demand, bool) {
+// demandIn returns what x, what came of req, demands of whoever can step up; nil: nothing.
+func (s *Session) demandIn(req *http.Request, x *lastSending) *Demand {
 	if s.config().steps() == nil || x.err != nil || x.asking || req.Context().Value(steppingKey{s.whole()}) != nil {
-		return Demand{}, false
+		return nil
 	}
-	return DemandOf(x.resp)
+	if d, ok := DemandOf(x.resp); ok {
+		return &d
+	}
+	return nil
 }
 
 // stepUp has d satisfied, which a server demands that was sent h, and returns what to send

@@ -11,10 +11,8 @@ import (
 // about to expire it waits for no lock and does no I/O.
 func (s *Session) current(ctx context.Context) (*held, error) {
 	h, err := s.asItIs(ctx)
-	if err == nil && h.expires() {
-		if now := time.Now(); !now.Before(h.soft()) {
-			return s.inTime(ctx, h, now)
-		}
+	if err == nil && h.isSoft() {
+		return s.inTime(ctx, h, time.Now())
 	}
 	return h, err
 }

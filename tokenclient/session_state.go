@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/alarm"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 )
@@ -89,6 +90,16 @@ type held struct {
 	windows limit.Windows
 
 	since time.Time // when this session began to hold the token; its monotonic clock cannot be set
+
+	alarm alarm.Alarm // for the soft time
+}
+
+// with returns what takes h's place when its token is in the store as r.
+func (h *held) with(r Record) *held {
+	return &held{
+		generation: h.generation, logouts: h.logouts, logins: h.logins,
+		record: r, value: h.value, windows: h.windows, since: h.since,
+	}
 }
 
 // usable reports whether requests may go out with h at all.
@@ -134,6 +145,9 @@ func (h *held) expired(now time.Time) bool { return h.expires() && !now.Before(h
 
 // soft returns from when on h is refreshed; zero if that is never.
 func (h *held) soft() time.Time { return h.windows.Soft(h.record.Token.Expiry) }
+
+// isSoft reports whether it is time to refresh h. It reads the clock.
+func (h *held) isSoft() bool { return h.expires() && h.alarm.Due(h.soft(), h.since) }
 
 // hard returns from when on nothing should be sent with h; zero if that is never.
 func (h *held) hard() time.Time { return h.windows.Hard(h.record.Token.Expiry) }

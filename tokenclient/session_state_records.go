@@ -237,11 +237,12 @@ func (st *state) saveEnds(fence uint64, h *held, r Record, err error, now time.T
 
 // numbered gives what is held the number that the store has for it, or for its predecessor.
 func (st *state) numbered(number uint64) {
-	h := *st.renewal.unstored
-	h.record.Number = number
-	st.renewal.unstored = &h
+	r := st.renewal.unstored.record
+	r.Number = number
+	h := st.renewal.unstored.with(r)
+	st.renewal.unstored = h
 	if !st.closed {
-		st.held = &h
+		st.held = h
 	}
 }
 
@@ -307,8 +308,6 @@ func (st *state) partStored(r Record) (fx effects) {
 		st.adopt(r)
 		return fx
 	}
-	next := *now
-	next.record = r
-	st.held = &next
+	st.held = now.with(r)
 	return fx
 }

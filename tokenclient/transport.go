@@ -199,8 +199,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	sent := s.config().sendTime()
 	x := t.send(req, s, h, lastSending{body: body})
-	if d, ok := s.demandIn(req, x); ok {
-		return t.stepUp(req, s, h, x, d)
+	if d := s.demandIn(req, &x); d != nil {
+		return t.stepUp(req, s, h, x, *d)
 	}
 	if !x.refused {
 		x.body.HandOver()
@@ -273,12 +273,12 @@ func (t *Transport) rejected(req *http.Request, s *Session, h *held, x lastSendi
 	if x = t.sendAgain(req, s, h, x.next(again)); !x.over() {
 		x = t.tryYoung(req, s, h, x)
 	}
-	d, demands := s.demandIn(req, x)
+	d := s.demandIn(req, &x)
 	if x.err == nil && !x.asking {
-		s.replayed(h, v, x.refused && !demands)
+		s.replayed(h, v, x.refused && d == nil)
 	}
-	if demands {
-		return t.stepUp(req, s, h, x, d)
+	if d != nil {
+		return t.stepUp(req, s, h, x, *d)
 	}
 	x.body.HandOver()
 	return x.resp, x.err
