@@ -12,33 +12,6 @@ import (
 	"testing"
 )
 
-// TestReadme keeps the README's Go code to what an example runs.
-func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var source strings.Builder
-	for _, name := range []string{"example_test.go", "login/example_test.go", "xoauth2/example_test.go"} {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		source.Write(b)
-	}
-	blocks := strings.Split(string(readme), "```go\n")[1:]
-	if len(blocks) == 0 {
-		t.Fatal("the README has no Go code")
-	}
-	for _, block := range blocks {
-		block, _, _ = strings.Cut(block, "```")
-		indented := "\t" + strings.ReplaceAll(strings.TrimSuffix(block, "\n"), "\n", "\n\t")
-		if !strings.Contains(source.String(), indented) {
-			t.Errorf("no example runs this code of the README:\n%s", block)
-		}
-	}
-}
-
 // wholeRepository skips the test where the module is alone, as in a module cache: the README
 // is of the nested modules too.
 func wholeRepository(t *testing.T) {
@@ -88,32 +61,44 @@ func TestReadmePaths(t *testing.T) {
 	}
 }
 
-// TestReadmeNames: each name of ours that the README has in its text is exported.
-func TestReadmeNames(t *testing.T) {
+// TestPageNames: each name of ours that the README or a page of docs for users has in its text
+// is exported.
+func TestPageNames(t *testing.T) {
 	wholeRepository(t)
-	readme, err := os.ReadFile("../README.md")
+	pages, err := filepath.Glob("../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	names := map[string]bool{}
-	for _, dir := range []string{".", "login", "tokentest", "xoauth2", "otelhooks", "grpcauth", "../store", "../store/sqlstore", "../store/redisstore",
+	for _, dir := range []string{".", "clientauth", "discovery", "dpop", "grant", "login", "tokentest", "xoauth2", "otelhooks", "grpcauth", "../store", "../store/sqlstore", "../store/redisstore",
 		"../store/keyring", "../store/storetest"} {
 		for name := range exported(t, dir) {
 			names[name] = true
 		}
 	}
-	const ours = `tokenclient|login|tokentest|xoauth2|otelhooks|grpcauth|store|sqlstore|redisstore|keyring|storetest|Session|Config|Transport|Pool|Hooks|Token`
-	found := regexp.MustCompile(`(?:^|[^\w./])(`+ours+`)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`).FindAllStringSubmatch(string(readme), -1)
-	if len(found) < 30 {
-		t.Errorf("only %d names were found in the README", len(found))
+	const ours = `tokenclient|clientauth|discovery|dpop|grant|login|tokentest|xoauth2|otelhooks|grpcauth|store|sqlstore|redisstore|keyring|storetest|Session|Config|Transport|Pool|Hooks|Token`
+	name := regexp.MustCompile(`(?:^|[^\w./])(` + ours + `)\.([A-Z]\w*)(?:\.([A-Z]\w*))?`)
+	count := 0
+	for _, page := range append(pages, "../README.md") {
+		if filepath.Base(page) == "architecture.md" { // it names what is not exported, and internal/house looks after it
+			continue
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range name.FindAllStringSubmatch(string(text), -1) {
+			count++
+			if !names[m[1]+"."+m[2]] {
+				t.Errorf("%s has %s.%s, which does not exist", page, m[1], m[2])
+			}
+			if m[3] != "" && !names[m[2]+"."+m[3]] {
+				t.Errorf("%s has %s.%s, which does not exist", page, m[2], m[3])
+			}
+		}
 	}
-	for _, m := range found {
-		if !names[m[1]+"."+m[2]] {
-			t.Errorf("the README has %s.%s, which does not exist", m[1], m[2])
-		}
-		if m[3] != "" && !names[m[2]+"."+m[3]] {
-			t.Errorf("the README has %s.%s, which does not exist", m[2], m[3])
-		}
+	if count < 250 {
+		t.Errorf("only %d names were found", count)
 	}
 }
 

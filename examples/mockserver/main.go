@@ -4,13 +4,16 @@
 //	go run ./examples/mockserver
 //	go run ./examples/mockserver -header X-Auth-Token -milliseconds
 //	go run ./examples/mockserver -ask # you approve logins in a browser
+//	go run ./examples/mockserver -demand 'path=/api/payments&acr_values=mfa'
+//	go run ./examples/mockserver -dpop -dpop-api-nonce
 //
 // It runs until it is interrupted (Ctrl-C, or SIGTERM). It prints its URL and curl
 // lines to try, and at the end what it saw. There is a flag for every knob of
-// tokentest.Options and for failures; -h lists them.
+// tokentest.Options that is no function, and for failures; -h lists them.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,7 +71,20 @@ func parse(args []string) (*settings, error) {
 	})
 	f.BoolVar(&s.ask, "ask", false, "logins wait for you: a page asks at /oauth/authorize, and one at the verification_uri of a device code; default: the user approves all")
 
-	o := &s.options
+	optionFlags(f, &s.options)
+	dpop := dpopFlags(f)
+	faultFlags(f, s)
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	s.options.DPoP = dpop()
+	return s, nil
+}
+
+func optionFlags(f *flag.FlagSet, o *tokentest.Options) {
 	f.BoolVar(&o.HTTP2, "http2", false, "speak HTTP/2 over TLS, with a certificate that nobody trusts")
 	f.DurationVar(&o.AccessLifetime, "access-lifetime", 15*time.Minute, "how long access tokens are accepted")
 	f.DurationVar(&o.RefreshLifetime, "refresh-lifetime", 30*24*time.Hour, "how long refresh tokens are accepted")
@@ -83,7 +99,57 @@ func parse(args []string) (*settings, error) {
 	f.StringVar(&o.Header, "header", "", "the header of the bare access token, such as X-Auth-Token; default: Authorization: Bearer")
 	f.BoolVar(&o.SlidingHeader, "sliding-header", false, "API answers carry a renewed access token in that header")
 	f.StringVar(&o.ClientSecret, "client-secret", "", "what OAuth clients must know; default: they are public")
+	f.DurationVar(&o.Lag, "lag", 0, "how long it takes until the API knows of a new access token")
+	f.StringVar(&o.Dialect.Scheme, "scheme", "", "the scheme in Authorization that the API wants; default: Bearer")
+	f.Func("demand", "what the API wants beyond a good token, a `query` such as path=/api/payments&scope=a+b&acr_values=mfa&max_age=5m&claims={}, of which any part may be left out; may be given more than once", func(v string) error {
+		d, err := parseDemand(v)
+		o.Demands = append(o.Demands, d)
+		return err
+	})
+}
 
+// parseDemand reads a demand that is written as the query of a URL.
+func parseDemand(v string) (d tokentest.Demand, err error) {
+	values, err := url.ParseQuery(v)
+	for name := range values {
+		switch value := values.Get(name); name {
+		case "path":
+			d.Path = value
+		case "scope":
+			d.Scope = value
+		case "acr_values":
+			d.ACRValues = value
+		case "max_age":
+			if d.MaxAge, err = time.ParseDuration(value); err != nil {
+				return d, err
+			}
+		case "claims":
+			d.Claims = value
+		default:
+			return d, fmt.Errorf("no demand has a %q", name)
+		}
+	}
+	return d, err
+}
+
+// dpopFlags returns what the flags about DPoP say once they are parsed, nil if none is given.
+func dpopFlags(f *flag.FlagSet) func() *tokentest.DPoP {
+	d := new(tokentest.DPoP)
+	on := f.Bool("dpop", false, "bind tokens to keys, and demand proofs (RFC 9449), which curl cannot make; so does each of the next five")
+	f.BoolVar(&d.TokenNonce, "dpop-token-nonce", false, "proofs for the token endpoints must have a nonce of the server's")
+	f.BoolVar(&d.APINonce, "dpop-api-nonce", false, "proofs for the API must")
+	f.IntVar(&d.NonceUses, "dpop-nonce-uses", 0, "how often a nonce is taken; 0: as often as one likes")
+	f.DurationVar(&d.NonceLifetime, "dpop-nonce-lifetime", 0, "how long a nonce is taken; 0: as long as the server runs")
+	f.DurationVar(&d.Window, "dpop-window", 0, "how much a proof's iat may differ from the server's clock; 0: 30s")
+	return func() *tokentest.DPoP {
+		if !*on && *d == (tokentest.DPoP{}) {
+			return nil
+		}
+		return d
+	}
+}
+
+func faultFlags(f *flag.FlagSet, s *settings) {
 	f.IntVar(&s.failRefresh, "fail-refresh", 0, "how many calls that refresh fail, of which a session makes two if an answer got lost; negative: all")
 	f.IntVar(&s.failAPI, "fail-api", 0, "how many API requests fail; negative: all")
 	f.IntVar(&s.fault.Status, "fail-status", 0, "the status they get; 0: 500")
@@ -98,13 +164,6 @@ func parse(args []string) (*settings, error) {
 	})
 	f.BoolVar(&s.fault.Cut, "fail-cut", false, "their connection is cut; with -fail-body after it")
 	f.BoolVar(&s.fault.AfterCommit, "fail-after-commit", false, "they take effect first")
-	if err := f.Parse(args); err != nil {
-		return nil, err
-	}
-	if f.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	}
-	return s, nil
 }
 
 // run serves until ctx or the time in args ends.
@@ -151,10 +210,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 // story prints lines to paste into a shell, in the order in which they make
 // sense.
 func story(w io.Writer, srv *tokentest.Server, s *settings) {
-	one, two := srv.Issue(s.user), srv.Issue(s.user)
-	fmt.Fprintf(w, "\n# Two logins' tokens, to paste into a shell along with any line below:\n")
-	fmt.Fprintf(w, "ACCESS=%s\nREFRESH=%s\n", one.AccessToken, one.RefreshToken)
-	fmt.Fprintf(w, "ACCESS2=%s\nREFRESH2=%s\n", two.AccessToken, two.RefreshToken)
+	tokens(w, srv, s)
 	flags := "-i"
 	if s.options.HTTP2 {
 		flags = "-ik" // any certificate will do
@@ -170,7 +226,7 @@ func story(w io.Writer, srv *tokentest.Server, s *settings) {
 		if s.options.Header != "" {
 			return fmt.Sprintf(`-H %s": $%s"`, quote(s.options.Header), variable)
 		}
-		return fmt.Sprintf(`-H "Authorization: Bearer $%s"`, variable)
+		return fmt.Sprintf(`-H "Authorization: %s $%s"`, cmp.Or(s.options.Dialect.Scheme, "Bearer"), variable)
 	}
 	const isJSON = "-H 'Content-Type: application/json' "
 	client := "-d client_id=mock"
@@ -188,6 +244,9 @@ func story(w io.Writer, srv *tokentest.Server, s *settings) {
 			client+" -d scope=orders", "/oauth/device")
 	}
 	line("Call the API; it describes the request.", bearer("ACCESS"), "/api/orders")
+	for _, d := range s.options.Demands {
+		line("The API may want more here: a refusal says what in its WWW-Authenticate.", bearer("PLAIN"), cmp.Or(d.Path, "/api/orders"))
+	}
 	line("Send it a body and get that back.", bearer("ACCESS")+" -d hello", "/api/orders?echo=1")
 	if s.options.SlidingHeader {
 		line("Exchange the access token itself for a new one.", bearer("ACCESS")+" -d ''", "/heartbeat")
@@ -203,6 +262,38 @@ func story(w io.Writer, srv *tokentest.Server, s *settings) {
 	line("Log it out: end the refresh token and all that came of it.",
 		client+" -d token=$REFRESH2", "/oauth/revoke")
 	line("Now it is refused (401).", bearer("ACCESS2"), "/api/orders")
+}
+
+// tokens prints those that the lines need.
+func tokens(w io.Writer, srv *tokentest.Server, s *settings) {
+	wanted := wanted(s.options.Demands)
+	one, two := srv.IssueFor(s.user, wanted), srv.IssueFor(s.user, wanted)
+	if s.options.DPoP != nil {
+		fmt.Fprintf(w, "\n# Tokens need a proof by a key (DPoP), which curl cannot make: the API and the token endpoints\n# refuse the lines below for that (400, 401).\n")
+	}
+	fmt.Fprintf(w, "\n# Two logins' tokens, to paste into a shell along with any line below:\n")
+	fmt.Fprintf(w, "ACCESS=%s\nREFRESH=%s\n", one.AccessToken, one.RefreshToken)
+	fmt.Fprintf(w, "ACCESS2=%s\nREFRESH2=%s\n", two.AccessToken, two.RefreshToken)
+	if len(s.options.Demands) > 0 {
+		fmt.Fprintf(w, "\n# A login that was asked for nothing; those two have what is demanded.\nPLAIN=%s\n", srv.Issue(s.user).AccessToken)
+	}
+}
+
+// wanted is what an authorization request asks for that meets all demands, if one can.
+func wanted(demands []tokentest.Demand) url.Values {
+	var scopes, claims, acr []string
+	for _, d := range demands {
+		scopes = append(scopes, strings.Fields(d.Scope)...)
+		acr = append(acr, strings.Fields(d.ACRValues)...)
+		if d.Claims != "" {
+			claims = append(claims, d.Claims)
+		}
+	}
+	params := url.Values{"scope": {strings.Join(scopes, " ")}, "acr_values": {strings.Join(acr, " ")}}
+	if len(claims) > 0 {
+		params.Set("claims", claims[0])
+	}
+	return params
 }
 
 // quote makes s one word of a shell.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
@@ -124,7 +125,7 @@ func play(t *testing.T, stdout *bufio.Scanner) (statuses []int, printed string) 
 		case strings.HasPrefix(line, "curl "):
 			status, body := curl(t, words(line, variables)[1:])
 			statuses = append(statuses, status)
-			if strings.Contains(line, "echo=1") && body != "hello" {
+			if strings.Contains(line, "echo=1") && status == http.StatusOK && body != "hello" {
 				t.Errorf("%s: %s", line, body)
 			}
 		case isSet && !strings.Contains(name, " "):
@@ -158,6 +159,10 @@ func TestRun(t *testing.T) {
 		"grace": {args: []string{"-reuse-grace", "1m", "-max-uses", "1", "-latency", "1ms"}, want: lax},
 		"faults": {args: []string{"-fail-refresh", "1", "-fail-status", "503", "-fail-header", "Retry-After: 7",
 			"-fail-body", "no", "-fail-after-commit"}, want: []int{200, 200, 200, 503, 401, 401, 200, 200, 401}},
+		"scheme": {args: []string{"-scheme", "Token"}, want: strict},
+		"demands": {args: []string{"-demand", "path=/api/orders&acr_values=mfa+phr&max_age=5m", "-demand", "path=/api/pay&scope=a+b", "-demand", `path=/api/x&claims={"a":1}`},
+			want: []int{200, 200, 401, 403, 401, 200, 200, 401, 401, 200, 200, 401}},
+		"proofs": {args: []string{"-dpop-api-nonce"}, want: []int{200, 401, 401, 400, 400, 401, 400, 200, 401}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -189,6 +194,36 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestEveryKnob: what main.go and the README promise.
+func TestEveryKnob(t *testing.T) {
+	s, err := parse([]string{
+		"-http2", "-access-lifetime", "1s", "-refresh-lifetime", "1s", "-reuse-grace", "1s", "-latency", "1s", "-clock-skew", "1s", "-no-rotation",
+		"-opaque", "-no-expires-in", "-milliseconds", "-max-uses", "1", "-lag", "1s", "-scheme", "Token", "-header", "X", "-sliding-header",
+		"-client-secret", "x", "-demand", "path=/api/a&scope=s&acr_values=v&max_age=1s&claims={}",
+		"-dpop-token-nonce", "-dpop-api-nonce", "-dpop-nonce-uses", "1", "-dpop-nonce-lifetime", "1s", "-dpop-window", "1s",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := s.options
+	if len(o.Demands) != 1 || o.DPoP == nil {
+		t.Fatalf("%+v", o)
+	}
+	for _, part := range []any{o, o.Dialect, o.Demands[0], *o.DPoP} {
+		v := reflect.ValueOf(part)
+		for field, value := range v.Fields() {
+			if field.Name != "InMemory" && field.Type.Kind() != reflect.Func && value.IsZero() { // a program has no use for that
+				t.Errorf("no flag sets %s.%s", v.Type(), field.Name)
+			}
+		}
+	}
+	for args, want := range map[string]bool{"-dpop": true, "-opaque": false} {
+		if s, err := parse([]string{args}); err != nil || (s.options.DPoP != nil) != want {
+			t.Errorf("%s: %+v, error %v", args, s, err)
+		}
+	}
+}
+
 func TestRunEndsByItself(t *testing.T) {
 	var out strings.Builder
 	if err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-for", "1ms"}, &out); err != nil {
@@ -204,6 +239,7 @@ func TestRunEndsByItself(t *testing.T) {
 func TestFlagErrors(t *testing.T) {
 	for _, args := range [][]string{
 		{"extra"}, {"-addr", "nowhere"}, {"-user", "alice"}, {"-fail-header", "x"}, {"-for", "soon"},
+		{"-demand", "scopes=a"}, {"-demand", "max_age=60"}, {"-demand", "%"},
 	} {
 		if err := run(t.Context(), args, io.Discard); err == nil || errors.Is(err, flag.ErrHelp) {
 			t.Errorf("%v: error %v", args, err)

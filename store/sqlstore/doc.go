@@ -13,6 +13,9 @@
 // repository, one of them with a SQLite file that is encrypted as a whole. For many users
 // there is examples/database, with a tokenclient.Pool.
 //
+// Who waits for a refresh of another process looks now and then whether it is over. With
+// [Options.Listen] PostgreSQL says so at once.
+//
 // # What is guaranteed
 //
 // Each operation is one short statement. Nothing is held between two of them: no

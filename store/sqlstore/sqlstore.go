@@ -37,8 +37,8 @@ type Options struct {
 	//
 	// It is called on a goroutine of the KV when something is waited for, and again if it fails
 	// meanwhile. Its context ends five minutes after nothing is waited for any more; a program
-	// that closes the database before has to end it, as the example of PostgreSQL in
-	// internal/interop does. A pooler that hands out connections for one transaction at a time
+	// that closes the database before has to end it, as internal/interop/example_listen_test.go
+	// does, which is to be copied. A pooler that hands out connections for one transaction at a time
 	// does not pass LISTEN on: connect to the server itself there.
 	//
 	// PostgreSQL commits those that notify one after another. It keeps what they tell until

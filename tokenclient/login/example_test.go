@@ -40,6 +40,17 @@ func program(ctx context.Context, issuer, api string, tokens tokenclient.Store) 
 	return errors.Join(err, resp.Body.Close())
 }
 
+// stepUp is that of docs/step-up.md: TestStepUp runs it.
+func stepUp(config *tokenclient.Config, refresher tokenclient.Refresher) {
+	config.StepUp = func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+		return login.Browser(ctx, s, login.Config{
+			Refresher: refresher,
+			Scope:     d.Scope,    // what it had before belongs in here as well
+			Params:    d.Params(), // acr_values, max_age, claims
+		})
+	}
+}
+
 // connect is a program of an API at srv.
 func connect(srv *tokentest.Server) (*tokenclient.Session, *discovery.Refresher, error) {
 	refresher := &discovery.Refresher{Issuer: srv.URL, Make: func(md *discovery.Metadata) tokenclient.Refresher {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/discovery"
 )
@@ -198,6 +199,9 @@ func (cl *client) checkEndpoint(name, rawURL string) error {
 	call := endpoint.Call{Field: "the " + name, URL: rawURL, InsecureHTTP: cl.refresher.InsecureHTTP}
 	if err := call.Check(); err != nil {
 		return fmt.Errorf("login: %w", err)
+	}
+	if redact.Clean(rawURL, len(rawURL)) != rawURL { // a person may see it, in a terminal
+		return fmt.Errorf("login: the %s has a character in it that does not print", name)
 	}
 	return nil
 }

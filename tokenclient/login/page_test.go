@@ -1,7 +1,6 @@
 package login_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -12,9 +11,7 @@ import (
 // second.
 func TestProgram(t *testing.T) {
 	r := newRig(t, nil)
-	t.Setenv("DISPLAY", "")
-	t.Setenv("WAYLAND_DISPLAY", "")
-	t.Setenv("WSL_DISTRO_NAME", "")
+	noDisplay(t)
 	tokens := new(store.Memory)
 	stderr := captureStderr(t)
 	done := make(chan error, 1)
@@ -38,24 +35,9 @@ func (s *stderrText) address() string {
 	return address
 }
 
-// TestPage: what docs/logging-in.md has in Go is in the examples.
-func TestPage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/logging-in.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile("example_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := strings.Split(string(page), "```go\n")[1:]
-	if len(blocks) < 2 {
-		t.Errorf("the page has %d programs", len(blocks))
-	}
-	for _, block := range blocks {
-		block, _, _ = strings.Cut(block, "```")
-		if indented := "\t" + strings.ReplaceAll(strings.TrimSuffix(block, "\n"), "\n", "\n\t"); !strings.Contains(string(source), indented) {
-			t.Errorf("no example runs this:\n%s", block)
-		}
-	}
+// noDisplay has no browser open by itself.
+func noDisplay(t *testing.T) {
+	t.Setenv("DISPLAY", "")
+	t.Setenv("WAYLAND_DISPLAY", "")
+	t.Setenv("WSL_DISTRO_NAME", "")
 }

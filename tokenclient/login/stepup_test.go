@@ -12,7 +12,6 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/discovery"
-	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/login"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
@@ -34,19 +33,14 @@ func TestStepUp(t *testing.T) {
 				return &tokenclient.OAuth2Refresher{TokenURL: md.TokenEndpoint, ClientAuth: tokenclient.PublicClient("my-app")}
 			}}
 			var logins atomic.Int32
-			session, err := tokenclient.New(tokenclient.Config{
-				Refresher: refresher,
-				Origins:   []string{srv.URL},
-				StepUp: func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
-					logins.Add(1)
-					return login.Browser(ctx, s, login.Config{
-						Refresher: refresher,
-						Scope:     d.Scope,
-						Params:    d.Params(),
-						Prompt:    func(ctx context.Context, p login.Prompt) error { return playBrowser(ctx, p.URL) },
-					})
-				},
-			})
+			config := tokenclient.Config{Refresher: refresher, Origins: []string{srv.URL}}
+			stepUp(&config, refresher)
+			page := config.StepUp
+			config.StepUp = func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+				logins.Add(1)
+				return page(ctx, s, d)
+			}
+			session, err := tokenclient.New(config)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,6 +49,12 @@ func TestStepUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			client := session.Client()
+			noDisplay(t)
+			stderr, opened := captureStderr(t), make(chan error, 1)
+			go func() {
+				_, err := fetch(stderr.address())
+				opened <- err
+			}()
 			sessiontest.Crowd(20, func() {
 				resp, err := client.Post(srv.URL+"/api/files/1?echo=1", "text/plain", strings.NewReader("the body"))
 				if err != nil {
@@ -66,6 +66,9 @@ func TestStepUp(t *testing.T) {
 					t.Errorf("%d %q %v", resp.StatusCode, text, err)
 				}
 			})
+			if err := <-opened; err != nil {
+				t.Error(err)
+			}
 			c := srv.Counters()
 			if logins.Load() != 1 || c.Logins != 1 || c.Refreshes != 0 || c.Reuses != 0 || c.Demands < 1 || c.Requests != 20+c.Demands {
 				t.Errorf("%d logins; %+v", logins.Load(), c)

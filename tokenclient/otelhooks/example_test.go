@@ -2,13 +2,16 @@ package otelhooks_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/otelhooks"
@@ -59,4 +62,45 @@ func Example() {
 	// tokenclient.active_refreshes
 	// tokenclient.refresh.duration
 	// tokenclient.refresh.waiters
+}
+
+// setHooks is what docs/observability.md shows.
+func setHooks(config *tokenclient.Config, meterProvider metric.MeterProvider, tracerProvider trace.TracerProvider, askForLogin func(error)) error {
+	hooks, err := otelhooks.New(meterProvider, tracerProvider) // nil: no metrics, or no spans
+	if err != nil {
+		return err
+	}
+	hooks = tokenclient.JoinHooks(hooks, &tokenclient.Hooks{
+		SessionEnded: func(err error) { askForLogin(err) }, // your own
+	})
+	config.Hooks = hooks
+	return nil
+}
+
+// A program that measures nothing yet, and tells its user when only a login helps.
+func ExampleNew() {
+	ctx := context.Background()
+	config := tokenclient.Config{
+		Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+			return nil, tokenclient.ErrLoginRequired
+		}),
+		Origins: []string{"https://api.example.com"},
+	}
+	ended := make(chan error, 1)
+	if err := setHooks(&config, nil, nil, func(err error) { ended <- err }); err != nil {
+		log.Fatal(err)
+	}
+	session, err := tokenclient.New(config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer session.Close(ctx)
+	if err := session.SetToken(ctx, &tokenclient.Token{RefreshToken: "r1"}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := session.Token(ctx); err == nil {
+		log.Fatal("a token after the end")
+	}
+	fmt.Println(errors.Is(<-ended, tokenclient.ErrLoginRequired))
+	// Output: true
 }

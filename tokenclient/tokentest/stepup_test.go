@@ -1,11 +1,16 @@
 package tokentest_test
 
 import (
+	"context"
+	"io"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
@@ -65,5 +70,32 @@ func TestDemands(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestStepUpPage: what docs/step-up.md says of tests.
+func TestStepUpPage(t *testing.T) {
+	var config tokenclient.Config
+	srv := tokentest.NewServer(t, &tokentest.Options{Demands: []tokentest.Demand{{Path: "/api/payments", ACRValues: "mfa"}}})
+	config.StepUp = func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+		return s.SetToken(ctx, srv.IssueFor("alice", d.Params()))
+	}
+	config.Refresher, config.Origins = srv.JSONRefresher(), []string{srv.URL}
+	session, err := tokenclient.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sessiontest.Close(t, session)
+	if err := session.SetToken(t.Context(), srv.Issue("alice")); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := session.Wrap(srv.Client()).Post(srv.URL+"/api/payments?echo=1", "text/plain", strings.NewReader("the body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if c := srv.Counters(); resp.StatusCode != 200 || string(text) != "the body" || err != nil || c.Demands != 1 {
+		t.Errorf("%d %q, error %v; %+v", resp.StatusCode, text, err, c)
 	}
 }

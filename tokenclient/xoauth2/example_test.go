@@ -29,7 +29,7 @@ func config(srv *tokentest.Server) *oauth2.Config {
 	}
 }
 
-// newSession takes over from conf.Client, where the README says how.
+// newSession takes over from conf.Client, where docs/x-oauth2.md says how.
 func newSession(conf *oauth2.Config, api string) (*tokenclient.Session, error) {
 	refresher, err := xoauth2.Refresher(conf)
 	if err != nil {
@@ -38,8 +38,8 @@ func newSession(conf *oauth2.Config, api string) (*tokenclient.Session, error) {
 	return tokenclient.New(tokenclient.Config{Refresher: refresher, Origins: []string{api}})
 }
 
-// A token goes one way, and what gives tokens the other. The README shows the two
-// lines.
+// A token goes one way, and what gives tokens the other. docs/x-oauth2.md shows the
+// two lines.
 func Example() {
 	srv, err := tokentest.Start(nil, nil) // stands for the server of the program
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -48,6 +49,42 @@ func TestRetries(t *testing.T) {
 			}
 			if !errors.Is(err, tokenclient.ErrLoginRequired) || tries != c.tries {
 				t.Errorf("%d tries, want %d, error %v", tries, c.tries, err)
+			}
+		})
+	}
+}
+
+// TestRedirectBelow: a client below the session's transport takes the token to where a redirect
+// leads, unless it follows none; one above does not.
+func TestRedirectBelow(t *testing.T) {
+	follows := func(next http.RoundTripper) http.RoundTripper {
+		c := retryablehttp.NewClient()
+		c.Logger, c.HTTPClient = nil, &http.Client{Transport: next}
+		return &retryablehttp.RoundTripper{Client: c}
+	}
+	for name, c := range map[string]struct {
+		over  func(*rig) http.RoundTripper
+		taken bool
+	}{
+		"below":                 {below(follows), true},
+		"below, following none": {below(retryable), false},
+		"above":                 {above(follows), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1, false)
+			var token string
+			other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { token = req.Header.Get("Authorization") }))
+			defer other.Close()
+			r.mux.Handle("/elsewhere", http.RedirectHandler(other.URL, http.StatusFound))
+			client := &http.Client{Transport: c.over(r)}
+			defer client.CloseIdleConnections()
+			resp, err := client.Get(r.url + "/elsewhere")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if got := token != ""; got != c.taken {
+				t.Errorf("the other server got a token: %v, want %v", got, c.taken)
 			}
 		})
 	}

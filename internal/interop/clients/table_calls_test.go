@@ -38,7 +38,7 @@ var callRows = []clientRow{
 	{"resty v3, retries on", restyModule, "a file in a multipart form, up to `MaxReplayBody`", whole, whole, "`resty.NewWithClient(session.Wrap(client))`", []int{900 * kib}, overResty3(resty3Multipart), 0},
 	{"Khan/genqlient", graphqlModule, "a mutation", whole, whole, "`graphql.NewClient(url, session.Wrap(client))`", []int{10, 200 * kib}, overGraphQL, 0},
 	{"the MCP Go SDK, `StreamableClientTransport`", mcpModule, "a tool call", whole, whole, "`HTTPClient: session.Wrap(client)`", []int{10, 200 * kib}, overMCP, 0},
-	{"client-go of Kubernetes", kubeModule, "`[]byte`", whole, whole, "`rest.Config.Wrap`, and no credentials in the config: see the README", []int{2 * mib}, overKubernetes(kubeBytes), 0},
+	{"client-go of Kubernetes", kubeModule, "`[]byte`", whole, whole, "`rest.Config.Wrap`, and no credentials in the config: see above", []int{2 * mib}, overKubernetes(kubeBytes), 0},
 	{"client-go of Kubernetes", kubeModule, "an `io.Reader`, up to `MaxReplayBody`", whole, whole, "the same", []int{900 * kib}, overKubernetes(kubeReader), 0},
 }
 

@@ -130,21 +130,29 @@ func (r *rig) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.refusals++
 	r.mu.Unlock()
 	w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+	w.Header().Set("Content-Type", "application/json")
+	refuse := func() {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, refusal) // who leaves it unread keeps the connection
+	}
 	if !r.early {
 		_, _ = io.Copy(io.Discard, req.Body)
-		w.WriteHeader(http.StatusUnauthorized)
+		refuse()
 		return
 	}
 	if req.ProtoMajor > 1 || req.Header.Get("Expect") != "" {
-		w.WriteHeader(http.StatusUnauthorized)
+		refuse()
 		return
 	}
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex()
-	w.WriteHeader(http.StatusUnauthorized)
+	refuse()
 	_ = control.Flush()
 	_, _ = io.Copy(io.Discard, req.Body) // what is not read would reset the connection
 }
+
+// refusal is the body of the API's 401, longer than what a client's buffers take.
+var refusal = `{"error":"invalid_token","error_description":"` + strings.Repeat("x", 16*kib) + `"}`
 
 // run has send send data with a token that the API has accepted before, and returns what came
 // of it. If that is the 401, the same is done again at once. It is an error if data does not

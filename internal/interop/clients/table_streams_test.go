@@ -97,6 +97,7 @@ func overStream(outlives bool, o opener) func(*testing.T, *rig) sender {
 		open := o(t, f)
 		return func(ctx context.Context, data []byte) error {
 			goOn := f.begin(data)
+			defer goOn() // who serves a WebSocket does not learn that its client is gone
 			if !outlives {
 				goOn()
 			}
