@@ -71,8 +71,9 @@
 //
 // With busy_timeout a statement waits for other processes instead of failing at
 // once. With synchronous=FULL, the default, a power failure takes no record that was
-// stored. The journal mode stays with the file, and with ncruces processes that change
-// it at the same moment get "database is locked": start one of them first.
+// stored. The journal mode stays with the file. Of those that set it on a new file at the
+// same moment, all but one get "database is locked" at once: [CreateTable] tries again, so
+// let it be the first that opens the file.
 //
 // WAL is needed. In the other journal modes, of which SQLite has one by default, nobody
 // reads while a token is written, and a process that looks for its own beside a busy one

@@ -51,6 +51,12 @@ func told(err error) error {
 	return &failure{network(err), err}
 }
 
+// isLocked reports whether SQLite said so.
+func isLocked(err error) bool {
+	var f *failure
+	return err != nil && errors.As(told(err), &f) && f.text == locked
+}
+
 // network says what became of the connection, or else of what type the innermost error is.
 func network(err error) string {
 	const unreachable = "the database cannot be reached"
@@ -114,6 +120,7 @@ const (
 	busy     = "it was in conflict with another transaction, or waited too long for one"
 	coming   = "the server is starting or stopping"
 	stopped  = "the server stopped the statement"
+	locked   = "database is locked by another connection"
 )
 
 // meaning says what a code of MariaDB, or else an SQLSTATE or its class, means.
@@ -146,8 +153,8 @@ var meanings = map[string]string{
 var phrases = []struct{ said, means string }{
 	{"no such table", noTable},
 	{"no such database", noDB},
-	{"database is locked", "database is locked by another connection"},
-	{"database table is locked", "database is locked by another connection"},
+	{"database is locked", locked},
+	{"database table is locked", locked},
 	{"database or disk is full", full},
 	{"attempt to write a readonly database", "attempt to write a readonly database: look at the file, at its folder, and whose they are"},
 	{"unable to open database", "unable to open database file: look at its folder, and whose they are"},

@@ -3,9 +3,12 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // A sqlite is what a table needs in SQLite, where no server keeps the clients apart.
@@ -61,6 +64,35 @@ func (s *sqlite) check(ctx context.Context, conn *sql.Conn) error {
 	}
 	s.fit.Store(true)
 	return nil
+}
+
+// checkNew is check on a connection of db.
+func (s *sqlite) checkNew(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.check(ctx, conn)
+	return errors.Join(err, conn.Close())
+}
+
+// lockedFor is for how long a file is tried that is locked, beside what busy_timeout waits.
+const lockedFor = 5 * time.Second
+
+// againWhileLocked calls create again while it fails because others have locked the file.
+//
+// Connections that set the write-ahead log of a new file at the same moment do not wait for
+// each other, whatever busy_timeout says: one sets it, and the others fail at once. Who makes
+// the table is the first to open the file; later ones find the log, and set nothing.
+func againWhileLocked(ctx context.Context, err error, create func() error) error {
+	for end := time.Now().Add(lockedFor); isLocked(err) && time.Now().Before(end); err = create() {
+		select {
+		case <-time.After(5*time.Millisecond + rand.N(20*time.Millisecond)):
+		case <-ctx.Done():
+			return err
+		}
+	}
+	return err
 }
 
 func checkVersion(version string) error {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/store/sqlstore"
@@ -82,6 +83,43 @@ func TestJournalMode(t *testing.T) {
 				t.Errorf("a database with journal mode %s was used: %s", mode, query)
 			}
 		}
+	}
+}
+
+// Who makes the table is not told that another connection has locked the file, unless that
+// lasts or he leaves.
+func TestCreateTableInLockedFile(t *testing.T) {
+	cause := errors.New("database is locked (5) (SQLITE_BUSY)")
+	for name, c := range map[string]struct {
+		locked, patience time.Duration
+		cause            error
+		took             time.Duration // at most
+		good             bool
+	}{
+		"for a moment":         {time.Second, time.Minute, cause, 1100 * time.Millisecond, true},
+		"for good":             {time.Hour, time.Minute, cause, 5100 * time.Millisecond, false},
+		"longer than he waits": {time.Hour, time.Second, cause, time.Second, false},
+		"by something else":    {time.Hour, time.Minute, errors.New("disk I/O error"), 0, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			db := sql.OpenDB(connector{version: "3.51.3", fail: func() error {
+				if time.Since(began) < c.locked {
+					return c.cause
+				}
+				return nil
+			}})
+			defer db.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), c.patience)
+			defer cancel()
+			err := sqlstore.CreateTable(ctx, db, sqlstore.SQLite, "tokens")
+			if took := time.Since(began); (err == nil) != c.good || !c.good && !errors.Is(err, c.cause) || took > c.took {
+				t.Errorf("%s: %v after %v", name, err, took)
+			}
+			if c.patience == time.Second && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v; want the context's error too", name, err)
+			}
+		})
 	}
 }
 

@@ -102,22 +102,26 @@ func CreateTable(ctx context.Context, db *sql.DB, d Dialect, table string) error
 	if err != nil {
 		return fmt.Errorf("sqlstore: CreateTable: %w", err)
 	}
-	if d == SQLite {
-		conn, err := db.Conn(ctx)
-		if err == nil {
-			err = t.sqlite.check(ctx, conn)
-			_ = conn.Close()
+	create := func() error {
+		if d == SQLite {
+			if err := t.sqlite.checkNew(ctx, db); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return t.fail(ctx, "create", err)
-		}
+		_, err := db.ExecContext(ctx, t.create)
+		return err
 	}
-	_, err = db.ExecContext(ctx, t.create)
-	if err != nil && d == PostgreSQL {
+	err = create()
+	switch {
+	case err == nil:
+		return nil
+	case d == SQLite:
+		err = againWhileLocked(ctx, err, create)
+	case d == PostgreSQL:
 		// Of those who do this at once, PostgreSQL lets one succeed and fails the
 		// others, in spite of IF NOT EXISTS and in one of several ways, as soon as
 		// the table is there.
-		_, err = db.ExecContext(ctx, t.create)
+		err = create()
 	}
 	if err != nil {
 		return t.fail(ctx, "create", err)
