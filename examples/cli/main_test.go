@@ -420,6 +420,7 @@ var told = storytest.Story{
 		"All as told. The server counted: logins 1, refreshes ",
 	},
 	Secrets: secrets,
+	Varies:  []string{`-dir \S+`, `good until .*$`},
 	Sleeps:  true,
 }
 

@@ -30,6 +30,7 @@ var told = storytest.Story{
 		"room for 100 idle sessions: ",
 	},
 	Secrets: []string{"eyJ"},
+	Varies:  []string{`^ *\d+\.\d s`, `\d+ live, \d+ loads, \d+ evicted`},
 	Sleeps:  true,
 }
 

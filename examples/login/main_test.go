@@ -20,6 +20,7 @@ var told = storytest.Story{
 		"The API says who the program is now: bob.",
 	},
 	Secrets: []string{"eyJ", "code_challenge", "state="},
+	Varies:  []string{`[A-Z2-7]{4}-[A-Z2-7]{4}`},
 	Sleeps:  true,
 }
 

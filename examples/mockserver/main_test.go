@@ -234,6 +234,7 @@ func TestRunEndsByItself(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
+	storytest.Shown(t, out.String(), `for \d+m?s\.`)
 }
 
 func TestFlagErrors(t *testing.T) {

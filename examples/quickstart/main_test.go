@@ -24,6 +24,7 @@ var told = storytest.Story{
 		"401s         2  (none of them seen by the program)",
 	},
 	Secrets: []string{"eyJ", password},
+	Varies:  []string{`^ *\d+\.\d s`, ` {2}\d+ calls, all`, `made \d+ calls`, `requests +\d+`},
 	Sleeps:  true,
 }
 

@@ -11,11 +11,15 @@
 // again. One that goes wrong time and again, or on a machine that kept its time, is a
 // failure.
 //
+// What a program printed is also what docs/examples.md shows, and its first line came within
+// two seconds of its start.
+//
 // The package does not know what the stories are about. How the library behaves at an
 // expiry to the millisecond is the matter of its own tests, whose clock is not real.
 package storytest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,9 +42,15 @@ type Story struct {
 	// Secrets must be nowhere in it.
 	Secrets []string
 
+	// Varies are regular expressions, whose ^ and $ are the ends of lines, for what is not
+	// the same each time beside ports: docs/examples.md shows the output but for these.
+	Varies []string
+
 	// Sleeps says that the example waits most of the time, so that it can be tried in
 	// both ways at once.
 	Sleeps bool
+
+	page string // a test's, in the place of docs/examples.md
 }
 
 // Test tests the example in the current folder, which is that of its package.
@@ -60,10 +70,19 @@ func (s Story) Test(t *testing.T) {
 			t.Parallel()
 		}
 		program := Build(t)
+		var printed string
 		s.told(t, func() (string, error) {
-			out, err := exec.CommandContext(t.Context(), program).CombinedOutput()
-			return string(out), err
+			out := watched{began: time.Now()}
+			command := exec.CommandContext(t.Context(), program)
+			command.Stdout, command.Stderr = &out, &out
+			err := command.Run()
+			printed = out.text.String()
+			if err == nil && out.first > soon {
+				err = fmt.Errorf("its first line came after %v, later than %v", out.first, soon)
+			}
+			return printed, err
 		})
+		shown(t, cmp.Or(s.page, examplesPage), printed, s.Varies)
 	})
 	t.Run("stopped", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -72,6 +91,24 @@ func (s Story) Test(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// soon is when a program has printed something that its user can read, from its start.
+const soon = 2 * time.Second
+
+// watched is an output that knows when its first line was over.
+type watched struct {
+	began time.Time
+	text  strings.Builder
+	first time.Duration // 0: not yet
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.text.Write(p)
+	if w.first == 0 && strings.Contains(strings.TrimLeft(w.text.String(), "\n"), "\n") {
+		w.first = time.Since(w.began)
+	}
+	return n, err
 }
 
 // Build builds the program of the example in the current folder, and returns its path. It

@@ -91,5 +91,5 @@ func TestStory(t *testing.T) {
 			return ctx.Err()
 		},
 		Lines: []string{"once", "twice"},
-	}.Test(t)
+	}.On("../examples.md").Test(t)
 }
