@@ -211,8 +211,8 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 // [*TokenError] that says when, and ErrRejected. Try once with the result, and then give up.
 //
 // Without a Config.Refresher the token can only come from the Store, where another
-// process may have put it; if it does not, the error is ErrLoginRequired, and the
-// session goes on with the token that it has.
+// process may have put it; if it does not, the error is ErrLoginRequired and ErrRejected, and
+// the session goes on with the token that it has.
 //
 // With the ctx that the function of [Session.Do] got with t, also after Do has returned, it is
 // known which login t is of: if another one took its place, the error is ErrReplaced. Do with
@@ -255,7 +255,7 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 	case err != nil:
 		return nil, err
 	case now.same(h):
-		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, errNoRefresher)
+		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, &kindError{errNoRefresher.Error(), ErrRejected})
 	}
 	return now, now.follows(h, true)
 }
