@@ -39,8 +39,12 @@ func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayabl
 		return s.current(ctx) // h, unless it was refreshed meanwhile
 	}
 	next, err := s.refreshed(ctx, h, CauseRejected)
-	if err != nil && ctx.Err() == nil {
-		return s.current(ctx) // h, unless there was a login or logout
+	if err == nil || ctx.Err() != nil || errors.Is(err, errOtherLogin) {
+		return next, err
+	}
+	next, err = s.current(ctx) // h, unless there was a login or logout
+	if err == nil {
+		err = next.follows(h, true)
 	}
 	return next, err
 }
@@ -52,7 +56,11 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		// Whether the token still works is for the server to say; but another process
 		// may have been sent a newer one.
 		s.lookForNewer(ctx)
-		return s.asItIs(ctx)
+		next, err := s.asItIs(ctx)
+		if err == nil {
+			err = next.follows(h, false)
+		}
+		return next, err
 	case !s.config().hasRefresher():
 		return h, nil
 	case !overdue:
