@@ -117,8 +117,10 @@ type steppingKey struct{ whole *Session }
 
 // A stepping is one call of StepUp, for a user who is logged in.
 type stepping struct {
+	user    era                 // who that is
 	logouts uint32              // how often the whole session was logged out before
-	login   atomic.Pointer[era] // that the call made; nil: none
+	login   atomic.Pointer[era] // that the call made, or is about to make; nil: none
+	over    chan struct{}       // closed when it is known whether StepUp vouches for it
 }
 
 // overtaken reports whether ctx is that of a StepUp that was called before the last logout of
@@ -129,11 +131,15 @@ func (s *Session) overtaken(ctx context.Context, h *held) bool {
 	return ok && c.logouts != logouts
 }
 
-// loggedIn notes that e is the login that the StepUp made which ctx is from.
-func (s *Session) loggedIn(ctx context.Context, e era) {
-	if c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping); ok {
-		c.login.Store(&e)
+// logsIn notes that e is the login that the StepUp makes which ctx is from, and returns what to
+// call if it makes none.
+func (s *Session) logsIn(ctx context.Context, e era) (undo func()) {
+	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
+	if !ok {
+		return func() {}
 	}
+	before := c.login.Swap(&e)
+	return func() { c.login.Store(before) }
 }
 
 // vouched returns the login that is of the same user as the one whom c was for. ok is false
@@ -152,6 +158,61 @@ func (s *stepUp) isSameUser(h, next *held) bool {
 	was, before := h.login()
 	is, after := next.login()
 	return after == before && (next.follows(h, true) == nil || s.logins.Same(was, is))
+}
+
+// orVouched returns what a request goes on with that waited for what follows h: next, or err; but
+// if that is because of another login, that one, if StepUp vouches for it.
+func (s *Session) orVouched(ctx context.Context, h, next *held, err error) (*held, error) {
+	steps := s.config().steps()
+	if steps == nil || !errors.Is(err, errOtherLogin) {
+		return next, err
+	}
+	was, _ := h.login()
+	is, _ := s.holds().login()
+	if over := steps.pending(was, is); over != nil && ctx.Value(steppingKey{s.whole()}) == nil {
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	next, failed := s.current(ctx)
+	switch {
+	case failed != nil:
+		return nil, failed
+	case steps.isSameUser(h, next):
+		return next, nil
+	}
+	return nil, next.follows(h, true)
+}
+
+// begins notes that c is under way, until it ends.
+func (s *stepUp) begins(c *stepping) (ends func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running == nil {
+		s.running = make(map[*stepping]bool)
+	}
+	s.running[c] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.running, c)
+		close(c.over)
+	}
+}
+
+// pending returns what is closed when it is known whether the login is is of the same user as was;
+// nil: that is known.
+func (s *stepUp) pending(was, is era) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.running {
+		if made := c.login.Load(); made != nil && *made == is && s.logins.Same(c.user, was) {
+			return c.over
+		}
+	}
+	return nil
 }
 
 // demandIn returns what x, what came of req, demands of whoever can step up; nil: nothing.
@@ -173,7 +234,7 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	same.Description = "" // servers put times there, and names of requests
 	user, _ := h.login()
 	_, logouts := whole.holds().login()
-	c := &stepping{logouts: logouts}
+	c := &stepping{user: user, logouts: logouts, over: make(chan struct{})}
 	if now := s.holds(); !now.usable() || !steps.isSameUser(h, now) {
 		return nil, nil // whom it would be asked of is gone
 	}
@@ -183,6 +244,7 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 		Newest:     func() uint64 { return s.holds().number() },
 		Start:      whole.inBackground,
 		Ask: func(ctx context.Context, over func()) error {
+			defer steps.begins(c)()
 			err := whole.askToStepUp(ctx, c, d, over)
 			if err != nil {
 				return err

@@ -39,6 +39,7 @@ func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayabl
 		return s.current(ctx) // h, unless it was refreshed meanwhile
 	}
 	next, err := s.refreshed(ctx, h, CauseRejected)
+	next, err = s.orVouched(ctx, h, next, err)
 	if err == nil || ctx.Err() != nil || errors.Is(err, errOtherLogin) {
 		return next, err
 	}
@@ -60,7 +61,7 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		if err == nil {
 			err = next.follows(h, false)
 		}
-		return next, err
+		return s.orVouched(ctx, h, next, err)
 	case !s.config().hasRefresher():
 		return h, nil
 	case !overdue:
@@ -68,6 +69,7 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		return h, nil
 	}
 	next, err := s.refreshed(ctx, h, CauseHard)
+	next, err = s.orVouched(ctx, h, next, err)
 	if err != nil && ctx.Err() == nil && s.stillHolds(h) && !h.expired(time.Now()) {
 		return h, nil // a token that the server still takes is better than an error
 	}
@@ -167,7 +169,7 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	if err == nil {
 		err = next.follows(h, true)
 	}
-	return next, err
+	return s.orVouched(ctx, h, next, err)
 }
 
 // refreshInBackground refreshes what the server refused, for those who come later. One

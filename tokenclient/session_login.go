@@ -83,12 +83,13 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	if err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
+	undo := s.logsIn(ctx, r.Era) // before anybody can see it
 	s.change(func(st *state, now time.Time) (fx effects) {
 		fx, err = st.loginStored(fence, r, now)
 		return fx
 	})
-	if err == nil {
-		s.loggedIn(ctx, r.Era)
+	if err != nil {
+		undo()
 	}
 	s.tellHost()
 	return err
