@@ -160,32 +160,6 @@ func (s *stepUp) isSameUser(h, next *held) bool {
 	return after == before && (next.follows(h, true) == nil || s.logins.Same(was, is))
 }
 
-// orVouched returns what a request goes on with that waited for what follows h: next, or err; but
-// if that is because of another login, that one, if StepUp vouches for it.
-func (s *Session) orVouched(ctx context.Context, h, next *held, err error) (*held, error) {
-	steps := s.config().steps()
-	if steps == nil || !errors.Is(err, errOtherLogin) {
-		return next, err
-	}
-	was, _ := h.login()
-	is, _ := s.holds().login()
-	if over := steps.pending(was, is); over != nil && ctx.Value(steppingKey{s.whole()}) == nil {
-		select {
-		case <-over:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	next, failed := s.current(ctx)
-	switch {
-	case failed != nil:
-		return nil, failed
-	case steps.isSameUser(h, next):
-		return next, nil
-	}
-	return nil, next.follows(h, true)
-}
-
 // begins notes that c is under way, until it ends.
 func (s *stepUp) begins(c *stepping) (ends func()) {
 	s.mu.Lock()

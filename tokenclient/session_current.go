@@ -172,6 +172,32 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	return s.orVouched(ctx, h, next, err)
 }
 
+// orVouched returns what a request goes on with that waited for what follows h: next, or err; but
+// if that is because of another login, that one, if StepUp vouches for it.
+func (s *Session) orVouched(ctx context.Context, h, next *held, err error) (*held, error) {
+	steps := s.config().steps()
+	if steps == nil || !errors.Is(err, errOtherLogin) {
+		return next, err
+	}
+	was, _ := h.login()
+	is, _ := s.holds().login()
+	if over := steps.pending(was, is); over != nil && ctx.Value(steppingKey{s.whole()}) == nil {
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	next, failed := s.current(ctx)
+	switch {
+	case failed != nil:
+		return nil, failed
+	case steps.isSameUser(h, next):
+		return next, nil
+	}
+	return nil, next.follows(h, true)
+}
+
 // refreshInBackground refreshes what the server refused, for those who come later. One
 // goroutine does that for all: the refresh may have to wait for long.
 func (s *Session) refreshInBackground() {
