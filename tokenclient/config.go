@@ -161,7 +161,8 @@ type Config struct {
 	// most, and ends when the session is closed. Whatever comes of it, the same is not asked
 	// again within 30 seconds, nor are more than 10 demands of one user by one origin, whatever
 	// they are for; calls that have not returned count among these. What is not asked for is
-	// handed back. After a [Session.Logout] meanwhile SetToken with ctx is ErrLoggedOut.
+	// handed back. After a [Session.Logout] meanwhile SetToken with ctx is ErrLoggedOut, and after
+	// the login of somebody else ErrReplaced: who logged in last stays.
 	//
 	// StepUp is called on a goroutine of its own, may be called by several at the same time for
 	// other demands, and must return soon after ctx ends. Requests with ctx through the

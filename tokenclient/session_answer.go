@@ -117,18 +117,29 @@ type steppingKey struct{ whole *Session }
 
 // A stepping is one call of StepUp, for a user who is logged in.
 type stepping struct {
-	user    era                 // who that is
-	logouts uint32              // how often the whole session was logged out before
-	login   atomic.Pointer[era] // that the call made, or is about to make; nil: none
-	over    chan struct{}       // closed when it is known whether StepUp vouches for it
+	user  era                 // who that is
+	began *held               // of the whole session
+	login atomic.Pointer[era] // that the call made, or is about to make; nil: none
+	over  chan struct{}       // closed when it is known whether StepUp vouches for it
 }
 
-// overtaken reports whether ctx is that of a StepUp that was called before the last logout of
-// the session that holds h.
-func (s *Session) overtaken(ctx context.Context, h *held) bool {
+// gone returns why the StepUp that ctx is from, if it is, must not log in where now is held: since it
+// was called there was a logout, or another login that is not known to be of the same user.
+func (s *Session) gone(ctx context.Context, now *held) error {
 	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
-	_, logouts := h.login()
-	return ok && c.logouts != logouts
+	if !ok {
+		return nil
+	}
+	is, logouts := now.login()
+	_, before := c.began.login()
+	steps := s.config().steps()
+	switch {
+	case logouts != before:
+		return ErrLoggedOut
+	case !now.usable(), steps.pending(c.user, is) != nil, steps.isSameUser(c.began, now):
+		return nil
+	}
+	return ErrReplaced
 }
 
 // logsIn notes that e is the login that the StepUp makes which ctx is from, and returns what to
@@ -149,7 +160,8 @@ func (s *Session) vouched(c *stepping) (e era, ok bool) {
 	if made := c.login.Load(); made != nil {
 		e = *made
 	}
-	return e, logouts == c.logouts
+	_, before := c.began.login()
+	return e, logouts == before
 }
 
 // isSameUser reports whether a request that was sent with h may be sent again with next: there
@@ -207,9 +219,8 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	same := d
 	same.Description = "" // servers put times there, and names of requests
 	user, _ := h.login()
-	_, logouts := whole.holds().login()
-	c := &stepping{user: user, logouts: logouts, over: make(chan struct{})}
-	if now := s.holds(); !now.usable() || !steps.isSameUser(h, now) {
+	c := &stepping{user: user, began: whole.holds(), over: make(chan struct{})}
+	if now := s.holds(); !now.usable() || !c.began.usable() || !steps.isSameUser(h, now) {
 		return nil, nil // whom it would be asked of is gone
 	}
 	of := demanded{s, steps.logins.First(user), Demand{Origin: d.Origin}}
@@ -241,12 +252,14 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	case err != nil:
 		return nil, nil
 	}
-	next, err := s.current(ctx)
-	if err != nil {
+	next, err := s.orVouched(ctx, h, nil, errOtherLogin) // it may be that of another step-up
+	switch {
+	case errors.Is(err, errOtherLogin), errors.Is(err, ErrLoggedOut):
+		return nil, nil // somebody else is logged in by now
+	case err != nil:
 		return nil, s.whose(err)
-	}
-	if !next.after(h) || !steps.isSameUser(h, next) {
-		return nil, nil // it did not do what it says, or somebody else is logged in by now
+	case !next.after(h):
+		return nil, nil // it did not do what it says
 	}
 	return next, nil
 }

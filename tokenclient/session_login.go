@@ -67,15 +67,15 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	}
 	defer s.leaveLogin()
 	var fence uint64
-	open, gone := false, false
+	open := false
 	s.ask(func(st *state, _ time.Time) {
-		if gone = s.overtaken(ctx, st.held); !gone {
+		if err = s.gone(ctx, st.held); err == nil {
 			fence, open = st.loginBegins()
 		}
 	})
 	switch {
-	case gone:
-		return fmt.Errorf("tokenclient: SetToken: %w", ErrLoggedOut)
+	case err != nil:
+		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	case !open:
 		return ErrClosed
 	}

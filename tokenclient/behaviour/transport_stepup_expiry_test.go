@@ -28,7 +28,7 @@ func TestStepUpAndAnExpiry(t *testing.T) {
 		"nothing else": {},
 		"it vouches for nothing": {says: errors.New("somebody else"), at: 20 * time.Second, want: tokenclient.ErrReplaced,
 			do: func(*testing.T, *tokenclient.Session) error { return nil }},
-		"another logs in before it": {at: 8 * time.Second, want: tokenclient.ErrReplaced, do: loginAs("strong-other"), says: tokenclient.ErrReplaced},
+		"another logs in before it": {at: 8 * time.Second, want: tokenclient.ErrReplaced, do: loginAs("strong-other")},
 		"another logs in after it":  {at: 12 * time.Second, want: tokenclient.ErrReplaced, do: loginAs("strong-other")},
 		"a logout before it":        {at: 8 * time.Second, want: tokenclient.ErrLoggedOut, do: logout},
 		"a logout after it":         {at: 12 * time.Second, want: tokenclient.ErrLoggedOut, do: logout},
@@ -82,6 +82,9 @@ func TestStepUpAndAnExpiry(t *testing.T) {
 					c.StepUp = func(ctx context.Context, s *tokenclient.Session, _ tokenclient.Demand) error {
 						time.Sleep(10 * time.Second)
 						err := s.SetToken(ctx, sessiontest.Pair("strong", "refresh-2", time.Hour))
+						if then.at > 0 && then.at < 10*time.Second {
+							sessiontest.WantErr(t, "SetToken after another", err, then.want)
+						}
 						select {
 						case <-time.After(10 * time.Second):
 						case <-ctx.Done():
@@ -124,6 +127,9 @@ func TestStepUpAndAnExpiry(t *testing.T) {
 					t.Errorf("%q, %v", text, err)
 				}
 				wg.Wait()
+				if now, err := rig.Session.Peek(t.Context()); strings.HasPrefix(name, "another") && (err != nil || now.AccessToken != "strong-other") {
+					t.Errorf("in the end %v: who logged in last is not there", err)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				if len(crossed) > 0 {
