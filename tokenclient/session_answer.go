@@ -123,20 +123,20 @@ type stepping struct {
 	over  chan struct{}       // closed when it is known whether StepUp vouches for it
 }
 
-// gone returns why the StepUp that ctx is from, if it is, must not log in where now is held: since it
-// was called there was a logout, or another login that is not known to be of the same user.
-func (s *Session) gone(ctx context.Context, now *held) error {
+// gone returns why the StepUp that ctx is from, if it is, must not log in after last, which is or was
+// held after that many logouts: since it was called there was a logout, or another login that is not
+// known to be of the same user.
+func (s *Session) gone(ctx context.Context, last Record, logouts uint32) error {
 	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
 	if !ok {
 		return nil
 	}
-	is, logouts := now.login()
-	_, before := c.began.login()
 	steps := s.config().steps()
+	_, before := c.began.login()
 	switch {
 	case logouts != before:
 		return ErrLoggedOut
-	case !now.usable(), steps.pending(c.user, is) != nil, steps.isSameUser(c.began, now):
+	case steps.pending(c.user, last.Era) != nil, steps.logins.Same(c.user, last.Era), c.began.sameSubject(last):
 		return nil
 	}
 	return ErrReplaced

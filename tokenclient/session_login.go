@@ -69,7 +69,7 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	var fence uint64
 	open := false
 	s.ask(func(st *state, _ time.Time) {
-		if err = s.gone(ctx, st.held); err == nil {
+		if err = s.gone(ctx, st.lastHeld(), st.held.logouts); err == nil {
 			fence, open = st.loginBegins()
 		}
 	})
