@@ -119,21 +119,22 @@ type steppingKey struct{ whole *Session }
 type stepping struct {
 	user  era                 // who that is
 	began *held               // of the whole session
-	login atomic.Pointer[era] // that the call made, or is about to make; nil: none
+	login atomic.Pointer[era] // that the call made; nil: none
 	over  chan struct{}       // closed when it is known whether StepUp vouches for it
+
+	logsIn atomic.Bool // it is making one
 }
 
-// gone returns why the StepUp that ctx is from, if it is, must not log in after last, which is or was
-// held after that many logouts: since it was called there was a logout, or another login that is not
+// gone returns why the StepUp that ctx is from, if it is, must not log in after what lastHeld says: since it was called there was a logout, or another login that is not
 // known to be of the same user.
-func (s *Session) gone(ctx context.Context, last Record, logouts uint32) error {
+func (s *Session) gone(ctx context.Context, lastHeld func() (last Record, logouts uint32)) error {
 	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
 	if !ok {
 		return nil
 	}
 	steps := s.config().steps()
-	_, before := c.began.login()
-	switch {
+	last, logouts := lastHeld()
+	switch _, before := c.began.login(); {
 	case logouts != before:
 		return ErrLoggedOut
 	case steps.pending(c.user, last.Era) != nil, steps.logins.Same(c.user, last.Era), c.began.sameSubject(last):
@@ -142,15 +143,20 @@ func (s *Session) gone(ctx context.Context, last Record, logouts uint32) error {
 	return ErrReplaced
 }
 
-// logsIn notes that e is the login that the StepUp makes which ctx is from, and returns what to
-// call if it makes none.
-func (s *Session) logsIn(ctx context.Context, e era) (undo func()) {
+// logsIn notes that the StepUp which ctx is from, if it is, is about to log in. ended is to be called
+// with the login that came of it; nil: none.
+func (s *Session) logsIn(ctx context.Context) (ended func(e *era)) {
 	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
 	if !ok {
-		return func() {}
+		return func(*era) {}
 	}
-	before := c.login.Swap(&e)
-	return func() { c.login.Store(before) }
+	c.logsIn.Store(true) // a flight may find the login in the store before we know it
+	return func(e *era) {
+		if e != nil {
+			c.login.Store(e)
+		}
+		c.logsIn.Store(false)
+	}
 }
 
 // vouched returns the login that is of the same user as the one whom c was for. ok is false
@@ -194,7 +200,8 @@ func (s *stepUp) pending(was, is era) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.running {
-		if made := c.login.Load(); made != nil && *made == is && s.logins.Same(c.user, was) {
+		busy := c.logsIn.Load() // first: login is set before it ends
+		if made := c.login.Load(); (busy || made != nil && *made == is) && s.logins.Same(c.user, was) {
 			return c.over
 		}
 	}

@@ -69,7 +69,7 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	var fence uint64
 	open := false
 	s.ask(func(st *state, _ time.Time) {
-		if err = s.gone(ctx, st.lastHeld(), st.held.logouts); err == nil {
+		if err = s.gone(ctx, st.lastHeld); err == nil {
 			fence, open = st.loginBegins()
 		}
 	})
@@ -79,17 +79,20 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	case !open:
 		return ErrClosed
 	}
+	ended := s.logsIn(ctx)
 	r, _, err := s.replace(ctx, t)
 	if err != nil {
+		ended(nil)
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
-	undo := s.logsIn(ctx, r.Era) // before anybody can see it
 	s.change(func(st *state, now time.Time) (fx effects) {
 		fx, err = st.loginStored(fence, r, now)
 		return fx
 	})
-	if err != nil {
-		undo()
+	if err == nil {
+		ended(&r.Era)
+	} else {
+		ended(nil)
 	}
 	s.tellHost()
 	return err

@@ -275,12 +275,12 @@ func (st *state) ended() error {
 	return ErrLoginRequired
 }
 
-// lastHeld is the record of what is held, or was when the session ended.
-func (st *state) lastHeld() Record {
+// lastHeld is the record of what is held, or was when the session ended, and after how many logouts.
+func (st *state) lastHeld() (last Record, logouts uint32) {
 	if st.held.usable() {
-		return st.held.record
+		return st.held.record, st.held.logouts
 	}
-	return st.troubleNow().left.record
+	return st.troubleNow().left.record, st.held.logouts
 }
 
 // loginBegins is followed by loginStored when the token is in the store. ok is false after
