@@ -73,6 +73,7 @@ func (s *Session) tell(e event) {
 		}
 		s.note(slog.LevelInfo, "session ended", "err", e.err)
 		post1(s, hooks.SessionEnded, e.err)
+		s.postForKey(func(h *Hooks) { call1(h.SessionEnded, e.err) })
 	}
 }
 
@@ -85,44 +86,47 @@ func (s *Session) tellAttached(ctx context.Context, generation uint64) {
 
 // tellRejected tells that an answer to req, which was sent with h, refused it.
 func (s *Session) tellRejected(req *http.Request, h *held) {
-	if s.hooks.log != nil || s.hooks.Rejected != nil { // thousands may be refused at once
+	if s.hooks.log != nil || s.hooks.Rejected != nil || s.hooks.ForKey != nil { // thousands may be refused at once
 		method, to := req.Method, origin.Of(req.URL).String()
 		s.note(slog.LevelDebug, "token rejected", "generation", h.number(), "method", method, "origin", to)
 		post2(s, s.hooks.Rejected, method, to)
+		s.postForKey(func(h *Hooks) { call2(h.Rejected, method, to) })
 	}
 }
 
 // tellReplayed tells that req is sent again.
 func (s *Session) tellReplayed(req *http.Request) {
-	if s.hooks.log != nil || s.hooks.Replayed != nil {
+	if s.hooks.log != nil || s.hooks.Replayed != nil || s.hooks.ForKey != nil {
 		method, to := req.Method, origin.Of(req.URL).String()
 		s.note(slog.LevelDebug, "request sent again", "method", method, "origin", to)
 		post2(s, s.hooks.Replayed, method, to)
+		s.postForKey(func(h *Hooks) { call2(h.Replayed, method, to) })
 	}
 }
 
 // tellOutside tells that a request to u goes out without a token, if that is because of its
 // origin.
 func (s *Session) tellOutside(u *url.URL) {
-	if s.hooks.log == nil && s.hooks.NotInOrigins == nil || !s.rules.Outside(u) || !s.toTell(origin.Of(u), false) {
+	if s.hooks.log == nil && s.hooks.NotInOrigins == nil && s.hooks.ForKey == nil || !s.rules.Outside(u) || !s.toTell(origin.Of(u), false) {
 		return
 	}
 	o := origin.Of(u)
 	near, differs := s.rules.Near(o)
-	s.note(slog.LevelWarn, "sent without a token: not in Config.Origins", "origin", o.String(), "near", near, "differs", differs)
-	if hook := s.hooks.NotInOrigins; hook != nil {
-		s.queue.Post(func() { hook(o.String(), near, differs) })
-	}
+	to := o.String()
+	s.note(slog.LevelWarn, "sent without a token: not in Config.Origins", "origin", to, "near", near, "differs", differs)
+	post3(s, s.hooks.NotInOrigins, to, near, differs)
+	s.postForKey(func(h *Hooks) { call3(h.NotInOrigins, to, near, differs) })
 }
 
 // tellHeaderKept tells that a request to u goes out with the header that the caller set.
 func (s *Session) tellHeaderKept(u *url.URL) {
-	if s.hooks.log == nil && s.hooks.HeaderKept == nil || !s.toTell(origin.Of(u), true) {
+	if s.hooks.log == nil && s.hooks.HeaderKept == nil && s.hooks.ForKey == nil || !s.toTell(origin.Of(u), true) {
 		return
 	}
 	to := origin.Of(u).String()
 	s.note(slog.LevelWarn, "sent without a token: the caller set the header", "origin", to, "header", s.header)
 	post2(s, s.hooks.HeaderKept, to, s.header)
+	s.postForKey(func(h *Hooks) { call2(h.HeaderKept, to, s.header) })
 }
 
 func post1[A any](s *Session, hook func(A), a A) {
@@ -134,6 +138,41 @@ func post1[A any](s *Session, hook func(A), a A) {
 func post2[A, B any](s *Session, hook func(A, B), a A, b B) {
 	if hook != nil {
 		s.queue.Post(func() { hook(a, b) })
+	}
+}
+
+func post3[A, B, C any](s *Session, hook func(A, B, C), a A, b B, c C) {
+	if hook != nil {
+		s.queue.Post(func() { hook(a, b, c) })
+	}
+}
+
+// postForKey has call called with the hooks that are for s's key alone, if there are any.
+func (s *Session) postForKey(call func(*Hooks)) {
+	if forKey := s.hooks.ForKey; forKey != nil {
+		s.queue.Post(func() {
+			if h := forKey(s.key); h != nil {
+				call(h)
+			}
+		})
+	}
+}
+
+func call1[A any](hook func(A), a A) {
+	if hook != nil {
+		hook(a)
+	}
+}
+
+func call2[A, B any](hook func(A, B), a A, b B) {
+	if hook != nil {
+		hook(a, b)
+	}
+}
+
+func call3[A, B, C any](hook func(A, B, C), a A, b B, c C) {
+	if hook != nil {
+		hook(a, b, c)
 	}
 }
 
