@@ -177,7 +177,9 @@ type Config struct {
 
 	// Logger gets refreshes at level Debug, failures at Warn, and failures to
 	// save at Error, without any secret; the package documentation lists the
-	// messages and their keys. It is called as Hooks are. Nil: nothing is logged.
+	// messages and their keys. It is called as Hooks are. Its handler is asked first whether it
+	// wants a line (Enabled), also on goroutines of requests; of others nothing is made. Nil:
+	// nothing is logged.
 	Logger *slog.Logger
 }
 

@@ -27,7 +27,7 @@ func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
 	}
 	t, err := complete(t, h.token(), sent)
 	if err != nil {
-		s.note(slog.LevelDebug, "token in an answer ignored", "err", err)
+		s.noteErr(slog.LevelDebug, "token in an answer ignored", err)
 		return
 	}
 	keep := !s.storeless() // it would be one memory for another
@@ -255,7 +255,7 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, stepup.ErrAsked), errors.Is(err, stepup.ErrOften):
-		s.note(slog.LevelDebug, "step-up not asked for", "origin", d.Origin, "err", err)
+		s.note(slog.LevelDebug, "step-up not asked for", func() []any { return []any{"origin", d.Origin, "err", err} })
 		return nil, nil
 	case err != nil:
 		return nil, nil
@@ -287,7 +287,7 @@ func (s *Session) askToStepUp(ctx context.Context, c *stepping, d Demand, over f
 		_, err = call.Result()
 	}
 	if err != nil {
-		s.note(slog.LevelWarn, "step-up failed", "origin", d.Origin, "err", err)
+		s.note(slog.LevelWarn, "step-up failed", func() []any { return []any{"origin", d.Origin, "err", err} })
 	}
 	return err
 }
