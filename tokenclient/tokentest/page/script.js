@@ -137,12 +137,13 @@ function drawRows(shown) {
 		tr.remove();
 		rows.delete(e);
 	}
+	const few = shown.filter(e => !rows.has(e)).length < 20;
 	let next = body.firstChild;
 	for (const e of shown) {
 		let tr = rows.get(e);
 		if (!tr) {
 			tr = row(e);
-			tr.classList.add("fresh");
+			if (few) tr.classList.add("fresh"); // many would keep the browser busy
 			rows.set(e, tr);
 		}
 		if (tr === next) next = next.nextSibling;
