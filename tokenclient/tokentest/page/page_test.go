@@ -381,7 +381,7 @@ func TestForeign(t *testing.T) {
 			t.Errorf("%s: %s %s, turned: %v", name, resp.Status, body, turned)
 		}
 	}
-	if resp, _ := send(t, srv, "GET", "/page/events", nil, "Host", "evil.example"); resp.StatusCode != http.StatusMisdirectedRequest {
+	if resp, _ := send(t, srv, "GET", "/", nil, "Host", "evil.example"); resp.StatusCode != http.StatusMisdirectedRequest {
 		t.Errorf("by a foreign name: %s", resp.Status)
 	}
 	for _, path := range []string{"/page/set", "/page/do", "/page/run"} {
