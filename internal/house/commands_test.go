@@ -11,7 +11,6 @@ import (
 // commands are those that pages for users have in blocks, with who runs each, or why nobody does.
 var commands = map[string]string{
 	"go run ./examples/quickstart": ".ci/run examples",
-	"go test -short ./...":         ".ci/run race, with more",
 	"go test work":                 ".ci/run test takes it from README.md",
 
 	"go get github.com/seed-fbfaa0ec/silentrefresh":                       "internal/release, for a consumer",
