@@ -28,6 +28,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -42,12 +43,12 @@ import (
 
 func main() {
 	if name := filepath.Base(os.Args[0]); name == "go" || name == "go.exe" {
-		os.Exit(standIn(os.Args[1:]))
+		os.Exit(standIn(context.Background(), os.Args[1:]))
 	}
 	since := flag.String("since", "", "only packages that have changed since this `commit`")
 	write := flag.Bool("write", false, "write the scores down")
 	flag.Parse()
-	if err := run(flag.Args(), *since, *write); err != nil {
+	if err := run(context.Background(), flag.Args(), *since, *write); err != nil {
 		fmt.Fprintln(os.Stderr, "mutation:", err)
 		os.Exit(1)
 	}
@@ -58,7 +59,7 @@ const folder = "internal/mutation"
 
 // run measures packages, or those that have a score, or of these what has changed since a
 // commit; and compares.
-func run(packages []string, since string, write bool) error {
+func run(ctx context.Context, packages []string, since string, write bool) error {
 	floors, err := readScores(filepath.Join(folder, "scores.txt"))
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ func run(packages []string, since string, write bool) error {
 		packages = floors.packages()
 	}
 	if since != "" {
-		changed, err := changedSince(since)
+		changed, err := changedSince(ctx, since)
 		if err != nil {
 			return err
 		}
@@ -80,7 +81,7 @@ func run(packages []string, since string, write bool) error {
 	var failed []error
 	for _, p := range packages {
 		p = path.Clean(filepath.ToSlash(p))
-		mutants, err := mutate(p)
+		mutants, err := mutate(ctx, p)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}
@@ -122,8 +123,8 @@ func report(pkg string, mutants []mutant, explained map[string]string) score {
 }
 
 // changedSince returns the folders that have changed since a commit.
-func changedSince(commit string) (map[string]bool, error) {
-	out, err := exec.Command("git", "diff", "--merge-base", "--name-only", commit, "--", "*.go").Output()
+func changedSince(ctx context.Context, commit string) (map[string]bool, error) {
+	out, err := exec.CommandContext(ctx, "git", "diff", "--merge-base", "--name-only", commit, "--", "*.go").Output()
 	if err != nil {
 		return nil, fmt.Errorf("git diff %s: %w", commit, err)
 	}
@@ -138,7 +139,7 @@ func changedSince(commit string) (map[string]bool, error) {
 var operators = []string{"--invert-assignments", "--invert-bitwise", "--invert-bwassign", "--invert-logical", "--invert-loopctrl", "--remove-self-assignments"}
 
 // mutate has gremlins try all mutants of a package, and returns them by place.
-func mutate(pkg string) ([]mutant, error) {
+func mutate(ctx context.Context, pkg string) ([]mutant, error) {
 	tmp, err := os.MkdirTemp("", "mutation-*")
 	if err != nil {
 		return nil, err
@@ -152,7 +153,7 @@ func mutate(pkg string) ([]mutant, error) {
 	// The stand-in ends what hangs; the coefficient only keeps gremlins from doing so.
 	args := append([]string{"unleash", "./" + pkg, "--workers", "1", "--timeout-coefficient", "100",
 		"--output-statuses", "l", "--exclude-files", "/", "--output", result}, operators...)
-	cmd := exec.Command("gremlins", args...)
+	cmd := exec.CommandContext(ctx, "gremlins", args...)
 	cmd.Env, cmd.Stderr = env, os.Stderr
 	if out, err := cmd.Output(); err != nil {
 		return nil, fmt.Errorf("gremlins: %w\n%s", err, out)

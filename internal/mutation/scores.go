@@ -51,5 +51,5 @@ func (s scores) write(name string) error {
 	for _, p := range s.packages() {
 		fmt.Fprintf(&b, "%-24s %5.1f %4d %4d %4d\n", p, s[p].percent(), s[p].killed, s[p].survived, s[p].explained)
 	}
-	return os.WriteFile(name, []byte(b.String()), 0o644)
+	return os.WriteFile(name, []byte(b.String()), 0o600)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,30 +34,30 @@ func standInEnv(dir, pkg string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	real, err := exec.LookPath("go")
+	goCommand, err := exec.LookPath("go")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Symlink(self, filepath.Join(dir, filepath.Base(real))); err != nil {
+	if err := os.Symlink(self, filepath.Join(dir, filepath.Base(goCommand))); err != nil {
 		return nil, err
 	}
 	return append(os.Environ(), "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
-		envGo+"="+real, envPackage+"="+pkg), nil
+		envGo+"="+goCommand, envPackage+"="+pkg), nil
 }
 
 // standIn is the go command for gremlins. The first go test, which asks for coverage, passes if
 // the tests pass as they are, and says that they cover all: each mutant is to be tried.
 // Those after it say what has become of the mutant, by the exit status that gremlins knows: 0
 // for one that survived, 1 for one that was killed, 2 for one that does not compile.
-func standIn(args []string) int {
+func standIn(ctx context.Context, args []string) int {
 	if len(args) == 0 || args[0] != "test" {
 		return 0 // go mod download
 	}
 	if i := slices.Index(args, "-coverprofile"); i >= 0 {
-		return coverAll(args[i+1])
+		return coverAll(ctx, args[i+1])
 	}
 	for _, limit := range []time.Duration{patience, 2 * patience} {
-		out, err := goTest(limit)
+		out, err := goTest(ctx, limit)
 		switch {
 		case err == nil:
 			return 0
@@ -70,23 +71,23 @@ func standIn(args []string) int {
 }
 
 // goTest runs the tests of the package. A mutant may ask for memory without an end.
-func goTest(limit time.Duration) ([]byte, error) {
+func goTest(ctx context.Context, limit time.Duration) ([]byte, error) {
 	const bounded = `ulimit -v 4000000 2>/dev/null; exec "$@"`
-	cmd := exec.Command("sh", "-c", bounded, "sh", os.Getenv(envGo), "test", "-short", "-count=1", "-failfast", "-vet=off",
+	cmd := exec.CommandContext(ctx, "sh", "-c", bounded, "sh", os.Getenv(envGo), "test", "-short", "-count=1", "-failfast", "-vet=off",
 		"-timeout", limit.String(), ".")
 	return cmd.CombinedOutput()
 }
 
 // coverAll tests the package, and writes a profile in which all of its files are covered.
-func coverAll(profile string) int {
+func coverAll(ctx context.Context, profile string) int {
 	if err := os.Chdir(filepath.FromSlash(os.Getenv(envPackage))); err != nil {
 		return 1
 	}
-	if out, err := goTest(10 * patience); err != nil {
+	if out, err := goTest(ctx, 10*patience); err != nil {
 		fmt.Printf("the tests fail as they are: %s\n", out)
 		return 1
 	}
-	files, err := exec.Command(os.Getenv(envGo), "list", "-f", `{{range .GoFiles}}{{$.ImportPath}}/{{.}}{{"\n"}}{{end}}`).Output()
+	files, err := exec.CommandContext(ctx, os.Getenv(envGo), "list", "-f", `{{range .GoFiles}}{{$.ImportPath}}/{{.}}{{"\n"}}{{end}}`).Output()
 	if err != nil {
 		return 1
 	}
