@@ -35,7 +35,6 @@ const (
 // wholeBugs are planted one by one. Each has to be found.
 var wholeBugs = []wholeBug{
 	{"no generation check", []planted.Patch{
-		patch(stateRefreshFile, "	case st.held.generation != h.generation:\n		v.again = true // it was refreshed already\n", "	case st.held.generation != h.generation && !BUG:\n		v.again = true // it was refreshed already\n"),
 		patch(currentFile, "	if s.stillHolds(h) {\n		next, err = s.refreshed(ctx, h, CauseRejected)", "	if BUG {\n		h = s.holds()\n	}\n	if s.stillHolds(h) {\n		next, err = s.refreshed(ctx, h, CauseRejected)")}},
 	{"caller's context kept", []planted.Patch{patch(currentFile,
 		`"refresh", func() (any, error) { return s.refresh(h, cause) })

@@ -44,6 +44,9 @@ func (j *judge) sent(x *sending, body sentBody) {
 	c.seen = append(c.seen, x)
 	a := x.access
 	age := young
+	if a != nil && a.renewed { // it may have been on its way for long
+		age += 10 * time.Second
+	}
 	if c.p.storeFault { // the age counts from when the token came, and the store may have kept it
 		age += patience
 	}
@@ -63,7 +66,7 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if at, ok := c.p.left[f]; ok && c.began > at {
 		w.violated("logged out", "%s began %v after the logout", x, c.began-at)
 	}
-	if at, ok := f.heard[c.p.id]; ok && c.began > at && c.began > c.p.storeTrouble && f.exchanged < at && w.plan.set.processes == 1 {
+	if at, ok := f.heard[c.p.id]; ok && c.began > at && at > c.p.closed && c.p.storeTrouble < at && f.exchanged < at && w.plan.set.processes == 1 {
 		w.violated("final answers", "%s began %v after the server had refused the refresh token for good", x, c.began-at)
 	}
 	c.p.sent[f] = true

@@ -21,15 +21,15 @@ type invariant struct {
 var invariants = []invariant{
 	{"one refresh", "Of one refresh token at most one presentation is on its way, and one is made only for a reason: its access token was refused, expires soon or is unknown, somebody asked for it, or the last answer was lost.", "judge.presents, judge.reason"},
 	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept.", "judge.presents"},
-	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer.", "judge.sent, judge.presents"},
+	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer, unless another token came meanwhile or the process is new. Refreshes whose new token is refused as well are no more than four in 25 seconds.", "judge.sent, judge.presents, judge.storms"},
 	{"same body", "A body arrives whole and as it was given, or not to its end; also when it is sent again.", "judge.arrived"},
 	{"own origin", "No token arrives at an origin that is not allowed, nor after a redirect through one.", "judge.arrived"},
 	{"own tokens", "A request carries a token of its own user that a server issued, and none that is known to have expired.", "judge.sent, judge.arrived"},
 	{"no needless failure", "A request fails only for a reason: its context ended, its own connection broke, the token endpoint or the store has just failed, a login is needed, another login came, or the process was closed. It gets a 401 only if it cannot be sent again, was sent again in vain, or the API refuses new tokens one after another.", "judge.ends, judge.excused"},
-	{"final answers", "A login is required only if nobody is logged in: after a logout, or after the server has refused the refresh token for good. Once it has, and the store knows of it, the process sends nothing more of that login.", "judge.needsLogin, judge.sent, judge.revokes"},
+	{"final answers", "A login is required only if nobody is logged in: after a logout, or after the server has refused the refresh token for good. Once it has, and the store could be told, the process sends nothing more of that login.", "judge.needsLogin, judge.sent, judge.revokes"},
 	{"logged out", "A request that begins after a logout does not carry a token of the login that was ended, and no store brings that login back.", "judge.sent, judge.loaded"},
 	{"waiters end", "Whoever waits ends within 0.3 seconds after its context, and everybody ends.", "judge.ends, world.play"},
-	{"saved is used", "A token that a refresh or login brought is in the store before a request carries it, unless the store said that it is not.", "judge.sent"},
+	{"saved is used", "A token that a refresh or login brought is in the store before a request carries it, unless the store said that it is not, and when its process has closed without an error.", "judge.sent, judge.closes"},
 	{"nothing left", "When all is closed there is no goroutine, no timer, no body that is not closed, and no hold on a record.", "world.leftovers, simulate"},
 	{"no secret", "No error, log line or hook shows a token.", "judge.readsOutput"},
 }
@@ -219,6 +219,12 @@ func (j *judge) closes(p *process, err error) {
 	var unsaved *tokenclient.NotSavedError
 	switch {
 	case err == nil:
+		for _, q := range j.shown {
+			if next := q.result; q.p == p && q.over && q.why == "" && next != nil && !q.gone && !next.access.saved && !next.family.byUser && !next.family.revoked &&
+				next.n == next.family.lastPair && j.w.plan.set.store != storeNone && !j.w.plan.set.keepsToken {
+				j.w.violated("saved is used", "%s is closed without an error, and %s is not in the store", p.name(), next)
+			}
+		}
 	case errors.As(err, &unsaved) && p.storeFault:
 		for _, q := range j.shown {
 			q.unsaved = q.unsaved || q.p == p && q.result != nil && q.result.refresh == unsaved.Token.RefreshToken

@@ -17,7 +17,7 @@ func (j *judge) presents(q *presentation) {
 		late += patience
 	}
 	q.forced = q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && w.now() < q.p.forcedAt[user]+late
-	if why := j.reason(q); why == "" {
+	if q.reason = j.reason(q); q.reason == "" {
 		w.violated("one refresh", "%s is presented, and nothing is wrong with %s", p, p.access)
 	}
 	recent := 0
@@ -29,22 +29,49 @@ func (j *judge) presents(q *presentation) {
 		case before.why == "" && before.result != nil && before.p.storeTrouble < before.overAt && !before.unsaved && !before.gone:
 			w.violated("no spent token", "%s is presented again", p)
 		case before.said == 400:
-			if before.p == q.p {
+			if before.p == q.p && before.overAt > q.p.closed && q.p.closing == 0 {
 				w.violated("no spent token", "%s is presented again, and was refused for good", p)
 			}
 		}
 		if before.p == q.p && before.sent > w.now()-10*time.Second && !q.forced {
 			recent++
 		}
-		if before.p == q.p && before.over && w.now() < before.overAt+before.again && !q.forced && before.overAt > q.p.closed {
+		if before.p == q.p && before.over && w.now() < before.overAt+before.again && !q.forced && before.overAt > q.p.closed && w.plan.set.slides == 0 {
 			w.violated("nothing too often", "%s is presented %v after an answer that asked for %v", p, w.now()-before.overAt, before.again)
 		}
 	}
 	if recent >= 12 {
 		w.violated("nothing too often", "%s is presented for the %dth time in 10 seconds", p, recent+1)
 	}
+	j.storms(q)
 	p.shown = append(p.shown, q)
 	j.shown = append(j.shown, q)
+}
+
+const becauseRefused = "the API refused its access token"
+
+// storms judges that q is not one of too many whose outcome is refused again: the storm guard
+// allows three, and then one in 30 seconds.
+func (j *judge) storms(q *presentation) {
+	now, vain := j.w.now(), 0
+	since := now - 25*time.Second
+	if q.reason != becauseRefused || q.p.closed > since {
+		return
+	}
+	for _, l := range j.accounts[q.pair.family.user].logins {
+		if l.done == 0 || l.done > since {
+			return
+		}
+	}
+	for _, before := range j.shown {
+		if before.p == q.p && before.pair.family == q.pair.family && before.sent > since && before.reason == becauseRefused &&
+			before.result != nil && before.why == "" && !before.result.access.taken {
+			vain++
+		}
+	}
+	if vain > 3 {
+		j.w.violated("nothing too often", "%s is refreshed because it was refused, for the %dth time in 25 seconds, and in vain so far", q.pair.access, vain+1)
+	}
 }
 
 // reason returns why q is made; "": there is no reason.
@@ -66,7 +93,7 @@ func (j *judge) reason(q *presentation) string {
 		}
 		switch {
 		case a.refused > 0:
-			return "the API refused its access token"
+			return becauseRefused
 		case set.tellsExpiry && now >= a.expires-set.lifetime/4-2*time.Second:
 			return "it expires soon"
 		}

@@ -83,6 +83,7 @@ const (
 	revokeAccess stepKind = "the server revokes access tokens"
 	endSession   stepKind = "the server ends the session"
 	tokenOutage  stepKind = "the token endpoint is down"
+	apiRefuses   stepKind = "the API refuses every token"
 	storeOutage  stepKind = "the store is down"
 )
 
@@ -167,6 +168,15 @@ func drawPlan(seed uint64) *plan {
 		at := time.Second + within(s.horizon)
 		if len(p.steps)%3 == 0 { // when tokens expire
 			at = min(s.lifetime-s.lifetime/10+within(s.lifetime/5), s.horizon)
+		}
+		if maybe(0.03) {
+			add(step{at: at, kind: apiRefuses, user: users[0], lasts: 20 * time.Second})
+			for i := range 8 {
+				st := drawStep(rng, s, at+time.Duration(i)*2500*time.Millisecond+within(time.Second))
+				st.kind, st.to, st.patience, st.user, st.proc = request, toAPI, 0, users[0], 0
+				add(st)
+			}
+			continue
 		}
 		burst := 1
 		if maybe(0.25) {

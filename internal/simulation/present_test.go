@@ -20,6 +20,7 @@ type presentation struct {
 	gone    bool   // what came of it was dropped for a login or logout
 	again   time.Duration
 	forced  bool // somebody asked for it
+	reason  string
 	unsaved bool // a store said so of what came of it
 }
 

@@ -14,6 +14,7 @@ type server struct {
 	pairs    map[string]*pair   // by refresh token
 	access   map[string]*access // by access token
 	down     time.Duration      // until when the token endpoint is
+	refuses  time.Duration      // until when the API refuses every token
 }
 
 // A family is what came of one login.
@@ -52,6 +53,7 @@ type access struct {
 	told    time.Duration // until when its holder may take it for good
 	dead    bool
 	refused time.Duration // when the API first said 401 to it; 0: never
+	taken   bool          // the API has accepted it
 
 	saved   bool // it is in the store, or was
 	unsaved bool // a store said that it is not
@@ -128,7 +130,7 @@ func (a *access) String() string {
 // takes reports whether the API takes a now, and whether it would if it had heard of it.
 func (s *server) takes(a *access) (takes, lags bool) {
 	now := s.w.now()
-	if a.dead || now >= a.expires {
+	if a.dead || now >= a.expires || now < s.refuses {
 		return false, false
 	}
 	lags = now < a.made+s.w.plan.set.lag

@@ -54,6 +54,9 @@ func (w *world) begins(st *step) {
 	case tokenOutage:
 		w.note("server", "its token endpoint is down for %v", st.lasts.Round(time.Millisecond))
 		w.server.down = w.now() + st.lasts
+	case apiRefuses:
+		w.note("server", "its API refuses every token for %v", st.lasts)
+		w.server.refuses = w.now() + st.lasts
 	case storeOutage:
 		if w.plan.set.store == storeShared {
 			w.note(p.name(), "cannot reach the store for %v", st.lasts.Round(time.Millisecond))

@@ -198,6 +198,7 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 		w.judge.refuses(x, a, false)
 		return challenge()
 	}
+	a.taken = true
 	if what != "" {
 		w.note("API", "%s: %s", x, what)
 	} else {
