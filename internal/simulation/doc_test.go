@@ -11,8 +11,9 @@
 //     one operation at a time comes to pass, whenever everybody else waits. So a history is the
 //     same each time.
 //   - plan_test.go draws what a history is made of, and fates_test.go what becomes of messages.
-//   - server_test.go is the authorization server and the API, wire_test.go the network before
-//     them, store_test.go the stores and what goes wrong with them, process_test.go a process
+//   - play_test.go runs one, and simulation_test.go as many as are wanted.
+//   - server_test.go is the authorization server and the API, present_test.go and wire_test.go
+//     the network before them, store_test.go the stores and what goes wrong with them, process_test.go a process
 //     of the program, steps_test.go what it does.
 //   - judge_test.go and the files judge_…_test.go have the invariants.
 //   - shrink_test.go makes a history that fails as short as it gets; bugs_test.go plants bugs,

@@ -1,160 +1,145 @@
 package simulation_test
 
 import (
-	"context"
+	"flag"
 	"fmt"
-	"strings"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/planted"
 )
 
-// newWorld makes one of a plan.
-func newWorld(p *plan, telling bool) *world {
-	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, telling: telling}
-	w.server = &server{w: w, pairs: map[string]*pair{}, access: map[string]*access{}}
-	w.judge = newJudge(w)
-	for id := range p.set.processes {
-		w.procs = append(w.procs, newProcess(w, id))
-	}
-	return w
+var (
+	onlySeed  = flag.Int64("simulation.seed", -1, "run this seed alone, and tell what happens")
+	manySeeds = flag.Int("simulation.seeds", 0, "how many seeds are run; 0: as many as are usual")
+)
+
+// A tally is what came of many histories.
+type tally struct {
+	mu     sync.Mutex
+	count  map[string]int
+	seeds  int
+	failed atomic.Int64
 }
 
-// play runs the history.
-func (w *world) play() {
+func (y *tally) add(w *world) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.seeds++
+	y.count["steps of the scheduler"] += w.steps
+	y.count["refresh tokens presented"] += len(w.judge.shown)
 	for _, st := range w.plan.steps {
-		w.after(st.at, func() { w.begins(st) })
+		y.count["step: "+string(st.kind)]++
 	}
-	w.after(w.plan.set.horizon+2*time.Second, func() {})
-	if !w.run(func() bool { return w.now() >= w.plan.set.horizon+2*time.Second && w.idleButKeepers() || w.over() }) {
-		w.violated("waiters end", "there is no end")
-	}
-	w.quiet = true
-	if !w.over() && w.wait(backoff+10*time.Second) {
-		w.finish()
-	}
-	w.leftovers()
-}
-
-// over reports whether something was found: then the rest is of no interest.
-func (w *world) over() bool { return w.judge.found != nil }
-
-// begins begins a step.
-func (w *world) begins(st *step) {
-	p := w.procs[st.proc%len(w.procs)]
-	switch st.kind {
-	case revokeAccess:
-		w.note("server", "revokes the access tokens of %s", st.user)
-		w.server.revokeAccess(st.user)
-	case endSession:
-		w.note("server", "ends what %s has", st.user)
-		w.server.endFamilies(st.user)
-	case tokenOutage:
-		w.note("server", "its token endpoint is down for %v", st.lasts.Round(time.Millisecond))
-		w.server.down = w.now() + st.lasts
-	case apiRefuses:
-		w.note("server", "its API refuses every token for %v", st.lasts)
-		w.server.refuses = w.now() + st.lasts
-	case storeOutage:
-		if w.plan.set.store == storeShared {
-			w.note(p.name(), "cannot reach the store for %v", st.lasts.Round(time.Millisecond))
-			p.storeDown = w.now() + st.lasts
-		}
-	default:
-		w.spawn(func() { w.do(st, false) })
+	for _, what := range w.struck {
+		y.count["misfortune: "+what]++
 	}
 }
 
-// idleButKeepers reports whether nobody does anything but KeepFresh.
-func (w *world) idleButKeepers() bool {
-	keepers := 0
-	for _, p := range w.procs {
-		p.mu.Lock()
-		for _, keeps := range p.keeping {
-			if keeps {
-				keepers++
-			}
+// TestSimulation runs histories in which everything goes wrong that can, and looks for what
+// must not happen whatever goes wrong: see invariants. One that fails is made as short as it
+// gets, and told.
+func TestSimulation(t *testing.T) {
+	if *onlySeed >= 0 {
+		w := shrink(t, drawPlan(uint64(*onlySeed)))
+		if w.judge.found != nil {
+			t.Error(w.tellStory())
+			return
 		}
-		if p.pool != nil && w.plan.set.keepFresh {
-			keepers++
+		for _, line := range w.story {
+			t.Log(line)
 		}
-		p.mu.Unlock()
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.running == keepers && len(w.arrived) == 0
-}
-
-// finish has everybody make one more request when nothing goes wrong any more.
-func (w *world) finish() {
-	n := 900
-	for id := range w.procs {
-		for _, user := range users[:w.plan.set.users] {
-			n++
-			st := &step{n: n, at: w.now(), proc: id, user: user, kind: request, patience: time.Minute}
-			w.spawn(func() { w.do(st, true) })
-		}
-	}
-	if !w.run(w.idleButKeepers) {
-		w.violated("waiters end", "there is no end")
-	}
-}
-
-// leftovers closes everything, and looks for what is left.
-func (w *world) leftovers() {
-	for _, p := range w.procs {
-		w.spawn(func() {
-			err := p.close(context.Background())
-			w.tell(p.name()+" closed", func() {
-				if w.quiet && !w.over() {
-					w.judge.closes(p, err)
-				}
-			})
-		})
-	}
-	if !w.run(w.idle) {
-		w.violated("waiters end", "a Close does not end")
-	}
-	if w.over() {
-		w.wait(time.Minute)
 		return
 	}
-	before := w.total
-	if !w.wait(5*time.Minute) || w.total != before {
-		w.violated("nothing left", "something is done when all is closed")
+	seeds := 30_000
+	if testing.Short() {
+		seeds /= 10
 	}
-	for _, p := range w.procs {
-		p.mu.Lock()
-		if p.openBodies != 0 {
-			w.violated("nothing left", "%s has %d answers that nobody closed", p.name(), p.openBodies)
+	if *manySeeds > 0 {
+		seeds = *manySeeds
+	}
+	most := int64(3)
+	if planted.Name() != "" {
+		most = 1
+	}
+	y, begin := &tally{count: map[string]int{}}, time.Now()
+	var next atomic.Int64
+	t.Run("seeds", func(t *testing.T) {
+		for n := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprint(n), func(t *testing.T) {
+				t.Parallel()
+				for y.failed.Load() < most {
+					seed := next.Add(1) - 1
+					if seed >= int64(seeds) {
+						return
+					}
+					w := watched(t, drawPlan(uint64(seed)))
+					y.add(w)
+					if w.judge.found != nil && y.failed.Add(1) <= most {
+						if planted.Name() == "" {
+							w = shrink(t, w.plan)
+						}
+						t.Error(w.tellStory())
+					}
+				}
+			})
 		}
-		p.mu.Unlock()
-	}
-	for _, raw := range w.judge.engine {
-		if r, err := protocol.DecodeRecord(raw); err != nil || r.Lease != [16]byte{} && w.plan.set.storeTrouble == 0 && w.plan.set.tokenTrouble == 0 {
-			w.violated("nothing left", "a hold on a record (%v)", err)
+	})
+	d := time.Since(begin)
+	t.Logf("%d histories in %v, %.0f a second, %d violations", y.seeds, d.Round(time.Millisecond), float64(y.seeds)/d.Seconds(), y.failed.Load())
+	for _, line := range y.lines() {
+		if t.Failed() {
+			break
 		}
+		t.Log(line)
 	}
-	w.judge.readsOutput()
 }
 
-// simulate runs a plan in a bubble.
-func simulate(t *testing.T, p *plan, telling bool) (w *world) {
-	defer func() {
-		if r := recover(); r != nil {
-			text := fmt.Sprint(r)
-			if w == nil || !strings.Contains(text, "deadlock") && !strings.Contains(text, "blocked goroutines") {
-				panic(r)
-			}
-			w.violated("nothing left", "goroutines are left: %s", text)
-		}
-	}()
-	synctest.Test(t, func(*testing.T) {
-		time.Sleep(time.Duration(mix(p.seed) % uint64(time.Second)))
-		w = newWorld(p, telling)
-		w.play()
+// watched is simulate, with an eye on the real clock: who waits for a lock for ever keeps the
+// time of a bubble from going on.
+func watched(t *testing.T, p *plan) *world {
+	patience := 30 * time.Second
+	if planted.Name() != "" {
+		patience = 5 * time.Second
+	}
+	timer := time.AfterFunc(patience, func() {
+		fmt.Printf("seed %d: [waiters end] it hangs\n", p.seed)
+		os.Exit(1)
 	})
-	return w
+	defer timer.Stop()
+	return simulate(t, p, false)
+}
+
+// lines are the counts, in order.
+func (y *tally) lines() (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(y.count)) {
+		list = append(list, fmt.Sprintf("%9d  %s", y.count[name], name))
+	}
+	return list
+}
+
+// TestSimulationRepeats: a history depends on nothing but its seed.
+func TestSimulationRepeats(t *testing.T) {
+	seeds := uint64(500)
+	if testing.Short() {
+		seeds = 100
+	}
+	for seed := range seeds {
+		a, b := simulate(t, drawPlan(seed), true), simulate(t, drawPlan(seed), true)
+		if a.hash == b.hash {
+			continue
+		}
+		for i := range min(len(a.story), len(b.story)) {
+			if a.story[i] != b.story[i] {
+				t.Fatalf("seed %d: the same until\n%s\n%s", seed, a.story[i], b.story[i])
+			}
+		}
+		t.Fatalf("seed %d: %d and %d lines", seed, len(a.story), len(b.story))
+	}
 }

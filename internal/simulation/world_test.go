@@ -82,17 +82,15 @@ func (w *world) print(text string) {
 }
 
 // perform waits for the scheduler to do what start says and end the operation. It ends earlier,
-// with the error of ctx, if that ends; ctx nil: it does not.
+// with the error of ctx, if that ends.
 func (w *world) perform(ctx context.Context, key string, gone func(), start func(*operation)) error {
 	o := &operation{key: key, ctx: ctx, start: start, done: make(chan struct{}), gone: gone}
 	w.arrive(o)
-	if ctx != nil {
-		select {
-		case <-o.done:
-			return o.err
-		case <-ctx.Done():
-			w.arrive(&operation{key: key, left: o})
-		}
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		w.arrive(&operation{key: key, left: o})
 	}
 	<-o.done
 	return o.err
@@ -100,7 +98,7 @@ func (w *world) perform(ctx context.Context, key string, gone func(), start func
 
 // tell has the scheduler call f, and waits until it has.
 func (w *world) tell(key string, f func()) {
-	_ = w.perform(nil, key, nil, func(o *operation) {
+	_ = w.perform(context.Background(), key, nil, func(o *operation) {
 		f()
 		w.end(o, nil)
 	})
