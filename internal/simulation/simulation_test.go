@@ -57,7 +57,7 @@ func TestSimulation(t *testing.T) {
 		}
 		return
 	}
-	seeds := 30_000
+	seeds := 20_000
 	if testing.Short() {
 		seeds /= 10
 	}
