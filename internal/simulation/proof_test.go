@@ -71,8 +71,8 @@ What is known of the whole, and how. This page is written by the program whose r
 
 The simulation runs Transport, Session, Pool and the stores against a model of an authorization server and an API, over a
 network in memory, in virtual time. One seed is one history: what the program is like, what it does and when, and what becomes
-of each message. It is the same each time. A history that fails is made as short as it gets, and told as a story. To run
-one again: `+"`go test ./internal/simulation -run 'TestSimulation$' -simulation.seed=N -v`"+`. How it is built is in the package comment of
+of each message. It is the same each time, but for the order in which goroutines of the library go on at one moment, which makes a
+difference in about one of twelve. A history that fails is made as short as it gets, and told as a story. To run one again: `+"`go test ./internal/simulation -run 'TestSimulation$' -simulation.seed=N -v`"+`. How it is built is in the package comment of
 `+"`internal/simulation`"+`. The engine of the stores has a simulation of its own, in `+"`internal/protocol`"+`.
 
 ## Invariants
