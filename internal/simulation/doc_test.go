@@ -9,7 +9,7 @@
 //
 //   - world_test.go has the scheduler. Everything that leaves a process is an operation, and
 //     one operation at a time comes to pass, whenever everybody else waits. So a history is the
-//     same each time.
+//     same each time, but for the order in which the library's goroutines go on at one moment.
 //   - plan_test.go draws what a history is made of, and fates_test.go what becomes of messages.
 //   - play_test.go runs one, and simulation_test.go as many as are wanted.
 //   - server_test.go is the authorization server and the API, present_test.go and wire_test.go
