@@ -219,9 +219,31 @@ func (s *Session) refreshInBackground() {
 	}
 }
 
-// refreshed waits for the one refresh that replaces h. It leaves with ctx, and the refresh
-// goes on without it. One that is forced is tried even shortly after one that failed.
+// refreshed waits for the one refresh that replaces h, and for another one if that only brought
+// to light what another process had stored, and it has expired since.
 func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *held, err error) {
+	next, err = s.refreshedOnce(ctx, h, cause)
+	for err == nil && s.isStale(next) {
+		if next, err = s.refreshedOnce(ctx, next, cause); err == nil {
+			err = next.follows(h, cause == CauseRejected)
+		}
+	}
+	return next, err
+}
+
+// isStale reports whether h came from the store and is no good any more. What the server has just
+// sent is taken as it is, however short it lives.
+func (s *Session) isStale(h *held) (stale bool) {
+	if !h.overdue(time.Now()) || s.serverRenews(h) {
+		return false
+	}
+	s.ask(func(st *state, _ time.Time) { stale = st.isFromElsewhere(h) })
+	return stale
+}
+
+// refreshedOnce waits for the one refresh that replaces h. It leaves with ctx, and the refresh
+// goes on without it. One that is forced is tried even shortly after one that failed.
+func (s *Session) refreshedOnce(ctx context.Context, h *held, cause Cause) (next *held, err error) {
 	if s.inside(ctx) {
 		return nil, ErrReentrant
 	}

@@ -223,6 +223,11 @@ func (st *state) comes(now time.Time) {
 	st.late = late(1 + min(max(ms, 0), math.MaxInt32))
 }
 
+// isFromElsewhere reports whether h is held, and this session did not get it from the server.
+func (st *state) isFromElsewhere(h *held) bool {
+	return st.held.usable() && st.held.generation == h.generation && st.late == 0
+}
+
 // young reports whether servers may not know what is held yet, and it is worth waiting for.
 // What a login brought is exchanged at once if it is refused, since it can be: it may
 // have been made long before it was handed over.
