@@ -232,9 +232,6 @@ func (s *settings) allows(u *url.URL) bool { return s.rules.Allows(u) }
 
 func (s *settings) insecure() bool { return s.rules.InsecureHTTP() }
 
-// endpoint is where the session waits for its turn.
-func (s *settings) endpoint() lineID { return lineFor(s.rules.Endpoint(), s.refresher) }
-
 // tokenHeader is the header that carries the token; "": none.
 func (s *settings) tokenHeader() string { return s.header }
 
