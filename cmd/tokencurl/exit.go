@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/login"
@@ -93,7 +94,7 @@ func networkCode(err error) int {
 		return exitTimeout
 	case errors.As(err, &certificate), errors.As(err, &unknown):
 		return exitCertificate
-	case errors.As(err, &record), errors.As(err, &alert):
+	case errors.As(err, &record), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
 		return exitTLS
 	case errors.As(err, &op) && op.Op == "dial":
 		return exitConnect

@@ -99,7 +99,7 @@ func (s *story) transport(base http.RoundTripper) http.RoundTripper {
 	}
 	return roundTrip(func(req *http.Request) (*http.Response, error) {
 		s.remember(req.Header)
-		s.say("> %s %s", req.Method, req.URL.RequestURI())
+		s.say("> %s %s", req.Method, s.redact(req.URL.RequestURI()))
 		s.say("> Host: %s", cmp.Or(req.Host, req.URL.Host))
 		s.headers("> ", req.Header)
 		if req.Header.Get(s.carries) == "" {
