@@ -21,7 +21,7 @@ func TestReadme(t *testing.T) {
 	readme := strings.Join(strings.Fields(string(b)), " ")
 	for _, want := range []string{
 		"Without the program they are skipped, and `go test` says `ok` all the same: only with `-v` does it print what was skipped, and why.",
-		"go test -v ./internal/servers ./store/keyring ./internal/interop/browser | grep Debian",
+		"go test -v ./internal/servers ./store/keyring ./internal/interop/browser ./cmd/tokencurl | grep Debian",
 	} {
 		if !strings.Contains(readme, want) {
 			t.Errorf("the README does not say %q, which this test is about", want)
