@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/challenge"
 )
 
 // A problem is what an answer says went wrong, as the server wrote it: error codes and what
@@ -42,9 +44,9 @@ func (a *Answer) problem() problem {
 	if !errors.Is(d.err, errTooLong) {
 		p.add(d.part, 0)
 	}
-	for _, challenge := range a.Header.Values("WWW-Authenticate") {
-		p.code1(param(challenge, "error"))
-		p.texts = append(p.texts, param(challenge, "error_description"))
+	for _, c := range challenge.Parse(a.Header.Values("WWW-Authenticate")) { // RFC 6750, section 3
+		p.code1(c.Params["error"])
+		p.texts = append(p.texts, c.Params["error_description"])
 	}
 	if plain := strings.TrimSpace(d.text); len(plain) <= maxPlain {
 		p.plain = plain
@@ -166,19 +168,4 @@ func (p *problem) description() string {
 		}
 	}
 	return ""
-}
-
-// param returns a parameter of a challenge, if it is quoted (RFC 6750, section 3).
-func param(challenge, name string) string {
-	for rest := challenge; ; {
-		before, after, ok := strings.Cut(rest, name+`="`)
-		if !ok {
-			return ""
-		}
-		if before == "" || strings.ContainsAny(before[len(before)-1:], " ,\t") {
-			value, _, _ := strings.Cut(after, `"`)
-			return value
-		}
-		rest = after
-	}
 }

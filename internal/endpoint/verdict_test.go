@@ -161,6 +161,9 @@ func TestVerdictInTheHeader(t *testing.T) {
 		`Bearer error="insufficient_scope"`:                      false,
 		`Basic realm="token"`:                                    false,
 		`DPoP error="use_dpop_nonce"`:                            false,
+		`Bearer error=invalid_token`:                             true,
+		`Basic realm="x", Bearer Error = "invalid_grant"`:        true,
+		`Bearer realm="x error="invalid_grant"`:                  false,
 	} {
 		srv, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", challenge)

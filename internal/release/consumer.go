@@ -229,7 +229,7 @@ func (c *consumer) get(ctx context.Context, dir string, m *module) error {
 		dir  string
 		args [][]string
 	}{
-		{exact, [][]string{{"get", m.path + "@" + c.version}}},
+		{exact, [][]string{{"mod", "download", m.path + "@" + c.version}, {"get", m.path + "@" + c.version}}},
 		{dir, [][]string{{"get", m.path}}},
 	} {
 		if _, err := c.goRun(ctx, way.dir, "mod", "init", "example.com/consumer"); err != nil {

@@ -3,6 +3,7 @@ package behaviour_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -144,6 +145,49 @@ func TestStepUpOvertaken(t *testing.T) {
 		}
 		if now, err := r.Session.Peek(t.Context()); err != nil || now.AccessToken != "strong-other" {
 			t.Errorf("in the end: %+v, %v", now, err)
+		}
+	})
+}
+
+// TestStepUpTwice: what two step-ups of one user log in at the same time is that user's, and neither is
+// in the way of the other.
+func TestStepUpTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logins atomic.Int32
+		serve := func(req *http.Request) (*http.Response, error) {
+			if strings.Contains(req.Header.Get("Authorization"), "strong") {
+				return sessiontest.Reply(req, 200), nil
+			}
+			resp := sessiontest.Reply(req, 403)
+			resp.Header.Set("Www-Authenticate", `Bearer error="insufficient_scope", scope="`+req.URL.Query().Get("scope")+`"`)
+			return resp, nil
+		}
+		r := sessiontest.NewFake(t, sessiontest.Refresher().Refresh, serve, func(c *tokenclient.Config) {
+			c.StepUp = func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+				time.Sleep(time.Duration(len(d.Scope)) * time.Second)
+				err := s.SetToken(ctx, sessiontest.Pair(fmt.Sprint("strong-", logins.Add(1)), "refresh-2", time.Hour))
+				time.Sleep(10 * time.Second)
+				return err
+			}
+		})
+		r.Give(t, sessiontest.Pair("good", "refresh-1", time.Hour))
+		var wg sync.WaitGroup
+		for _, scope := range []string{"a", "bc"} {
+			wg.Go(func() {
+				resp, err := r.Client.Get(sessiontest.FakeAPI + "/?scope=" + scope)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != 200 {
+					t.Errorf("%s: %d", scope, resp.StatusCode)
+				}
+			})
+		}
+		wg.Wait()
+		if logins.Load() != 2 {
+			t.Errorf("%d logins", logins.Load())
 		}
 	})
 }
