@@ -20,8 +20,10 @@ func (c *consumer) install(ctx context.Context, m *module) error {
 	if !strings.Contains(string(readme), "\n    go install "+m.path+"@latest\n") {
 		return fmt.Errorf("README.md has no line that installs it")
 	}
-	if _, err := c.goRun(ctx, c.tmp, "install", m.path+"@"+c.version); err != nil {
-		return err
+	for _, args := range [][]string{{"mod", "download", m.path + "@" + c.version}, {"install", m.path + "@" + c.version}} { // as in get
+		if _, err := c.goRun(ctx, c.tmp, args...); err != nil {
+			return err
+		}
 	}
 	program := filepath.Join(c.tmp, "bin", path.Base(m.path))
 	linked, err := c.goRun(ctx, c.tmp, "version", "-m", program)
