@@ -26,15 +26,15 @@ type lineID struct {
 // lineOf returns where s waits. Refreshers of one type, and closures of one function, wait
 // together if their endpoint is not known: there may be one for each user.
 func lineOf(s *Session) lineID {
-	o := s.config().rules.Endpoint()
-	switch f := s.config().refresher.(type) {
+	o, r := s.config().endpoint()
+	switch f := r.(type) {
 	case nil:
 		return lineID{origin: o}
 	case RefresherFunc:
 		return lineID{code: reflect.ValueOf(f).Pointer()}
 	}
 	if o == (origin.Origin{}) {
-		return lineID{code: reflect.TypeOf(s.config().refresher)}
+		return lineID{code: reflect.TypeOf(r)}
 	}
 	return lineID{origin: o}
 }

@@ -19,6 +19,8 @@ var commands = map[string]string{
 	"go get github.com/seed-fbfaa0ec/silentrefresh/tokenclient/otelhooks": "the same",
 	"go get github.com/seed-fbfaa0ec/silentrefresh/tokenclient/grpcauth":  "the same",
 
+	"go install github.com/seed-fbfaa0ec/silentrefresh/cmd/tokencurl@latest": ".ci/run consumer, at the packed version",
+
 	"go run ./internal/bench -charts docs/charts":                                       "nobody: measures for five minutes, and the page is what it printed",
 	"go test ./internal/interop/fleet -run '^$' -bench '^BenchmarkPool$' -benchtime 5x": "nobody: the same",
 }

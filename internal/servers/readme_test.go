@@ -21,7 +21,7 @@ func TestReadme(t *testing.T) {
 	page := strings.Join(strings.Fields(string(b)), " ")
 	for _, want := range []string{
 		"Without the program they are skipped, and `go test` says `ok` all the same: only with `-v` does it print what was skipped, and why.",
-		"go test -v ./internal/servers ./store/keyring ./internal/interop/browser | grep Debian",
+		"go test -v ./internal/servers ./store/keyring ./internal/interop/browser ./cmd/tokencurl | grep Debian",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("CONTRIBUTING.md does not say %q, which this test is about", want)
