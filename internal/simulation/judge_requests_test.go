@@ -66,7 +66,7 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if at, ok := c.p.left[f]; ok && c.began > at {
 		w.violated("logged out", "%s began %v after the logout", x, c.began-at)
 	}
-	if at, ok := f.heard[c.p.id]; ok && c.began > at && at > c.p.closed && c.p.storeTrouble < at && f.exchanged < at && w.plan.set.processes == 1 {
+	if at, ok := f.heard[c.p.id]; ok && c.began > at+20*time.Millisecond && at > c.p.closed && c.p.storeTrouble < at && f.exchanged < at && w.plan.set.processes == 1 {
 		w.violated("final answers", "%s began %v after the server had refused the refresh token for good", x, c.began-at)
 	}
 	c.p.sent[f] = true
@@ -181,7 +181,7 @@ func (j *judge) needsLogin(c *call) string {
 		}
 	}
 	switch {
-	case c.p.unstored[c.user] > 0:
+	case c.p.unstored[c.user] > 0, a.leaving > 0:
 		return "it logged out, which the store does not know"
 	case last == nil:
 		return "nobody has logged in"

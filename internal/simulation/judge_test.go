@@ -3,7 +3,6 @@ package simulation_test
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
@@ -96,16 +95,22 @@ func (j *judge) begins(c *call) {
 		j.account(c).ends = append(j.account(c).ends, j.w.now())
 		j.account(c).leaving++
 		for _, f := range j.w.server.families {
-			if f.user == c.user {
-				f.byUser = true
-				if f.stored > 0 && f.stored < j.w.now() && p.left[f] == 0 {
-					p.left[f] = j.w.now()
-				}
-			}
+			f.byUser = f.byUser || f.user == c.user
 		}
 	case restart:
 		p.closed = j.w.now()
 		p.closing++
+	}
+}
+
+// leaves notes that a session is told to log out. It was asked for before that, if there was
+// none and one had to be loaded first.
+func (j *judge) leaves(c *call) {
+	c.began = j.w.now()
+	for _, f := range j.w.server.families {
+		if f.user == c.user && f.stored > 0 && f.stored < c.began && c.p.left[f] == 0 {
+			c.p.left[f] = c.began
+		}
 	}
 }
 
@@ -153,7 +158,6 @@ func (j *judge) ends(c *call, status int, err error) {
 		j.account(c).ends = append(j.account(c).ends, now)
 		switch {
 		case !c.reached: // no session has heard of it
-			maps.DeleteFunc(p.left, func(f *family, at time.Duration) bool { return f.user == c.user && at == c.began })
 		case err != nil:
 			p.unstored[c.user] = max(c.began, p.unstored[c.user])
 		case c.began > p.unstored[c.user]:
@@ -220,7 +224,7 @@ func (j *judge) closes(p *process, err error) {
 	switch {
 	case err == nil:
 		for _, q := range j.shown {
-			if next := q.result; q.p == p && q.over && q.why == "" && next != nil && !q.gone && !next.access.saved && !next.family.byUser && !next.family.revoked &&
+			if next := q.result; q.p == p && q.over && q.why == "" && next != nil && !q.gone && !q.unsaved && !next.access.saved && !next.family.byUser && !next.family.revoked &&
 				next.n == next.family.lastPair && j.w.plan.set.store != storeNone && !j.w.plan.set.keepsToken {
 				j.w.violated("saved is used", "%s is closed without an error, and %s is not in the store", p.name(), next)
 			}

@@ -65,7 +65,7 @@ func (j *judge) storms(q *presentation) {
 	}
 	for _, before := range j.shown {
 		if before.p == q.p && before.pair.family == q.pair.family && before.sent > since && before.reason == becauseRefused &&
-			before.result != nil && before.why == "" && !before.result.access.taken {
+			before.result != nil && before.why == "" && !before.access.taken {
 			vain++
 		}
 	}
@@ -86,6 +86,14 @@ func (j *judge) reason(q *presentation) string {
 		return "somebody asked for it"
 	case set.heartbeat > 0:
 		return "the heart beats"
+	}
+	if soon := p.access; set.tellsExpiry && now >= soon.expires-set.lifetime/4-2*time.Second {
+		return "it expires soon" // also if one before it was refused
+	}
+	for _, before := range j.shown {
+		if a := before.access; a != nil && before.p == q.p && a.family == p.family && a.unsaved && a.refused > 0 {
+			return "a token of its own, which is in no store, was refused"
+		}
 	}
 	for _, a := range w.server.access {
 		if a.pair != p {

@@ -17,7 +17,8 @@ type presentation struct {
 	why     string // why there is no answer that can be read; "": there is one
 	said    int    // its status
 	result  *pair  // what came of it
-	gone    bool   // what came of it was dropped for a login or logout
+	access  *access
+	gone    bool // what came of it was dropped for a login or logout
 	again   time.Duration
 	forced  bool // somebody asked for it
 	reason  string
@@ -78,7 +79,9 @@ func (w *world) present(o *operation, q *presentation, key, token string, answer
 			return
 		}
 		next := w.server.exchange(q)
-		q.result = next
+		if q.result = next; next != nil {
+			q.access = next.access
+		}
 		switch {
 		case what == "the answer is lost":
 			lose(what)

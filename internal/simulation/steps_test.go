@@ -157,6 +157,7 @@ func (w *world) doing(ctx context.Context, c *call) (status int, err error) {
 			c.p.keepFresh(c.user, s)
 		}
 	case logout:
+		w.tell(fmt.Sprintf("step %03d logout", c.step.n), func() { w.judge.leaves(c) })
 		err = s.Logout(ctx)
 	}
 	return status, err
