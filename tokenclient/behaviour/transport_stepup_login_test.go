@@ -191,3 +191,27 @@ func TestStepUpTwice(t *testing.T) {
 		}
 	})
 }
+
+// TestStepUpAfterTheEnd: a StepUp that logs in after Close is told that, as anybody is.
+func TestStepUpAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, ended := make(chan struct{}), make(chan error, 1)
+		r := stepUpRig(t, &demandingAPI{status: 403, header: demandsScope}, "good", func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+			<-end
+			ended <- loginWith("strong")(context.WithoutCancel(ctx), s, d)
+			return nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("body")); status != 403 || err != nil {
+				t.Errorf("%d %v", status, err)
+			}
+		})
+		synctest.Wait()
+		wg.Go(func() { sessiontest.Close(t, r.Session) })
+		synctest.Wait()
+		close(end)
+		sessiontest.WantErr(t, "SetToken after Close", <-ended, tokenclient.ErrClosed)
+		wg.Wait()
+	})
+}
