@@ -215,3 +215,39 @@ func TestStepUpAfterTheEnd(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// TestStepUpInDo: a context of Do goes on with the login that a StepUp has vouched for, within Do and
+// beyond it, as requests do.
+func TestStepUpInDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := stepUpRig(t, &demandingAPI{status: 403, header: demandsScope}, "good", loginWith("strong"))
+		creds := r.Session.PerRPCCredentials()
+		check := func(ctx context.Context) {
+			t.Helper()
+			md, err := creds.GetRequestMetadata(ctx, sessiontest.FakeAPI+"/x")
+			if err != nil || md["authorization"] != "Bearer strong" {
+				t.Errorf("%s, %v", md["authorization"], err)
+			}
+			if err := r.Session.Do(ctx, func(_ context.Context, token *tokenclient.Token) error {
+				if token.AccessToken != "strong" {
+					t.Errorf("Do with that context: %s", token.AccessToken)
+				}
+				return nil
+			}); err != nil {
+				t.Errorf("Do with that context: %v", err)
+			}
+		}
+		var kept context.Context
+		if err := r.Session.Do(t.Context(), func(ctx context.Context, _ *tokenclient.Token) error {
+			kept = ctx
+			if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("body")); status != 200 || err != nil {
+				t.Errorf("%d %v", status, err)
+			}
+			check(ctx)
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		check(kept)
+	})
+}
