@@ -251,3 +251,58 @@ func TestStepUpInDo(t *testing.T) {
 		check(kept)
 	})
 }
+
+// TestStepUpDecided: who waits to learn whether StepUp vouches goes on when it has returned, and not
+// only when the token of the audience has come that the step-up was for.
+func TestStepUpDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serve := func(req *http.Request) (*http.Response, error) {
+			resp := sessiontest.Reply(req, http.StatusOK)
+			switch token := req.Header.Get("Authorization"); {
+			case token == "Bearer audience":
+				resp.StatusCode = http.StatusForbidden
+				resp.Header.Set("Www-Authenticate", demandsScope)
+			case token == "Bearer good":
+				time.Sleep(15 * time.Second)
+				resp.StatusCode = http.StatusUnauthorized
+			}
+			return resp, nil
+		}
+		slow := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+			time.Sleep(30 * time.Second)
+			return sessiontest.Pair("audience-strong", "", time.Hour), nil
+		}
+		r := sessiontest.NewFake(t, sessiontest.Refresher().Refresh, serve, func(c *tokenclient.Config) {
+			c.RefreshTimeout = time.Minute
+			c.Audiences = []tokenclient.Audience{{Name: "a", Origins: []string{"https://audience.example.com"}, Refresher: tokenclient.RefresherFunc(slow)}}
+			c.StepUp = func(ctx context.Context, s *tokenclient.Session, _ tokenclient.Demand) error {
+				time.Sleep(10 * time.Second)
+				err := s.SetToken(ctx, sessiontest.Pair("strong", "refresh-2", time.Hour))
+				time.Sleep(10 * time.Second)
+				return err
+			}
+		})
+		login := sessiontest.Pair("good", "refresh-1", time.Hour)
+		login.Audiences = map[string]tokenclient.AudienceToken{"a": {Token: sessiontest.Pair("audience", "", time.Hour)}}
+		r.Give(t, login)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for url, takes := range map[string]time.Duration{
+			sessiontest.FakeAPI + "/other":  20 * time.Second,
+			"https://audience.example.com/": 50 * time.Second,
+		} {
+			wg.Go(func() {
+				resp, err := r.Client.Get(url)
+				if err != nil {
+					t.Errorf("%s: %v", url, err)
+					return
+				}
+				defer resp.Body.Close()
+				if took := time.Since(began); resp.StatusCode != 200 || took != takes {
+					t.Errorf("%s: %d after %v, want it after %v", url, resp.StatusCode, took, takes)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
