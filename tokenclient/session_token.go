@@ -224,14 +224,14 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 	if err != nil {
 		return nil, s.whose(err)
 	}
-	l, v := s.lent(ctx), rejection{again: true}
+	l, v, successor := s.lent(ctx), rejection{again: true}, s.insteadOf
 	switch held := h.token(); {
 	case l.is(t) && (l.rejection() != nil || !h.same(l.sent.Load())): // t was replaced by now
 		h = l.given
 	case !l.is(t) && (t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued)):
 		return held.Clone(), nil // the text alone does not tell: a server may issue the same one again
 	case !s.config().hasRefresher():
-		return s.copyOf(s.foundNewer(ctx, h))
+		successor = s.foundNewer
 	default:
 		if v = s.rejected(h, nil); !v.again {
 			if v.next.IsZero() {
@@ -240,7 +240,7 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 			return nil, &TokenError{RetryAfter: time.Until(v.next), Err: errStorm}
 		}
 	}
-	next, err := s.insteadOf(ctx, h)
+	next, err := successor(ctx, h)
 	if err == nil && l.is(t) && l.refused.CompareAndSwap(nil, &v) {
 		l.sent.Store(next)
 	}
