@@ -124,7 +124,8 @@ func checkAccess(path string, find func(sd *windows.SECURITY_DESCRIPTOR, user *w
 	if info, err := os.Stat(target); err == nil && info.IsDir() {
 		rights = "(OI)(CI)F"
 	}
-	return fmt.Errorf(`%s %s: make it the user's own (icacls "%[1]s" /setowner "%%USERNAME%%", and icacls "%[1]s" /inheritance:r /grant:r "%%USERNAME%%:%[3]s")`,
+	// Without the reset entries that are not inherited would stay.
+	return fmt.Errorf(`%s %s: make it the user's own (icacls "%[1]s" /setowner "%%USERNAME%%", icacls "%[1]s" /reset, and icacls "%[1]s" /inheritance:r /grant:r "%%USERNAME%%:%[3]s")`,
 		path, found, rights)
 }
 

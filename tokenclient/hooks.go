@@ -107,9 +107,9 @@ type Hooks struct {
 
 	// ForKey is called with Config.Key each time that there is something to tell Rejected,
 	// Replayed, NotInOrigins, HeaderKept or SessionEnded, which are not told whose session it
-	// is. Of the hooks that it returns the one of these is called then, after that of these
-	// Hooks; their other fields are not used, and nil is none. So one Hooks will do for all
-	// users of a Pool:
+	// is. It gets that key for an Audience too, without the name. The hook of that name in what it
+	// returns is called after the one in these Hooks; its other fields are not used, and nil is
+	// none. So one Hooks will do for all users of a Pool:
 	//
 	//	ForKey: func(key string) *tokenclient.Hooks {
 	//		return &tokenclient.Hooks{SessionEnded: func(err error) { askForLogin(key, err) }}

@@ -237,17 +237,10 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 		Newest:     func() uint64 { return s.holds().number() },
 		Start:      whole.inBackground,
 		Ask: func(ctx context.Context, over func()) error {
-			defer steps.begins(c)()
-			err := whole.askToStepUp(ctx, c, d, over)
-			if err != nil {
+			if err := s.askAndVouch(ctx, c, d, over); err != nil {
 				return err
 			}
-			login, ok := s.vouched(c)
-			if !ok {
-				return ErrLoggedOut
-			}
-			steps.logins.Vouch(user, login)
-			_, err = s.current(ctx) // of an audience, the token is still to be asked for
+			_, err := s.current(ctx) // of an audience, the token is still to be asked for
 			return err
 		},
 	})
@@ -270,6 +263,22 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 		return nil, nil // it did not do what it says
 	}
 	return next, nil
+}
+
+// askAndVouch makes the call c of StepUp, and notes the login that it vouches for. When it returns
+// those who wait for that go on.
+func (s *Session) askAndVouch(ctx context.Context, c *stepping, d Demand, over func()) error {
+	steps := s.config().steps()
+	defer steps.begins(c)()
+	if err := s.whole().askToStepUp(ctx, c, d, over); err != nil {
+		return err
+	}
+	login, ok := s.vouched(c)
+	if !ok {
+		return ErrLoggedOut
+	}
+	steps.logins.Vouch(c.user, login)
+	return nil
 }
 
 // askToStepUp makes the call c of StepUp, and calls over when that has returned.

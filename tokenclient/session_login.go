@@ -69,7 +69,10 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	var fence uint64
 	open := false
 	s.ask(func(st *state, _ time.Time) {
-		if err = s.gone(ctx, st.lastHeld); err == nil {
+		if st.isOpen() { // after the end nothing is held to ask about
+			err = s.gone(ctx, st.lastHeld)
+		}
+		if err == nil {
 			fence, open = st.loginBegins()
 		}
 	})

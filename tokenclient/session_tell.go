@@ -203,11 +203,12 @@ func post3[A, B, C any](s *Session, hook func(A, B, C), a A, b B, c C) {
 	}
 }
 
-// postForKey has call called with the hooks that are for s's key alone, if there are any.
+// postForKey has call called with the hooks that are for the user's key alone, if there are any.
 func (s *Session) postForKey(call func(*Hooks)) {
 	if forKey := s.hooks.ForKey; forKey != nil {
+		key := s.whole().key // without the name of an audience
 		s.queue.Post(func() {
-			if h := forKey(s.key); h != nil {
+			if h := forKey(key); h != nil {
 				call(h)
 			}
 		})

@@ -71,8 +71,8 @@ func (s *Session) copyOf(h *held, err error) (*Token, error) {
 // f gets ctx, with which [PerRPCCredentials] send the same token for as long as f runs, and a copy
 // of that: the login's own, if there are Config.Audiences. If it is about to expire meanwhile, or
 // f has returned, they send what is good now; but with that ctx never the token of another
-// login, which is ErrReplaced, nor any after a logout, which is ErrLoginRequired. The same goes for
-// Do with it.
+// login, which is ErrReplaced unless Config.StepUp vouched for it, nor any after a logout, which is
+// ErrLoginRequired. The same goes for Do with it.
 //
 // With a ctx of [WithoutToken] f is called once, and the token is empty. It runs on the caller's
 // goroutine; no lock is held. Where the token goes is for f to know: Config.Origins is not asked.
@@ -156,10 +156,11 @@ func (s *Session) lent(ctx context.Context) *loan {
 // unrefusedFor is unrefused for whom l was lent to; nil: nobody.
 func (s *Session) unrefusedFor(ctx context.Context, l *loan) (*held, error) {
 	h, err := s.unrefused(ctx)
-	if err == nil && l != nil {
-		err = h.follows(l.sent.Load(), true)
+	if err != nil || l == nil {
+		return h, err
 	}
-	return h, err
+	sent := l.sent.Load()
+	return s.orVouched(ctx, sent, h, h.follows(sent, true))
 }
 
 // toSend returns what goes out with ctx, and tells that it does.
@@ -223,14 +224,14 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 	if err != nil {
 		return nil, s.whose(err)
 	}
-	l, v := s.lent(ctx), rejection{again: true}
+	l, v, successor := s.lent(ctx), rejection{again: true}, s.insteadOf
 	switch held := h.token(); {
 	case l.is(t) && (l.rejection() != nil || !h.same(l.sent.Load())): // t was replaced by now
 		h = l.given
 	case !l.is(t) && (t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued)):
 		return held.Clone(), nil // the text alone does not tell: a server may issue the same one again
 	case !s.config().hasRefresher():
-		return s.copyOf(s.foundNewer(ctx, h))
+		successor = s.foundNewer
 	default:
 		if v = s.rejected(h, nil); !v.again {
 			if v.next.IsZero() {
@@ -239,7 +240,7 @@ func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error)
 			return nil, &TokenError{RetryAfter: time.Until(v.next), Err: errStorm}
 		}
 	}
-	next, err := s.insteadOf(ctx, h)
+	next, err := successor(ctx, h)
 	if err == nil && l.is(t) && l.refused.CompareAndSwap(nil, &v) {
 		l.sent.Store(next)
 	}

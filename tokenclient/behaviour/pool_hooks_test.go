@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -98,6 +99,42 @@ func TestPoolForKey(t *testing.T) {
 			if !slices.Equal(told[key], want) {
 				t.Errorf("%s: %q, want %q", key, told[key], want)
 			}
+		}
+	})
+}
+
+// TestForKeyOfAudience: ForKey is asked by the user's key, whichever of the user's tokens was rejected.
+func TestForKeyOfAudience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := make(chan string, 4)
+		serve := func(req *http.Request) (*http.Response, error) {
+			if req.Header.Get("Authorization") == "Bearer audience" {
+				return sessiontest.Reply(req, 401), nil
+			}
+			return sessiontest.Reply(req, 200), nil
+		}
+		refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+			return sessiontest.Pair("audience-refreshed", "", time.Hour), nil
+		}
+		r := sessiontest.NewFake(t, sessiontest.Refresher().Refresh, serve, func(c *tokenclient.Config) {
+			c.Key, c.Store = "alice", &sessiontest.PoolStore{Known: sessiontest.Everybody}
+			c.Audiences = []tokenclient.Audience{{Name: "a", Origins: []string{"https://audience.example.com"}, Refresher: tokenclient.RefresherFunc(refresh)}}
+			c.Hooks = &tokenclient.Hooks{ForKey: func(key string) *tokenclient.Hooks {
+				return &tokenclient.Hooks{Rejected: func(string, string) { keys <- key }}
+			}}
+		})
+		login := sessiontest.Pair("good", "refresh-1", time.Hour)
+		login.Audiences = map[string]tokenclient.AudienceToken{"a": {Token: sessiontest.Pair("audience", "", time.Hour)}}
+		r.Give(t, login)
+		resp, err := r.Client.Get("https://audience.example.com/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		synctest.Wait()
+		close(keys)
+		if key := <-keys; resp.StatusCode != 200 || key != "alice" {
+			t.Errorf("%d, for %q", resp.StatusCode, key)
 		}
 	})
 }
