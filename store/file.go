@@ -64,10 +64,13 @@ var _ tokenclient.Store = (*File)(nil)
 
 // NewFile returns a File that keeps its records in the folder dir, sealed by s. It
 // makes dir if it is missing, with mode 0700, as its parents. It refuses a dir that
-// is a symbolic link or no folder, and one that others than its owner can get at (on
-// Windows, where modes do not tell, it does not look); that and all failures of the
-// file system are [tokenclient.ErrStoreUnavailable]. It also refuses a Sealer that
-// is nil, zero or made of bad keys.
+// is a symbolic link or no folder, and one that others than its owner can get at; that and
+// all failures of the file system are [tokenclient.ErrStoreUnavailable]. It also refuses a
+// Sealer that is nil, zero or made of bad keys.
+//
+// On Windows what counts is the access list in place of the mode: the folders that NewFile
+// makes are for the user, SYSTEM and Administrators, inherit nothing, and what is in them is
+// for the same; a list that lets anybody else read or change what is there is refused.
 //
 // In a folder that cannot be written, what is there can be read; all else fails
 // with an error that is ErrStoreUnavailable.
@@ -100,7 +103,7 @@ func makeDir(dir string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := makeFolders(dir); err != nil {
 			return "", err
 		}
 		_ = syncDir(filepath.Dir(dir)) // which may belong to somebody else

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,10 +22,11 @@ const (
 	tempPattern = ".tmp-*"
 	tempAge     = time.Hour
 
-	// Windows does not replace a file while another process has it open, which
-	// for a record is never long.
-	inUseTries = 10
-	inUseDelay = 10 * time.Millisecond
+	// Windows does not replace a file while somebody has it open. For a record that is
+	// never long, but of many who read it one nearly always does, and what is not replaced
+	// may be the only copy of a new token.
+	inUseFor   = 5 * time.Second
+	inUseDelay = 5 * time.Millisecond
 )
 
 // fileMedium is a File as a medium.
@@ -154,7 +156,7 @@ func (f *File) writeTemp(b []byte, keep, use *spare, place func(temp string) err
 }
 
 func (f *File) createTemp() (*os.File, error) {
-	temp, err := os.CreateTemp(f.dir, tempPattern)
+	temp, err := createPrivate(f.dir, tempPattern)
 	if err != nil {
 		return nil, err
 	}
@@ -236,15 +238,15 @@ func readWhole(path string, use *spare) (b []byte, exposed, err error) {
 // retryInUse tries again what failed only because another process has the file
 // open.
 func retryInUse(ctx context.Context, do func() error) error {
-	for i := 0; ; i++ {
+	for end := time.Now().Add(inUseFor); ; {
 		err := ctx.Err()
 		if err == nil {
 			err = do()
 		}
-		if err == nil || !inUse(err) || i == inUseTries {
+		if err == nil || !inUse(err) || time.Now().After(end) {
 			return err
 		}
-		if ctxErr := protocol.Sleep(ctx, inUseDelay); ctxErr != nil {
+		if ctxErr := protocol.Sleep(ctx, inUseDelay+rand.N(inUseDelay)); ctxErr != nil {
 			return fmt.Errorf("%w (%w)", err, ctxErr)
 		}
 	}

@@ -42,6 +42,12 @@ func checkMode(path string, info fs.FileInfo) error {
 	return nil
 }
 
+// makeFolders makes dir and its parents where they are missing, for nobody else.
+func makeFolders(dir string) error { return os.MkdirAll(dir, 0o700) }
+
+// createPrivate is os.CreateTemp, whose files have mode 0600.
+func createPrivate(dir, pattern string) (*os.File, error) { return os.CreateTemp(dir, pattern) }
+
 // inUse is for systems where a file that somebody reads cannot be replaced.
 func inUse(error) bool { return false }
 

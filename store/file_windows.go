@@ -11,12 +11,6 @@ const (
 	openFlags = 0
 )
 
-// checkOwner and checkMode have nothing to check: who may read a file follows from the
-// access list of the folder, which a program's own folder inherits from the user's.
-func checkOwner(string, fs.FileInfo) error { return nil }
-
-func checkMode(string, fs.FileInfo) error { return nil }
-
 // inUse tells the errors of opening or replacing a file while another process
 // replaces or reads it.
 func inUse(err error) bool {
@@ -27,3 +21,7 @@ func inUse(err error) bool {
 
 // syncDir has nothing to do: NTFS writes renames to its journal in order.
 func syncDir(string) error { return nil }
+
+func checkOwner(path string, _ fs.FileInfo) error { return checkAccess(path, ownerOf) }
+
+func checkMode(path string, _ fs.FileInfo) error { return checkAccess(path, othersOf) }

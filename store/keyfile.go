@@ -20,8 +20,8 @@ import (
 //
 // On Unix a file that its group or others can read or write is refused, and one that
 // belongs to neither the user nor root. The path may be a symbolic link, as mounted secrets
-// are; what counts is the file it leads to. On Windows the folder's access list decides who
-// can read it, and nothing is checked.
+// are; what counts is the file it leads to. On Windows its access list counts, as that of a
+// folder does for [NewFile].
 //
 // The file is read once. An absent file is an error that is [fs.ErrNotExist]. The
 // key's id is made from the key, so that the same key elsewhere is recognised, and
@@ -60,7 +60,15 @@ func LoadOrCreateKeyFile(path string) (KeyWrapper, error) {
 // noticed without reading it all.
 const maxKeyFile = 128
 
-func readKeyFile(path string) (*aesWrapper, error) {
+func readKeyFile(path string) (w *aesWrapper, err error) {
+	err = retryInUse(context.Background(), func() error {
+		w, err = readKeyFileOnce(path)
+		return err
+	})
+	return w, err
+}
+
+func readKeyFileOnce(path string) (*aesWrapper, error) {
 	// Before opening, which has effects on some devices.
 	if err := checkKeyFile(path, os.Stat); err != nil {
 		return nil, err
@@ -115,7 +123,7 @@ func createKeyFile(path string, place func(temp, path string) error) (err error)
 	if err := makeKeyDir(dir); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(dir, ".tmp-key-*") // mode 0600; a key that nobody used, if a crash leaves it
+	temp, err := createPrivate(dir, ".tmp-key-*") // a key that nobody used, if a crash leaves it
 	if err != nil {
 		return err
 	}
@@ -152,7 +160,13 @@ func createKeyFile(path string, place func(temp, path string) error) (err error)
 func placeKeyFile(temp, path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	lock, err := awaitLock(ctx, path+".lock", func() (*fileLock, error) { return tryLock(path+".lock", checkOwnFile) })
+	lock, err := awaitLock(ctx, path+".lock", func() (l *fileLock, err error) {
+		err = retryInUse(ctx, func() error { // another process is about to remove it
+			l, err = tryLock(path+".lock", checkOwnFile)
+			return err
+		})
+		return l, err
+	})
 	if err != nil {
 		return err
 	}
@@ -182,7 +196,7 @@ func makeKeyDir(dir string) error {
 		}
 		parents = append(parents, filepath.Dir(d))
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolders(dir); err != nil {
 		return err
 	}
 	for _, p := range parents {

@@ -111,7 +111,7 @@ type fileLock struct{ unlock func() }
 // a way that follows no link and waits for nobody at the other end of a pipe.
 func tryLock(path string, check func(path string, info fs.FileInfo) error) (*fileLock, error) {
 	if info, err := os.Lstat(path); err == nil {
-		if err := check(path, info); err != nil {
+		if err := check(path, info); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 	}
@@ -129,6 +129,9 @@ func tryLock(path string, check func(path string, info fs.FileInfo) error) (*fil
 	}
 	if err != nil {
 		_ = f.Close()
+		if errors.Is(err, fs.ErrNotExist) { // that of a key, which its holder removes
+			err = nil
+		}
 		return nil, err
 	}
 	return &fileLock{func() { _ = f.Close() }}, nil

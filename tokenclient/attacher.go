@@ -232,8 +232,8 @@ func (s *settings) allows(u *url.URL) bool { return s.rules.Allows(u) }
 
 func (s *settings) insecure() bool { return s.rules.InsecureHTTP() }
 
-// endpoint is where the session waits for its turn.
-func (s *settings) endpoint() origin.Origin { return s.rules.Endpoint() }
+// endpoint is where refreshes go, zero if that is not known, and by what.
+func (s *settings) endpoint() (origin.Origin, Refresher) { return s.rules.Endpoint(), s.refresher }
 
 // tokenHeader is the header that carries the token; "": none.
 func (s *settings) tokenHeader() string { return s.header }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
@@ -150,6 +151,8 @@ type Config struct {
 	//     of the one who was logged in are sent as those of the one who is. That goes for the
 	//     login that StepUp made by [Session.SetToken] with ctx, or else for the one that s has
 	//     when StepUp returns; for none if there was a logout meanwhile, and for no later one.
+	//     Requests whose earlier token is refused after SetToken with ctx, or that waited for a
+	//     refresh then, go on with it when StepUp has returned.
 	//   - an error, [ErrReplaced] for somebody else who logged in: the request gets the
 	//     server's answer untouched, as without a StepUp. The error is logged.
 	//
@@ -158,7 +161,8 @@ type Config struct {
 	// most, and ends when the session is closed. Whatever comes of it, the same is not asked
 	// again within 30 seconds, nor are more than 10 demands of one user by one origin, whatever
 	// they are for; calls that have not returned count among these. What is not asked for is
-	// handed back. After a [Session.Logout] meanwhile SetToken with ctx is ErrLoggedOut.
+	// handed back. After a [Session.Logout] meanwhile SetToken with ctx is ErrLoggedOut, and after
+	// the login of somebody else ErrReplaced: who logged in last stays.
 	//
 	// StepUp is called on a goroutine of its own, may be called by several at the same time for
 	// other demands, and must return soon after ctx ends. Requests with ctx through the
@@ -173,7 +177,9 @@ type Config struct {
 
 	// Logger gets refreshes at level Debug, failures at Warn, and failures to
 	// save at Error, without any secret; the package documentation lists the
-	// messages and their keys. It is called as Hooks are. Nil: nothing is logged.
+	// messages and their keys. It is called as Hooks are. Its handler is asked first whether it
+	// wants a line (Enabled), also on goroutines of requests; of others nothing is made. Nil:
+	// nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -298,6 +304,9 @@ type stepUp struct {
 	hook   func(context.Context, *Session, Demand) error
 	group  stepup.Group[demanded]
 	logins stepup.Logins[era]
+
+	mu      sync.Mutex // guards running
+	running map[*stepping]bool
 }
 
 // demanded is what one user of a session is asked for.

@@ -3,9 +3,11 @@ package tokenclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -135,5 +137,97 @@ func TestPerRPCCredentialsInDo(t *testing.T) {
 		if tokenclient.KeyFrom(tokenclient.WithKey(t.Context(), "alice")) != "alice" || tokenclient.KeyFrom(t.Context()) != "" || !tokenclient.WantsToken(t.Context()) {
 			t.Error("KeyFrom or WantsToken")
 		}
+	})
+}
+
+// TestPerRPCCredentialsAfterDo: who keeps the context of Do, within it for long or beyond it, sends
+// neither a token that has expired, nor one after a logout, nor that of somebody else.
+func TestPerRPCCredentialsAfterDo(t *testing.T) {
+	other := func(t *testing.T, r *sessiontest.Rig) { r.Give(t, r.Server.Issue("bob")) }
+	for name, c := range map[string]struct {
+		then      func(t *testing.T, r *sessiontest.Rig) // after the token was lent
+		within    string                                 // "lent", "new", or "" for is
+		after     string
+		is        error
+		refreshes int
+	}{
+		"nothing": {func(*testing.T, *sessiontest.Rig) {}, "lent", "lent", nil, 0},
+		"refresh": {func(t *testing.T, r *sessiontest.Rig) {
+			if _, err := r.Session.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}, "lent", "new", nil, 1},
+		"expiry":  {func(*testing.T, *sessiontest.Rig) { time.Sleep(2 * time.Hour) }, "new", "new", nil, 1},
+		"logout":  {func(t *testing.T, r *sessiontest.Rig) { r.Logout(t) }, "", "", tokenclient.ErrLoggedOut, 0},
+		"another": {other, "", "", tokenclient.ErrReplaced, 0},
+		"another after a logout": {func(t *testing.T, r *sessiontest.Rig) {
+			r.Logout(t)
+			other(t, r)
+		}, "", "", tokenclient.ErrLoggedOut, 0},
+		"the end": {func(t *testing.T, r *sessiontest.Rig) { sessiontest.Close(t, r.Session) }, "", "", tokenclient.ErrClosed, 0},
+	} {
+		for _, within := range []bool{true, false} {
+			sessiontest.Bubble(t, fmt.Sprintf("%s, within %v", name, within), func(t *testing.T) {
+				r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+					c.Origins = []string{"https://rpc.example.com"}
+				})
+				lent := r.Login(t)
+				creds, want := r.Session.PerRPCCredentials(), c.after
+				check := func(ctx context.Context) {
+					c.then(t, r)
+					md, err := creds.GetRequestMetadata(ctx, "https://rpc.example.com/x")
+					is := map[bool]string{true: "lent", false: "new"}[md["authorization"] == "Bearer "+lent.AccessToken]
+					if want == "" && !errors.Is(err, c.is) || want != "" && (err != nil || is != want) {
+						t.Errorf("the %s token and %v, want %q and %v", is, err, want, c.is)
+					}
+					if nested := r.Session.Do(ctx, func(context.Context, *tokenclient.Token) error { return nil }); !errors.Is(nested, c.is) {
+						t.Errorf("Do with that context: %v, want %v", nested, c.is)
+					}
+				}
+				var kept context.Context
+				if err := r.Session.Do(t.Context(), func(ctx context.Context, _ *tokenclient.Token) error {
+					if kept = ctx; within {
+						want = c.within
+						check(ctx)
+					}
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+				if !within {
+					check(kept)
+				}
+				r.WantRefreshes(t, c.refreshes)
+			})
+		}
+	}
+}
+
+// TestPerRPCCredentialsRefusedInDo: a token that took the place of an expired one while Do ran, and
+// is refused, is the one that Do refreshes.
+func TestPerRPCCredentialsRefusedInDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, func(c *tokenclient.Config, _ *tokentest.Server) {
+			c.Origins = []string{"https://rpc.example.com"}
+		})
+		r.Login(t)
+		creds := r.Session.PerRPCCredentials()
+		var sent []string
+		if err := r.Session.Do(t.Context(), func(ctx context.Context, _ *tokenclient.Token) error {
+			if len(sent) == 0 {
+				time.Sleep(2 * time.Hour)
+			}
+			md, err := creds.GetRequestMetadata(ctx, "https://rpc.example.com/x")
+			if err != nil {
+				return err
+			}
+			if sent = append(sent, md["authorization"]); len(sent) == 1 {
+				return tokenclient.ErrRejected
+			}
+			return nil
+		}); err != nil || len(sent) != 2 || sent[0] == sent[1] {
+			t.Errorf("%d calls with the same token, %v", len(sent), err)
+		}
+		r.WantRefreshes(t, 2)
 	})
 }

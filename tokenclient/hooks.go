@@ -15,9 +15,8 @@ import (
 // Session.Close does not wait for it. Hooks that several sessions share are called
 // by each of them, and must be safe for concurrent use.
 //
-// A hook that panics ends the program, as a goroutine of its own would. In a Pool,
-// those that are not told a RefreshInfo do not say whose session it is: return Hooks of
-// its own for each key if that matters.
+// A hook that panics ends the program, as a goroutine of its own would. Those that are not
+// told a RefreshInfo do not say whose session it is; in a Pool, use ForKey where that matters.
 //
 // No hook is told a secret. Errors are those of requests; they may name the key,
 // the token endpoint and where the token is stored.
@@ -105,6 +104,17 @@ type Hooks struct {
 	// more, with all its audiences. The error is ErrLoginRequired; it is ErrRefused too if the server
 	// refused the refresh token, and ErrLoggedOut after Logout.
 	SessionEnded func(error)
+
+	// ForKey is called with Config.Key each time that there is something to tell Rejected,
+	// Replayed, NotInOrigins, HeaderKept or SessionEnded, which are not told whose session it
+	// is. It gets that key for an Audience too, without the name. The hook of that name in what it
+	// returns is called after the one in these Hooks; its other fields are not used, and nil is
+	// none. So one Hooks will do for all users of a Pool:
+	//
+	//	ForKey: func(key string) *tokenclient.Hooks {
+	//		return &tokenclient.Hooks{SessionEnded: func(err error) { askForLogin(key, err) }}
+	//	},
+	ForKey func(key string) *Hooks
 }
 
 // RefreshInfo tells about one refresh, or about the token that is held now. It holds
@@ -174,6 +184,7 @@ func JoinHooks(hooks ...*Hooks) *Hooks {
 		j.StormGuarded = join2(j.StormGuarded, h.StormGuarded)
 		j.SaveFailed = join2(j.SaveFailed, h.SaveFailed)
 		j.SessionEnded = join1(j.SessionEnded, h.SessionEnded)
+		j.ForKey = joinForKey(j.ForKey, h.ForKey)
 	}
 	return j
 }
@@ -206,6 +217,16 @@ func join3[A, B, C any](f, g func(A, B, C)) func(A, B, C) {
 		return f
 	}
 	return func(a A, b B, c C) { f(a, b, c); g(a, b, c) }
+}
+
+func joinForKey(f, g func(string) *Hooks) func(string) *Hooks {
+	switch {
+	case f == nil:
+		return g
+	case g == nil:
+		return f
+	}
+	return func(key string) *Hooks { return JoinHooks(f(key), g(key)) }
 }
 
 // effects are what a transition asks its Session for.

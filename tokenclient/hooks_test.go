@@ -19,6 +19,9 @@ func TestJoinHooks(t *testing.T) {
 			name := v.Type().Field(i).Name
 			v.Field(i).Set(reflect.MakeFunc(v.Field(i).Type(), func([]reflect.Value) []reflect.Value {
 				calls = append(calls, who+name)
+				if name == "ForKey" {
+					return []reflect.Value{reflect.ValueOf((*tokenclient.Hooks)(nil))}
+				}
 				return nil
 			}))
 		}
@@ -41,6 +44,21 @@ func TestJoinHooks(t *testing.T) {
 		if want := "1 " + name + ",2 " + name + ",3 " + name; strings.Join(calls, ",") != want {
 			t.Errorf("%s calls %q", name, calls)
 		}
+	}
+}
+
+// TestJoinForKey: what is joined is the hooks for one key.
+func TestJoinForKey(t *testing.T) {
+	var told []string
+	forKey := func(who string) *tokenclient.Hooks {
+		return &tokenclient.Hooks{ForKey: func(key string) *tokenclient.Hooks {
+			return &tokenclient.Hooks{Replayed: func(method, _ string) { told = append(told, who+key+" "+method) }}
+		}}
+	}
+	none := &tokenclient.Hooks{ForKey: func(string) *tokenclient.Hooks { return nil }}
+	tokenclient.JoinHooks(forKey("1 "), none, forKey("2 ")).ForKey("alice").Replayed("GET", "")
+	if want := []string{"1 alice GET", "2 alice GET"}; !slices.Equal(told, want) {
+		t.Errorf("%q, want %q", told, want)
 	}
 }
 

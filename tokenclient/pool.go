@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
-	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/turns"
 )
 
@@ -99,7 +98,9 @@ const (
 // Config.RefreshTimeout, and ends with a request's context.
 //
 // All this is for each token endpoint: the origin that an [OAuth2Refresher] or
-// [JSONRefresher] posts to. All other Refreshers together count as one endpoint.
+// [JSONRefresher] posts to, or that another Refresher names by its method Endpoints. Of those
+// that name none, each type counts as one endpoint, and so does each function that is a
+// [RefresherFunc], whatever variables it has: one that hangs holds up no other.
 //
 // A Pool is safe for concurrent use. End it with [Pool.Close].
 type Pool struct {
@@ -107,7 +108,7 @@ type Pool struct {
 	config  func(context.Context, string) (Config, error)
 	maxIdle int
 	period  time.Duration // of tick
-	lines   *turns.Lines[origin.Origin, *Session]
+	lines   *turns.Lines[lineID, *Session]
 
 	// lifetime is the context of what the pool does by itself.
 	lifetime context.Context
@@ -165,7 +166,7 @@ func NewPool(c PoolConfig) (*Pool, error) {
 	if c.MaxRefreshes > 0 {
 		most = c.MaxRefreshes
 	}
-	p.lines = turns.New[origin.Origin, *Session](most)
+	p.lines = turns.New[lineID, *Session](most)
 	p.tick.Store(1)
 	p.lifetime, p.end = context.WithCancel(context.WithValue(context.Background(), insidePool{p}, true))
 	return p, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"time"
 
@@ -14,6 +15,29 @@ import (
 )
 
 var _ host = (*Pool)(nil)
+
+// A lineID says whose refreshes wait in line for each other: those of a token endpoint, or of
+// what there is instead of its address.
+type lineID struct {
+	origin origin.Origin // zero: unknown
+	code   any           // of the Refresher, if so: it probably has an endpoint of its own
+}
+
+// lineOf returns where s waits. Refreshers of one type, and closures of one function, wait
+// together if their endpoint is not known: there may be one for each user.
+func lineOf(s *Session) lineID {
+	o, r := s.config().endpoint()
+	switch f := r.(type) {
+	case nil:
+		return lineID{origin: o}
+	case RefresherFunc:
+		return lineID{code: reflect.ValueOf(f).Pointer()}
+	}
+	if o == (origin.Origin{}) {
+		return lineID{code: reflect.TypeOf(r)}
+	}
+	return lineID{origin: o}
+}
 
 // insideTurn marks the contexts of Refreshers whose session has a turn.
 type insideTurn struct{}
@@ -26,7 +50,7 @@ var errTurnLost = fmt.Errorf("%w: its turn was over before the store let it", Er
 // once. But the hold may be with another process, or with one that was killed, for as
 // long as half a minute: by then the turn is lost.
 func (p *Pool) inTurn(ctx context.Context, s *Session, again bool, fn presentFunc, exchange func(presentFunc) (Record, error)) (r Record, err error) {
-	noTurn := p.lines.Do(ctx, s.config().endpoint(), s, again, func(t *turns.Turn[origin.Origin, *Session]) {
+	noTurn := p.lines.Do(ctx, lineOf(s), s, again, func(t *turns.Turn[lineID, *Session]) {
 		r, err = exchange(func(ctx context.Context, current Record) (made *Token, err error) {
 			if !t.Begin() {
 				return nil, asTokenError(errTurnLost, current.Token)
@@ -67,12 +91,12 @@ func (p *Pool) hurry(ctx context.Context, s *Session) (done func()) {
 	if ctx.Value(insideTurn{}) == nil {
 		return func() {}
 	}
-	return p.lines.Hurry(s.config().endpoint(), s)
+	return p.lines.Hurry(lineOf(s), s)
 }
 
 // whenRoom is that of a [host].
 func (p *Pool) whenRoom(s *Session, left time.Duration, start func() bool) {
-	p.lines.WhenRoom(s.config().endpoint(), left, start)
+	p.lines.WhenRoom(lineOf(s), left, start)
 }
 
 // A host is what a session lives in, with others that may refresh at the same token

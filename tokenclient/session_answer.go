@@ -27,7 +27,7 @@ func (s *Session) renewedBy(resp *http.Response, h *held, sent time.Time) {
 	}
 	t, err := complete(t, h.token(), sent)
 	if err != nil {
-		s.note(slog.LevelDebug, "token in an answer ignored", "err", err)
+		s.noteErr(slog.LevelDebug, "token in an answer ignored", err)
 		return
 	}
 	keep := !s.storeless() // it would be one memory for another
@@ -117,22 +117,46 @@ type steppingKey struct{ whole *Session }
 
 // A stepping is one call of StepUp, for a user who is logged in.
 type stepping struct {
-	logouts uint32              // how often the whole session was logged out before
-	login   atomic.Pointer[era] // that the call made; nil: none
+	user  era                 // who that is
+	began *held               // of the whole session
+	login atomic.Pointer[era] // that the call made; nil: none
+	over  chan struct{}       // closed when it is known whether StepUp vouches for it
+
+	logsIn atomic.Bool // it is making one
 }
 
-// overtaken reports whether ctx is that of a StepUp that was called before the last logout of
-// the session that holds h.
-func (s *Session) overtaken(ctx context.Context, h *held) bool {
+// gone returns why the StepUp that ctx is from, if it is, must not log in after what lastHeld
+// says: since it was called there was a logout, or another login that is not known to be of
+// the same user.
+func (s *Session) gone(ctx context.Context, lastHeld func() (last Record, logouts uint32)) error {
 	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
-	_, logouts := h.login()
-	return ok && c.logouts != logouts
+	if !ok {
+		return nil
+	}
+	steps := s.config().steps()
+	last, logouts := lastHeld()
+	switch _, before := c.began.login(); {
+	case logouts != before:
+		return ErrLoggedOut
+	case steps.pending(c.user, last.Era) != nil, steps.logins.Same(c.user, last.Era), c.began.sameSubject(last):
+		return nil
+	}
+	return ErrReplaced
 }
 
-// loggedIn notes that e is the login that the StepUp made which ctx is from.
-func (s *Session) loggedIn(ctx context.Context, e era) {
-	if c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping); ok {
-		c.login.Store(&e)
+// logsIn notes that the StepUp which ctx is from, if it is, is about to log in. ended is to be called
+// with the login that came of it; nil: none.
+func (s *Session) logsIn(ctx context.Context) (ended func(e *era)) {
+	c, ok := ctx.Value(steppingKey{s.whole()}).(*stepping)
+	if !ok {
+		return func(*era) {}
+	}
+	c.logsIn.Store(true) // a flight may find the login in the store before we know it
+	return func(e *era) {
+		if e != nil {
+			c.login.Store(e)
+		}
+		c.logsIn.Store(false)
 	}
 }
 
@@ -143,7 +167,8 @@ func (s *Session) vouched(c *stepping) (e era, ok bool) {
 	if made := c.login.Load(); made != nil {
 		e = *made
 	}
-	return e, logouts == c.logouts
+	_, before := c.began.login()
+	return e, logouts == before
 }
 
 // isSameUser reports whether a request that was sent with h may be sent again with next: there
@@ -152,6 +177,36 @@ func (s *stepUp) isSameUser(h, next *held) bool {
 	was, before := h.login()
 	is, after := next.login()
 	return after == before && (next.follows(h, true) == nil || s.logins.Same(was, is))
+}
+
+// begins notes that c is under way, until it ends.
+func (s *stepUp) begins(c *stepping) (ends func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running == nil {
+		s.running = make(map[*stepping]bool)
+	}
+	s.running[c] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.running, c)
+		close(c.over)
+	}
+}
+
+// pending returns what is closed when it is known whether the login is is of the same user as was;
+// nil: that is known.
+func (s *stepUp) pending(was, is era) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.running {
+		busy := c.logsIn.Load() // first: login is set before it ends
+		if made := c.login.Load(); (busy || made != nil && *made == is) && s.logins.Same(c.user, was) {
+			return c.over
+		}
+	}
+	return nil
 }
 
 // demandIn returns what x, what came of req, demands of whoever can step up; nil: nothing.
@@ -172,9 +227,8 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	same := d
 	same.Description = "" // servers put times there, and names of requests
 	user, _ := h.login()
-	_, logouts := whole.holds().login()
-	c := &stepping{logouts: logouts}
-	if now := s.holds(); !now.usable() || !steps.isSameUser(h, now) {
+	c := &stepping{user: user, began: whole.holds(), over: make(chan struct{})}
+	if now := s.holds(); !now.usable() || !c.began.usable() || !steps.isSameUser(h, now) {
 		return nil, nil // whom it would be asked of is gone
 	}
 	of := demanded{s, steps.logins.First(user), Demand{Origin: d.Origin}}
@@ -183,16 +237,10 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 		Newest:     func() uint64 { return s.holds().number() },
 		Start:      whole.inBackground,
 		Ask: func(ctx context.Context, over func()) error {
-			err := whole.askToStepUp(ctx, c, d, over)
-			if err != nil {
+			if err := s.askAndVouch(ctx, c, d, over); err != nil {
 				return err
 			}
-			login, ok := s.vouched(c)
-			if !ok {
-				return ErrLoggedOut
-			}
-			steps.logins.Vouch(user, login)
-			_, err = s.current(ctx) // of an audience, the token is still to be asked for
+			_, err := s.current(ctx) // of an audience, the token is still to be asked for
 			return err
 		},
 	})
@@ -200,19 +248,37 @@ func (s *Session) stepUp(ctx context.Context, h *held, d Demand) (*held, error) 
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, stepup.ErrAsked), errors.Is(err, stepup.ErrOften):
-		s.note(slog.LevelDebug, "step-up not asked for", "origin", d.Origin, "err", err)
+		s.note(slog.LevelDebug, "step-up not asked for", func() []any { return []any{"origin", d.Origin, "err", err} })
 		return nil, nil
 	case err != nil:
 		return nil, nil
 	}
-	next, err := s.current(ctx)
-	if err != nil {
+	next, err := s.orVouched(ctx, h, nil, errOtherLogin) // it may be that of another step-up
+	switch {
+	case errors.Is(err, errOtherLogin), errors.Is(err, ErrLoggedOut):
+		return nil, nil // somebody else is logged in by now
+	case err != nil:
 		return nil, s.whose(err)
-	}
-	if !next.after(h) || !steps.isSameUser(h, next) {
-		return nil, nil // it did not do what it says, or somebody else is logged in by now
+	case !next.after(h):
+		return nil, nil // it did not do what it says
 	}
 	return next, nil
+}
+
+// askAndVouch makes the call c of StepUp, and notes the login that it vouches for. When it returns
+// those who wait for that go on.
+func (s *Session) askAndVouch(ctx context.Context, c *stepping, d Demand, over func()) error {
+	steps := s.config().steps()
+	defer steps.begins(c)()
+	if err := s.whole().askToStepUp(ctx, c, d, over); err != nil {
+		return err
+	}
+	login, ok := s.vouched(c)
+	if !ok {
+		return ErrLoggedOut
+	}
+	steps.logins.Vouch(c.user, login)
+	return nil
 }
 
 // askToStepUp makes the call c of StepUp, and calls over when that has returned.
@@ -230,7 +296,7 @@ func (s *Session) askToStepUp(ctx context.Context, c *stepping, d Demand, over f
 		_, err = call.Result()
 	}
 	if err != nil {
-		s.note(slog.LevelWarn, "step-up failed", "origin", d.Origin, "err", err)
+		s.note(slog.LevelWarn, "step-up failed", func() []any { return []any{"origin", d.Origin, "err", err} })
 	}
 	return err
 }

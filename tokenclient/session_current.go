@@ -39,8 +39,13 @@ func (s *Session) afterRefusal(ctx context.Context, h *held, at place, replayabl
 		return s.current(ctx) // h, unless it was refreshed meanwhile
 	}
 	next, err := s.refreshed(ctx, h, CauseRejected)
-	if err != nil && ctx.Err() == nil {
-		return s.current(ctx) // h, unless there was a login or logout
+	next, err = s.orVouched(ctx, h, next, err)
+	if err == nil || ctx.Err() != nil || errors.Is(err, errOtherLogin) {
+		return next, err
+	}
+	next, err = s.current(ctx) // h, unless there was a login or logout
+	if err == nil {
+		err = next.follows(h, true)
 	}
 	return next, err
 }
@@ -52,7 +57,11 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		// Whether the token still works is for the server to say; but another process
 		// may have been sent a newer one.
 		s.lookForNewer(ctx)
-		return s.asItIs(ctx)
+		next, err := s.asItIs(ctx)
+		if err == nil {
+			err = next.follows(h, false)
+		}
+		return s.orVouched(ctx, h, next, err)
 	case !s.config().hasRefresher():
 		return h, nil
 	case !overdue:
@@ -60,6 +69,7 @@ func (s *Session) inTime(ctx context.Context, h *held, now time.Time) (*held, er
 		return h, nil
 	}
 	next, err := s.refreshed(ctx, h, CauseHard)
+	next, err = s.orVouched(ctx, h, next, err)
 	if err != nil && ctx.Err() == nil && s.stillHolds(h) && !h.expired(time.Now()) {
 		return h, nil // a token that the server still takes is better than an error
 	}
@@ -159,7 +169,33 @@ func (s *Session) insteadOf(ctx context.Context, h *held) (next *held, err error
 	if err == nil {
 		err = next.follows(h, true)
 	}
-	return next, err
+	return s.orVouched(ctx, h, next, err)
+}
+
+// orVouched returns what a request goes on with that waited for what follows h: next, or err; but
+// if that is because of another login, that one, if StepUp vouches for it.
+func (s *Session) orVouched(ctx context.Context, h, next *held, err error) (*held, error) {
+	steps := s.config().steps()
+	if steps == nil || !errors.Is(err, errOtherLogin) {
+		return next, err
+	}
+	was, _ := h.login()
+	is, _ := s.holds().login()
+	if over := steps.pending(was, is); over != nil && ctx.Value(steppingKey{s.whole()}) == nil {
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	next, failed := s.current(ctx)
+	switch {
+	case failed != nil:
+		return nil, failed
+	case steps.isSameUser(h, next):
+		return next, nil
+	}
+	return nil, next.follows(h, true)
 }
 
 // refreshInBackground refreshes what the server refused, for those who come later. One
@@ -183,9 +219,31 @@ func (s *Session) refreshInBackground() {
 	}
 }
 
-// refreshed waits for the one refresh that replaces h. It leaves with ctx, and the refresh
-// goes on without it. One that is forced is tried even shortly after one that failed.
+// refreshed waits for the one refresh that replaces h, and for another one if that only brought
+// to light what another process had stored, and it has expired since.
 func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *held, err error) {
+	next, err = s.refreshedOnce(ctx, h, cause)
+	for err == nil && s.isStale(next) {
+		if next, err = s.refreshedOnce(ctx, next, cause); err == nil {
+			err = next.follows(h, cause == CauseRejected)
+		}
+	}
+	return next, err
+}
+
+// isStale reports whether h came from the store and is no good any more. What the server has just
+// sent is taken as it is, however short it lives.
+func (s *Session) isStale(h *held) (stale bool) {
+	if !h.overdue(time.Now()) || s.serverRenews(h) {
+		return false
+	}
+	s.ask(func(st *state, _ time.Time) { stale = st.isFromElsewhere(h) })
+	return stale
+}
+
+// refreshedOnce waits for the one refresh that replaces h. It leaves with ctx, and the refresh
+// goes on without it. One that is forced is tried even shortly after one that failed.
+func (s *Session) refreshedOnce(ctx context.Context, h *held, cause Cause) (next *held, err error) {
 	if s.inside(ctx) {
 		return nil, ErrReentrant
 	}

@@ -67,20 +67,25 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 	}
 	defer s.leaveLogin()
 	var fence uint64
-	open, gone := false, false
+	open := false
 	s.ask(func(st *state, _ time.Time) {
-		if gone = s.overtaken(ctx, st.held); !gone {
+		if st.isOpen() { // after the end nothing is held to ask about
+			err = s.gone(ctx, st.lastHeld)
+		}
+		if err == nil {
 			fence, open = st.loginBegins()
 		}
 	})
 	switch {
-	case gone:
-		return fmt.Errorf("tokenclient: SetToken: %w", ErrLoggedOut)
+	case err != nil:
+		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	case !open:
 		return ErrClosed
 	}
+	ended := s.logsIn(ctx)
 	r, _, err := s.replace(ctx, t)
 	if err != nil {
+		ended(nil)
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
 	s.change(func(st *state, now time.Time) (fx effects) {
@@ -88,7 +93,9 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 		return fx
 	})
 	if err == nil {
-		s.loggedIn(ctx, r.Era)
+		ended(&r.Era)
+	} else {
+		ended(nil)
 	}
 	s.tellHost()
 	return err

@@ -38,7 +38,7 @@ func (s *Session) exchangeWithRetry(f flight) (res result, presented bool) {
 		// Some servers answer the same again for a while, and if the request was what got
 		// lost the session is saved; if it was the answer, and the server is strict, the
 		// session was lost before.
-		s.note(slog.LevelWarn, "answer to a refresh lost, trying once more", "err", res.err)
+		s.noteErr(slog.LevelWarn, "answer to a refresh lost, trying once more", res.err)
 		res.record, res.err = s.exchangeInTurn(lifetime, f.seen, true, present)
 	}
 	res.record.Announced = max(res.record.Announced, tries)

@@ -180,10 +180,15 @@ func (h *held) follows(old *held, sent bool) error {
 	case h.logouts != old.logouts:
 		return ErrLoggedOut
 	case now.Era == was.Era, !sent && h.logins == old.logins,
-		endpoint.SameSubject(was.Token.AccessToken, now.Token.AccessToken):
+		old.sameSubject(now):
 		return nil
 	}
 	return errOtherLogin
+}
+
+// sameSubject reports whether h and r have tokens that name the same user.
+func (h *held) sameSubject(r Record) bool {
+	return r.Token != nil && endpoint.SameSubject(h.record.Token.AccessToken, r.Token.AccessToken)
 }
 
 // leaving remembers what an ended session held, so that it does not come back.
@@ -216,6 +221,11 @@ func (st *state) adopt(r Record) {
 func (st *state) comes(now time.Time) {
 	ms := now.Sub(st.held.record.Token.Issued).Milliseconds()
 	st.late = late(1 + min(max(ms, 0), math.MaxInt32))
+}
+
+// isFromElsewhere reports whether h is held, and this session did not get it from the server.
+func (st *state) isFromElsewhere(h *held) bool {
+	return st.held.usable() && st.held.generation == h.generation && st.late == 0
 }
 
 // young reports whether servers may not know what is held yet, and it is worth waiting for.
@@ -268,6 +278,14 @@ func (st *state) ended() error {
 		return reason
 	}
 	return ErrLoginRequired
+}
+
+// lastHeld is the record of what is held, or was when the session ended, and after how many logouts.
+func (st *state) lastHeld() (last Record, logouts uint32) {
+	if st.held.usable() {
+		return st.held.record, st.held.logouts
+	}
+	return st.troubleNow().left.record, st.held.logouts
 }
 
 // loginBegins is followed by loginStored when the token is in the store. ok is false after

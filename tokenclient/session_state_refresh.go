@@ -109,6 +109,10 @@ func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx 
 	case errors.Is(err, errNoTurn), st.closed && err != nil && res.made == nil && !fenced:
 		e.err = st.overtaken(&fx, f, ErrClosed, now)
 	case fenced:
+		if te := (*TokenError)(nil); errors.As(err, &te) && te.RetryAfter > 0 && st.held.usable() && st.held.record.Era == f.seen.Era {
+			// The login may fail, or has. What the server asked for is to be kept all the same.
+			st.makeTrouble().backoff.Failed(err, r.Announced, te.RetryAfter, now)
+		}
 		_ = st.overtaken(&fx, f, ErrReplaced, now)
 		e.err = errFenced
 	case err == nil, e.retry != nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):

@@ -27,7 +27,7 @@ func (s *Session) contain(name string, f func() error) error { return contain.Ru
 // broken logs a panic and returns the error in the place of a result that never came.
 func (s *Session) broken(e *contain.Error) error {
 	if e.Stack != nil {
-		s.note(slog.LevelError, "panic contained", "in", e.Name, "stack", string(e.Stack))
+		s.note(slog.LevelError, "panic contained", func() []any { return []any{"in", e.Name, "stack", string(e.Stack)} })
 	}
 	return fmt.Errorf("%w: %w", errBroken, e)
 }
@@ -263,6 +263,6 @@ func (s *Session) canRevoke() bool {
 // revokeOrphan tells the server to forget a token that lost to a login or logout.
 func (s *Session) revokeOrphan(t *Token) {
 	if err := s.revoke(s.insideContext(context.Background()), t); err != nil {
-		s.note(slog.LevelWarn, "token that lost to a login or logout not revoked", "err", err)
+		s.noteErr(slog.LevelWarn, "token that lost to a login or logout not revoked", err)
 	}
 }

@@ -14,65 +14,112 @@ import (
 )
 
 // note logs. It does so where hooks are called, and for the same reasons: a handler may be
-// slow, or send its lines through this very session.
-func (s *Session) note(level slog.Level, msg string, args ...any) {
-	if s.hooks.log == nil {
+// slow, or send its lines through this very session. There it is asked first whether it wants
+// the line, of which nothing is made otherwise.
+func (s *Session) note(level slog.Level, msg string, attributes func() []any) {
+	log := s.hooks.log
+	if log == nil {
 		return
 	}
-	args = append([]any{"key", s.key}, args...)
-	for i, arg := range args {
-		if err, ok := arg.(error); ok {
-			args[i] = withoutKey(err, s.key)
+	s.queue.Post(func() {
+		if !log.Enabled(context.Background(), level) {
+			return
 		}
-	}
-	s.queue.Post(func() { s.hooks.log.Log(context.Background(), level, "tokenclient: "+msg, args...) })
+		args := append([]any{"key", s.key}, attributes()...)
+		for i, arg := range args {
+			if err, ok := arg.(error); ok {
+				args[i] = withoutKey(err, s.key)
+			}
+		}
+		log.Log(context.Background(), level, "tokenclient: "+msg, args...)
+	})
 }
 
-// tell tells the Logger and the Hooks of e.
-func (s *Session) tell(e event) {
+// noteErr is note of a line that has no attribute but an error.
+func (s *Session) noteErr(level slog.Level, msg string, err error) {
+	s.note(level, msg, func() []any { return []any{"err", err} })
+}
+
+// wants reports whether the handler wants lines of that level. It is asked on the caller's
+// goroutine, which holds no lock.
+func (s *Session) wants(level slog.Level) bool {
+	return s.hooks.log != nil && s.hooks.log.Enabled(context.Background(), level)
+}
+
+// lines are those of events.
+var lines = [...]struct {
+	level slog.Level
+	msg   string
+}{
+	refreshStarted:      {slog.LevelDebug, "refresh started"},
+	tokenRefreshed:      {slog.LevelDebug, "token refreshed"},
+	tokenAdopted:        {slog.LevelDebug, "token adopted"},
+	tokenRenewed:        {slog.LevelDebug, "token renewed by the server"},
+	refreshOvertaken:    {slog.LevelDebug, "refresh overtaken"},
+	refreshFailed:       {slog.LevelWarn, "refresh failed"},
+	refreshStillRefused: {slog.LevelWarn, "token endpoint keeps refusing"},
+	rejectedTooOften:    {slog.LevelWarn, "refreshed tokens refused too often"},
+	tokenNotSaved:       {slog.LevelError, "token not saved"},
+	sessionEnded:        {slog.LevelInfo, "session ended"},
+}
+
+// attributes are those of the line of e.
+func (e event) attributes() []any {
 	info := e.info
 	generation := []any{"generation", info.Generation}
 	cause := append(generation, "cause", info.Cause.String())
 	course := append(cause, "duration", info.Duration, "waiters", info.Waiters)
-	switch hooks := s.hooks; e.kind {
+	switch e.kind {
 	case refreshStarted:
-		s.note(slog.LevelDebug, "refresh started", cause...)
-		post1(s, hooks.RefreshStarted, info)
-	case tokenRefreshed:
-		s.note(slog.LevelDebug, "token refreshed", append(course, "expiry", info.Expiry)...)
-		post1(s, hooks.Refreshed, info)
-	case tokenAdopted:
-		s.note(slog.LevelDebug, "token adopted", append(course, "expiry", info.Expiry)...)
-		post1(s, hooks.Adopted, info)
+		return cause
+	case tokenRefreshed, tokenAdopted:
+		return append(course, "expiry", info.Expiry)
 	case tokenRenewed:
-		s.note(slog.LevelDebug, "token renewed by the server", append(generation, "expiry", info.Expiry)...)
-	case refreshOvertaken:
-		s.note(slog.LevelDebug, "refresh overtaken", append(course, "err", e.err)...)
-		post2(s, hooks.RefreshOvertaken, info, e.err)
-	case refreshFailed:
-		s.note(slog.LevelWarn, "refresh failed", append(course, "err", e.err)...)
-		post2(s, hooks.RefreshFailed, info, e.err)
+		return append(generation, "expiry", info.Expiry)
+	case refreshOvertaken, refreshFailed:
+		return append(course, "err", e.err)
 	case refreshStillRefused:
-		s.note(slog.LevelWarn, "token endpoint keeps refusing", append(generation,
-			"refusals", e.times, "err", e.err)...)
-		post2(s, hooks.StillRefused, info, e.err)
+		return append(generation, "refusals", e.times, "err", e.err)
 	case rejectedTooOften:
-		s.note(slog.LevelWarn, "refreshed tokens refused too often", append(generation,
-			"origin", e.origin, "until", e.until, "expiry", info.Expiry)...)
-		post2(s, hooks.StormGuarded, info, e.until)
+		return append(generation, "origin", e.origin, "until", e.until, "expiry", info.Expiry)
 	case tokenNotSaved:
 		err := e.err
 		if unsaved, ok := err.(*NotSavedError); ok {
 			err = unsaved.Err // the line says already that it is not saved
 		}
-		s.note(slog.LevelError, "token not saved", append(generation, "err", err)...)
-		post2(s, hooks.SaveFailed, info, e.err)
+		return append(generation, "err", err)
+	}
+	return []any{"err", e.err}
+}
+
+// tell tells the Logger and the Hooks of e.
+func (s *Session) tell(e event) {
+	if e.kind == sessionEnded && s.isPart() {
+		return // the whole session ends with it, and tells
+	}
+	if s.hooks.log != nil {
+		s.note(lines[e.kind].level, lines[e.kind].msg, e.attributes)
+	}
+	switch hooks := s.hooks; e.kind {
+	case refreshStarted:
+		post1(s, hooks.RefreshStarted, e.info)
+	case tokenRefreshed:
+		post1(s, hooks.Refreshed, e.info)
+	case tokenAdopted:
+		post1(s, hooks.Adopted, e.info)
+	case refreshOvertaken:
+		post2(s, hooks.RefreshOvertaken, e.info, e.err)
+	case refreshFailed:
+		post2(s, hooks.RefreshFailed, e.info, e.err)
+	case refreshStillRefused:
+		post2(s, hooks.StillRefused, e.info, e.err)
+	case rejectedTooOften:
+		post2(s, hooks.StormGuarded, e.info, e.until)
+	case tokenNotSaved:
+		post2(s, hooks.SaveFailed, e.info, e.err)
 	case sessionEnded:
-		if s.isPart() {
-			return // the whole session ends with it, and tells
-		}
-		s.note(slog.LevelInfo, "session ended", "err", e.err)
 		post1(s, hooks.SessionEnded, e.err)
+		s.postForKey(func(h *Hooks) { call1(h.SessionEnded, e.err) })
 	}
 }
 
@@ -85,44 +132,57 @@ func (s *Session) tellAttached(ctx context.Context, generation uint64) {
 
 // tellRejected tells that an answer to req, which was sent with h, refused it.
 func (s *Session) tellRejected(req *http.Request, h *held) {
-	if s.hooks.log != nil || s.hooks.Rejected != nil { // thousands may be refused at once
+	logged := s.wants(slog.LevelDebug) // thousands may be refused at once
+	if logged || s.hooks.Rejected != nil || s.hooks.ForKey != nil {
 		method, to := req.Method, origin.Of(req.URL).String()
-		s.note(slog.LevelDebug, "token rejected", "generation", h.number(), "method", method, "origin", to)
+		if generation := h.number(); logged {
+			s.note(slog.LevelDebug, "token rejected", func() []any {
+				return []any{"generation", generation, "method", method, "origin", to}
+			})
+		}
 		post2(s, s.hooks.Rejected, method, to)
+		s.postForKey(func(h *Hooks) { call2(h.Rejected, method, to) })
 	}
 }
 
 // tellReplayed tells that req is sent again.
 func (s *Session) tellReplayed(req *http.Request) {
-	if s.hooks.log != nil || s.hooks.Replayed != nil {
+	logged := s.wants(slog.LevelDebug)
+	if logged || s.hooks.Replayed != nil || s.hooks.ForKey != nil {
 		method, to := req.Method, origin.Of(req.URL).String()
-		s.note(slog.LevelDebug, "request sent again", "method", method, "origin", to)
+		if logged {
+			s.note(slog.LevelDebug, "request sent again", func() []any { return []any{"method", method, "origin", to} })
+		}
 		post2(s, s.hooks.Replayed, method, to)
+		s.postForKey(func(h *Hooks) { call2(h.Replayed, method, to) })
 	}
 }
 
 // tellOutside tells that a request to u goes out without a token, if that is because of its
 // origin.
 func (s *Session) tellOutside(u *url.URL) {
-	if s.hooks.log == nil && s.hooks.NotInOrigins == nil || !s.rules.Outside(u) || !s.toTell(origin.Of(u), false) {
+	if s.hooks.log == nil && s.hooks.NotInOrigins == nil && s.hooks.ForKey == nil || !s.rules.Outside(u) || !s.toTell(origin.Of(u), false) {
 		return
 	}
 	o := origin.Of(u)
 	near, differs := s.rules.Near(o)
-	s.note(slog.LevelWarn, "sent without a token: not in Config.Origins", "origin", o.String(), "near", near, "differs", differs)
-	if hook := s.hooks.NotInOrigins; hook != nil {
-		s.queue.Post(func() { hook(o.String(), near, differs) })
-	}
+	to := o.String()
+	s.note(slog.LevelWarn, "sent without a token: not in Config.Origins", func() []any {
+		return []any{"origin", to, "near", near, "differs", differs}
+	})
+	post3(s, s.hooks.NotInOrigins, to, near, differs)
+	s.postForKey(func(h *Hooks) { call3(h.NotInOrigins, to, near, differs) })
 }
 
 // tellHeaderKept tells that a request to u goes out with the header that the caller set.
 func (s *Session) tellHeaderKept(u *url.URL) {
-	if s.hooks.log == nil && s.hooks.HeaderKept == nil || !s.toTell(origin.Of(u), true) {
+	if s.hooks.log == nil && s.hooks.HeaderKept == nil && s.hooks.ForKey == nil || !s.toTell(origin.Of(u), true) {
 		return
 	}
 	to := origin.Of(u).String()
-	s.note(slog.LevelWarn, "sent without a token: the caller set the header", "origin", to, "header", s.header)
+	s.note(slog.LevelWarn, "sent without a token: the caller set the header", func() []any { return []any{"origin", to, "header", s.header} })
 	post2(s, s.hooks.HeaderKept, to, s.header)
+	s.postForKey(func(h *Hooks) { call2(h.HeaderKept, to, s.header) })
 }
 
 func post1[A any](s *Session, hook func(A), a A) {
@@ -134,6 +194,42 @@ func post1[A any](s *Session, hook func(A), a A) {
 func post2[A, B any](s *Session, hook func(A, B), a A, b B) {
 	if hook != nil {
 		s.queue.Post(func() { hook(a, b) })
+	}
+}
+
+func post3[A, B, C any](s *Session, hook func(A, B, C), a A, b B, c C) {
+	if hook != nil {
+		s.queue.Post(func() { hook(a, b, c) })
+	}
+}
+
+// postForKey has call called with the hooks that are for the user's key alone, if there are any.
+func (s *Session) postForKey(call func(*Hooks)) {
+	if forKey := s.hooks.ForKey; forKey != nil {
+		key := s.whole().key // without the name of an audience
+		s.queue.Post(func() {
+			if h := forKey(key); h != nil {
+				call(h)
+			}
+		})
+	}
+}
+
+func call1[A any](hook func(A), a A) {
+	if hook != nil {
+		hook(a)
+	}
+}
+
+func call2[A, B any](hook func(A, B), a A, b B) {
+	if hook != nil {
+		hook(a, b)
+	}
+}
+
+func call3[A, B, C any](hook func(A, B, C), a A, b B, c C) {
+	if hook != nil {
+		hook(a, b, c)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
@@ -15,7 +16,7 @@ import (
 // errNoRefresher is why a session cannot do what only a Refresher can.
 var errNoRefresher = errors.New("Config.Refresher is nil, and only the server renews the token")
 
-var errStorm = errors.New("tokenclient: the server keeps refusing tokens that were just refreshed")
+var errStorm error = &kindError{"tokenclient: the server keeps refusing tokens that were just refreshed", ErrRejected}
 
 // Token returns a copy of a token that is good to be sent now, after loading or
 // refreshing it if necessary; for a token that a server has just refused it waits until
@@ -67,19 +68,28 @@ func (s *Session) copyOf(h *held, err error) (*Token, error) {
 // error is that of a request: ErrLoginRequired, a [*TokenError], ErrStoreUnavailable,
 // ErrStoreCorrupt, ErrReplaced, ErrClosed, ErrReentrant, or ctx's.
 //
-// f gets ctx, with which [PerRPCCredentials] send the same token, and a copy of that: the
-// login's own, if there are Config.Audiences. With a ctx of [WithoutToken] it is called once, and
-// the token is empty. It runs on the caller's goroutine; no lock is
-// held. Where the token goes is for f to know: Config.Origins is not asked.
+// f gets ctx, with which [PerRPCCredentials] send the same token for as long as f runs, and a copy
+// of that: the login's own, if there are Config.Audiences. If it is about to expire meanwhile, or
+// f has returned, they send what is good now; but with that ctx never the token of another
+// login, which is ErrReplaced unless Config.StepUp vouched for it, nor any after a logout, which is
+// ErrLoginRequired. The same goes for Do with it.
+//
+// With a ctx of [WithoutToken] f is called once, and the token is empty. It runs on the caller's
+// goroutine; no lock is held. Where the token goes is for f to know: Config.Origins is not asked.
 func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) error) error {
 	if withoutToken(ctx) {
 		return f(ctx, new(Token))
 	}
-	h, err := s.unrefused(ctx)
+	outer := s.lent(ctx)
+	h, err := s.unrefusedFor(ctx, outer)
 	if err != nil {
 		return s.whose(err)
 	}
-	rejected := s.lend(ctx, h, f)
+	h, rejected := s.lend(ctx, h, f)
+	if v := outer.rejection(); v != nil { // RefreshRejected was between the two calls
+		s.calledAgain(h, *v, rejected)
+		return rejected
+	}
 	if !errors.Is(rejected, ErrRejected) {
 		return rejected
 	}
@@ -90,24 +100,87 @@ func (s *Session) Do(ctx context.Context, f func(ctx context.Context, t *Token) 
 	if h, err = s.insteadOf(ctx, h); err != nil {
 		return s.whose(err)
 	}
-	err = s.lend(ctx, h, f)
-	s.replayed(h, v, errors.Is(err, ErrRejected))
+	h, err = s.lend(ctx, h, f)
+	s.calledAgain(h, v, err)
 	return err
 }
 
-// lend calls f with h's token.
-func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) error {
-	s.tellAttached(ctx, h.number())
-	return f(context.WithValue(ctx, lentKey{s}, h), h.token().Clone())
+// calledAgain notes what came of the second call, with h after v. Whether the server takes the token
+// an error does not tell: it may come from before anybody looked at that.
+func (s *Session) calledAgain(h *held, v rejection, err error) {
+	if refused := errors.Is(err, ErrRejected); refused || err == nil {
+		s.replayed(h, v, refused)
+	}
 }
 
-// lentKey marks the contexts of Do, which have the token that f got.
+// A loan is a token that Do lends to one call of its function.
+type loan struct {
+	given   *held
+	sent    atomic.Pointer[held]      // what went out last: it, or its successor
+	over    atomic.Bool               // the call has returned
+	refused atomic.Pointer[rejection] // why RefreshRejected has replaced it; nil: it has not
+}
+
+// is reports whether t is what l was given. l may be nil.
+func (l *loan) is(t *Token) bool {
+	return l != nil && t != nil && l.given.token().AccessToken == t.AccessToken
+}
+
+// rejection is why RefreshRejected has replaced what was given; nil: it has not. l may be nil.
+func (l *loan) rejection() *rejection {
+	if l == nil {
+		return nil
+	}
+	return l.refused.Load()
+}
+
+// lend calls f with h's token, and returns which one went out last.
+func (s *Session) lend(ctx context.Context, h *held, f func(context.Context, *Token) error) (*held, error) {
+	l := &loan{given: h}
+	l.sent.Store(h)
+	defer l.over.Store(true)
+	s.tellAttached(ctx, h.number())
+	err := f(context.WithValue(ctx, lentKey{s}, l), h.token().Clone())
+	return l.sent.Load(), err
+}
+
+// lentKey marks the contexts of Do, which have the loan that f got.
 type lentKey struct{ session *Session }
 
 // lent is what Do lent to whom ctx belongs; nil: nothing.
-func (s *Session) lent(ctx context.Context) *held {
-	h, _ := ctx.Value(lentKey{s}).(*held)
-	return h
+func (s *Session) lent(ctx context.Context) *loan {
+	l, _ := ctx.Value(lentKey{s}).(*loan)
+	return l
+}
+
+// unrefusedFor is unrefused for whom l was lent to; nil: nobody.
+func (s *Session) unrefusedFor(ctx context.Context, l *loan) (*held, error) {
+	h, err := s.unrefused(ctx)
+	if err != nil || l == nil {
+		return h, err
+	}
+	sent := l.sent.Load()
+	return s.orVouched(ctx, sent, h, h.follows(sent, true))
+}
+
+// toSend returns what goes out with ctx, and tells that it does.
+func (s *Session) toSend(ctx context.Context) (*held, error) {
+	l := s.lent(ctx)
+	if l != nil && !l.over.Load() {
+		h, now := l.sent.Load(), s.holds()
+		if now.usable() && now.follows(h, true) == nil && !h.overdue(time.Now()) {
+			return h, nil // lend has told
+		}
+	}
+	h, err := s.unrefusedFor(ctx, l)
+	if err != nil {
+		return nil, s.whose(err)
+	}
+	if l != nil {
+		l.sent.Store(h)
+	}
+	s.tellAttached(ctx, h.number())
+	return h, nil
 }
 
 // Refresh exchanges the refresh token now, whether or not the access token is
@@ -136,37 +209,42 @@ func (s *Session) Refresh(ctx context.Context) (*Token, error) {
 // token to try instead. If the session has another token by now, that is returned at once;
 // else it is refreshed, together with everybody who was refused, at most three
 // times at once and then once in 30 seconds; beyond that the error is a
-// [*TokenError] that says when. Try once with the result, and then give up.
+// [*TokenError] that says when, and ErrRejected. Try once with the result, and then give up.
 //
 // Without a Config.Refresher the token can only come from the Store, where another
-// process may have put it; if it does not, the error is ErrLoginRequired, and the
-// session goes on with the token that it has.
+// process may have put it; if it does not, the error is ErrLoginRequired and ErrRejected, and
+// the session goes on with the token that it has.
 //
 // With the ctx that the function of [Session.Do] got with t, also after Do has returned, it is
-// known which login t is of: if another one took its place, the error is ErrReplaced.
+// known which login t is of: if another one took its place, the error is ErrReplaced. Do with
+// that ctx then makes the second call: no further one follows, and a refresh that helped does not
+// count among those three.
 func (s *Session) RefreshRejected(ctx context.Context, t *Token) (*Token, error) {
 	h, err := s.current(ctx)
 	if err != nil {
-		return nil, err
+		return nil, s.whose(err)
 	}
-	// The text alone does not tell: a server may issue the same one again.
-	held := h.token()
-	if lent := s.lent(ctx); lent != nil && t != nil && lent.token().AccessToken == t.AccessToken && !h.same(lent) {
-		return s.copyOf(s.insteadOf(ctx, lent))
-	}
-	if t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued) {
-		return held.Clone(), nil
-	}
-	if !s.config().hasRefresher() {
-		return s.copyOf(s.foundNewer(ctx, h))
-	}
-	if v := s.rejected(h, nil); !v.again {
-		if v.next.IsZero() {
-			return nil, ErrClosed
+	l, v, successor := s.lent(ctx), rejection{again: true}, s.insteadOf
+	switch held := h.token(); {
+	case l.is(t) && (l.rejection() != nil || !h.same(l.sent.Load())): // t was replaced by now
+		h = l.given
+	case !l.is(t) && (t == nil || held.AccessToken != t.AccessToken || !held.Issued.Equal(t.Issued)):
+		return held.Clone(), nil // the text alone does not tell: a server may issue the same one again
+	case !s.config().hasRefresher():
+		successor = s.foundNewer
+	default:
+		if v = s.rejected(h, nil); !v.again {
+			if v.next.IsZero() {
+				return nil, ErrClosed
+			}
+			return nil, &TokenError{RetryAfter: time.Until(v.next), Err: errStorm}
 		}
-		return nil, &TokenError{RetryAfter: time.Until(v.next), Err: errStorm}
 	}
-	return s.copyOf(s.insteadOf(ctx, h))
+	next, err := successor(ctx, h)
+	if err == nil && l.is(t) && l.refused.CompareAndSwap(nil, &v) {
+		l.sent.Store(next)
+	}
+	return s.copyOf(next, err)
 }
 
 // foundNewer returns what the store has in the place of h, which the server refused, of a
@@ -178,7 +256,7 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 	case err != nil:
 		return nil, err
 	case now.same(h):
-		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, errNoRefresher)
+		return nil, fmt.Errorf("%w: the server refused the token; %w", ErrLoginRequired, &kindError{errNoRefresher.Error(), ErrRejected})
 	}
 	return now, now.follows(h, true)
 }
@@ -288,7 +366,7 @@ func (c *PerRPCCredentials) Loopback() *PerRPCCredentials { return &PerRPCCreden
 // GetRequestMetadata returns the header that carries the token, with its name in
 // lower case. It is an error if uri is not of an allowed origin; other errors are
 // those of [Session.Token], and ErrReplaced. Within [Session.Do] the token is the one that Do
-// has handed out.
+// has handed out, unless that is about to expire.
 func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
 	if withoutToken(ctx) {
 		return nil, nil
@@ -311,13 +389,9 @@ func (c *PerRPCCredentials) GetRequestMetadata(ctx context.Context, uri ...strin
 	if c.loopback && len(uri) == 0 {
 		return nil, errors.New("tokenclient: no token is sent: Loopback credentials have to be told where to")
 	}
-	h := c.s.lent(ctx)
-	if h == nil {
-		var err error
-		if h, err = c.s.unrefused(ctx); err != nil {
-			return nil, c.s.whose(err)
-		}
-		defer c.s.tellAttached(ctx, h.number())
+	h, err := c.s.toSend(ctx)
+	if err != nil {
+		return nil, err
 	}
 	req := &http.Request{Method: http.MethodPost, URL: new(url.URL), Header: make(http.Header)}
 	if err := c.s.config().attach(req.WithContext(ctx), h.token()); err != nil {

@@ -7,8 +7,9 @@
 //	go run ./examples/mockserver -demand 'path=/api/payments&acr_values=mfa'
 //	go run ./examples/mockserver -dpop -dpop-api-nonce
 //
-// It runs until it is interrupted (Ctrl-C, or SIGTERM). It prints its URL and curl
-// lines to try, and at the end what it saw. There is a flag for every knob of
+// It runs until it is interrupted (Ctrl-C, or SIGTERM). At its URL is a page to open in a
+// browser, which shows each request as it comes, starts clients, and has a control for most
+// knobs (package page). It prints curl lines to try, and at the end what it saw. There is a flag for every knob of
 // tokentest.Options that is no function, and for failures; -h lists them.
 package main
 
@@ -30,6 +31,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest/page"
 )
 
 func main() {
@@ -184,6 +186,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	defer srv.Close()
+	page.Mount(srv)
 	srv.AddUser(s.user, s.password)
 	if !s.ask {
 		srv.Approve(s.user) // logins in a browser and by device code
@@ -198,7 +201,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		ctx, cancel = context.WithTimeout(ctx, s.lasts)
 		defer cancel()
 	}
-	fmt.Fprintf(stdout, "Serving at %s, %s.\n", srv.URL, until)
+	fmt.Fprintf(stdout, "Serving at %s, %s. Open that in a browser to see what happens.\n", srv.URL, until)
 	fmt.Fprintf(stdout, "User %s, password %s. Access tokens live %v, refresh tokens %v.\n",
 		s.user, s.password, s.options.AccessLifetime, s.options.RefreshLifetime)
 	story(stdout, srv, s)

@@ -24,6 +24,12 @@ func TestParse(t *testing.T) {
 			[]challenge.Challenge{{"Negotiate", params{"": "YIIB6wYGKwYBBQU+/a=="}}, {"DPoP", params{"algs": "ES256 PS256", "error": "x"}}}},
 		{[]string{`Bearer error=x, realm="abc`, `Basic realm=y`}, []challenge.Challenge{{"Bearer", params{"error": "x"}}, {"Basic", params{"realm": "y"}}}},
 		{[]string{`Bearer error=x`, `realm="x"`, `Basic`}, []challenge.Challenge{{"Bearer", params{"error": "x"}}, {"Basic", nil}}},
+		{[]string{"Negotiate YIIB", "Negotiate YII==", "Negotiate -abc"}, // a token68 up to the end
+			[]challenge.Challenge{{"Negotiate", params{"": "YIIB"}}, {"Negotiate", params{"": "YII=="}}, {"Negotiate", params{"": "-abc"}}}},
+		{[]string{`09azAZ a0z9AZ=x, !#$%&'*+-.^_|~ !=y`}, []challenge.Challenge{{"09azAZ", params{"a0z9az": "x"}}, {"!#$%&'*+-.^_|~", params{"!": "y"}}}},
+		{[]string{"Bearer error=x, realm=, scope=y", "Basic realm=\"\", a=b"}, []challenge.Challenge{{"Bearer", params{"error": "x", "scope": "y"}}, {"Basic", params{"realm": "", "a": "b"}}}},
+		{[]string{"Bearer realm=\"a\tb\", error=\"a\x01b\", scope=a\x01b, acr_values=\"a\x7fb\""}, []challenge.Challenge{{"Bearer", params{"realm": "a\tb"}}}},
+		{[]string{`Bearer error="cut\`, `Basic realm="\`}, []challenge.Challenge{{"Bearer", nil}, {"Basic", nil}}},
 		{[]string{`()[]{}, =x, "a,b" c, Bearer error=y`}, []challenge.Challenge{{"Bearer", params{"error": "y"}}}},
 	} {
 		if got := challenge.Parse(c.fields); !reflect.DeepEqual(got, c.want) {

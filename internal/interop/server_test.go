@@ -181,7 +181,7 @@ func cut(t *testing.T, r remote, db *sql.DB) {
 
 // A server that takes no writes, as a replica does, is an error and no answer.
 func TestServerReadOnly(t *testing.T) {
-	forRemotes(t, func(t *testing.T, s *servers.Server, r remote, _ *sql.DB, _ *store.Shared, login tokenclient.Record) {
+	forRemotes(t, func(t *testing.T, s *servers.Server, r remote, db *sql.DB, _ *store.Shared, login tokenclient.Record) {
 		dsn := r.dsn(s) + "&default_transaction_read_only=on"
 		if r.dialect == sqlstore.MariaDB {
 			dsn = r.dsn(s) + "?tx_read_only=1"
@@ -203,6 +203,14 @@ func TestServerReadOnly(t *testing.T) {
 		ok, err := kv.CompareAndSwap(t.Context(), recordKey("bob"), nil, []byte(oldValue))
 		if ok || err == nil || !strings.Contains(strings.ToLower(err.Error()), "read") || !strings.Contains(err.Error(), "write table "+tableName) {
 			t.Errorf("CompareAndSwap: %t, %v; want an error that names the operation, the table and the cause", ok, err)
+		}
+		if r.dialect == sqlstore.MariaDB { // whose replicas say that much of themselves to any account
+			execute(t, db, "SET GLOBAL read_only = ON")
+			wantReplica(t, db, r.dialect)
+			execute(t, db, "SET GLOBAL read_only = OFF")
+			if got, err := newShared(t, newKV(t, db, r.dialect, tableName), sealer(t)).Load(t.Context(), "alice"); err != nil {
+				t.Errorf("read only no longer: %+v, %v", got, err)
+			}
 		}
 	})
 }

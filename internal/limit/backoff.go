@@ -25,11 +25,12 @@ type Backoff struct {
 // with the same token included: tries is how often they are known to have tried. It is
 // drawn from the whole range down to nothing ("full jitter"), so that clients of a server
 // that came back do not arrive together. It is at least what the server asked for with
-// retryAfter, up to [MaxRetryAfter].
+// retryAfter, up to [MaxRetryAfter], and never shortens a wait that has begun: who tried all
+// the same takes back nothing that the server asked for before.
 func (b *Backoff) Failed(err error, tries int, retryAfter time.Duration, now time.Time) {
 	b.failures++
 	wait := jitter(doubled(max(b.failures, tries) - 1))
-	b.err, b.until = err, now.Round(0).Add(max(wait, min(retryAfter, MaxRetryAfter)))
+	b.err, b.until = err, now.Round(0).Add(max(wait, min(retryAfter, MaxRetryAfter), b.Remaining(now)))
 }
 
 // Failures returns how often Failed was called.

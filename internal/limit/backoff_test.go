@@ -246,3 +246,17 @@ func TestRemaining(t *testing.T) {
 		}
 	}
 }
+
+// TestBackoffKeepsRetryAfter: a try that was forced, and failed without a word of when to come
+// back, does not cut short what the server had asked for.
+func TestBackoffKeepsRetryAfter(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for range 100 {
+		var b limit.Backoff
+		b.Failed(errors.New("slower"), 0, 2*time.Minute, now)
+		b.Failed(errors.New("busy"), 0, 0, now.Add(time.Second))
+		if got := b.Remaining(now.Add(time.Second)); got != 119*time.Second {
+			t.Fatalf("%v left", got)
+		}
+	}
+}

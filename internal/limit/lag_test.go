@@ -73,6 +73,9 @@ func TestLagTimetable(t *testing.T) {
 // TestLagShared: of many who were refused one tries at a time, and all learn of it.
 func TestLagShared(t *testing.T) {
 	var l limit.Lag
+	if l.Knows("here") {
+		t.Error("a Lag that nobody has asked knows a server")
+	}
 	ask := func(server string, canTry bool, after time.Duration, want limit.LagAnswer) {
 		t.Helper()
 		if a, _ := l.Ask(server, canTry, begin.Add(after)); a != want {
@@ -97,6 +100,11 @@ func TestLagShared(t *testing.T) {
 	ask("here", false, time.Hour, limit.LagKnown)
 	ask("there", true, 600*ms, limit.LagWait)
 	ask("there", true, 2400*ms, limit.LagOver)
+	for server, want := range map[string]bool{"here": true, "there": true, "nowhere": false} {
+		if got := l.Knows(server); got != want {
+			t.Errorf("there were waits for %s: %v", server, got)
+		}
+	}
 	l.Tried("nowhere", limit.LagAccepted)
 	ask("nowhere", false, 0, limit.LagOver)
 	for i := range 100 {

@@ -53,6 +53,7 @@ func TestJudgeOrigins(t *testing.T) {
 		{"https://bücher.example", "https://bücher.example/", true},
 		{"https://straße.example", "https://straße.example/", true},
 
+		{"https://api.example.com", "httpx://api.example.com/", false},
 		{"https://api.example.com", "https://api.example.com:8443/", false},
 		{"https://api.example.com", "https://api.example.com:80/", false},
 		{"https://api.example.com", "https://www.api.example.com/", false},

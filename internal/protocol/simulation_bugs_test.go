@@ -1,26 +1,18 @@
 package protocol_test
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/planted"
 )
-
-// plantedEnv names the bug that is planted in a process of its own.
-const plantedEnv = "SIMULATION_PLANTED"
-
-var planted = os.Getenv(plantedEnv)
 
 // plant makes a world of which the protocol expects better. Bugs of the code are
 // planted there.
 func (w *world) plant() {
-	switch planted {
+	switch planted.Name() {
 	case "lease shorter than a request lingers":
 		w.set.lingerDead = true
 	case "second try while the first lingers":
@@ -39,8 +31,7 @@ type plantedBug struct {
 	patches []patch
 }
 
-// A patch of a file. old is in it exactly once, or the test fails: then the code has
-// changed and so must the patch. BUG in new is true if the bug is planted.
+// A patch is a planted.Patch.
 type patch struct{ file, old, new string }
 
 const (
@@ -180,13 +171,21 @@ func TestSimulationFindsBugs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the package anew")
 	}
-	if planted != "" {
+	if planted.Name() != "" {
 		return
 	}
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skipf("without the go command the bugs cannot be compiled: %v", err)
 	}
-	exe := buildPatched(t)
+	var bugs []planted.Bug
+	for _, b := range plantedBugs {
+		bug := planted.Bug{Name: b.name}
+		for _, p := range b.patches {
+			bug.Patches = append(bug.Patches, planted.Patch{File: p.file, Old: p.old, New: p.new})
+		}
+		bugs = append(bugs, bug)
+	}
+	exe := planted.Build(t, "../..", bugs)
 	if out, err := exec.Command(exe, "-test.run=^TestSimulation$", "-test.short").CombinedOutput(); err != nil {
 		t.Fatalf("patched, but no bug is planted: %v\n%s", err, out)
 	}
@@ -195,7 +194,7 @@ func TestSimulationFindsBugs(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(exe, "-test.run=^TestSimulation$", "-test.timeout=60s", "-simulation.seeds=40000",
 				"-test.parallel=1") // so that it is the same seed each time
-			cmd.Env = append(os.Environ(), plantedEnv+"="+b.name)
+			cmd.Env = planted.Environ(b.name)
 			begin := time.Now()
 			out, err := cmd.CombinedOutput()
 			found := foundBug.FindSubmatch(out)
@@ -208,54 +207,4 @@ func TestSimulationFindsBugs(t *testing.T) {
 			}
 		})
 	}
-}
-
-// buildPatched compiles the tests of this package with all bugs in it.
-func buildPatched(t *testing.T) (exe string) {
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, dir := filepath.Dir(filepath.Dir(here)), t.TempDir()
-	texts := map[string]string{}
-	for _, b := range plantedBugs {
-		for _, p := range b.patches {
-			text, ok := texts[p.file]
-			if !ok {
-				raw, err := os.ReadFile(filepath.Join(root, p.file))
-				if err != nil {
-					t.Fatal(err)
-				}
-				text = string(raw)
-			}
-			if n := strings.Count(text, p.old); n != 1 {
-				t.Fatalf("%s: what is to be patched is %d times in %s:\n%s", b.name, n, p.file, p.old)
-			}
-			texts[p.file] = strings.Replace(text, p.old, strings.ReplaceAll(p.new, "BUG", fmt.Sprintf("(plantedBug == %q)", b.name)), 1)
-		}
-	}
-	for _, pkg := range []string{"internal/protocol", "tokenclient"} {
-		texts[pkg+"/planted.go"] = fmt.Sprintf("package %s\n\nimport \"os\"\n\nvar plantedBug = os.Getenv(%q)\n", filepath.Base(pkg), plantedEnv)
-	}
-	replace := map[string]string{}
-	for file, text := range texts {
-		to := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
-		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[filepath.Join(root, file)] = to
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe = filepath.Join(dir, "patched.test.exe")
-	out, err := exec.Command("go", "test", "-c", "-overlay", filepath.Join(dir, "overlay.json"), "-o", exe, ".").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go test -c: %v\n%s", err, out)
-	}
-	return exe
 }

@@ -2,8 +2,9 @@ package protocol
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/chance"
 )
 
 // patienceLimit is how long something that fails is tried again, while somebody
@@ -27,7 +28,7 @@ func (t *timing) now() time.Time {
 // jitter returns a random duration below d.
 func (t *timing) jitter(d time.Duration) time.Duration {
 	if t == nil {
-		return rand.N(d)
+		return chance.Below(d)
 	}
 	return t.chance(d)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -119,7 +118,11 @@ func consume(ctx context.Context, root, version string, out io.Writer) (err erro
 		if !m.public() {
 			continue
 		}
-		if err := c.use(ctx, m); err != nil {
+		use := c.use
+		if m.program() {
+			use = c.install
+		}
+		if err := use(ctx, m); err != nil {
 			return fmt.Errorf("%s: %w", m.path, err)
 		}
 	}
@@ -288,30 +291,14 @@ var listening = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 // runAgainstMock runs the program twice against examples/mockserver, which is built from
 // the module that was got, not from the tree.
 func (c *consumer) runAgainstMock(ctx context.Context, dir string, m *module) error {
-	if _, err := c.goRun(ctx, dir, "build", "-o", "mockserver", m.path+"/examples/mockserver"); err != nil {
+	if _, err := c.goRun(ctx, dir, "build", "-o", c.mockserver(), m.path+"/examples/mockserver"); err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	server := exec.CommandContext(ctx, filepath.Join(dir, "mockserver"), "-addr", "127.0.0.1:0")
-	stdout, err := server.StdoutPipe()
+	api, stop, err := c.startMock(ctx)
 	if err != nil {
-		stop()
 		return err
 	}
-	if err := server.Start(); err != nil {
-		stop()
-		return err
-	}
-	defer func() { stop(); _ = server.Wait() }()
-	lines := bufio.NewReader(stdout)
-	api := ""
-	for api == "" {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return fmt.Errorf("mockserver printed no URL: %w", err)
-		}
-		api = listening.FindString(line)
-	}
+	defer stop()
 	for range 2 { // the second run finds the token
 		cmd := exec.CommandContext(ctx, filepath.Join(dir, "program"), filepath.Join(dir, "state"), api)
 		out, err := cmd.CombinedOutput()

@@ -25,6 +25,9 @@ func (m *module) public() bool {
 	return !strings.HasPrefix(m.dir, "internal/") && !strings.HasPrefix(m.dir, "examples/")
 }
 
+// program reports whether the module is one that users install and do not import.
+func (m *module) program() bool { return strings.HasPrefix(m.dir, "cmd/") }
+
 // tag is the tag by which the go command finds a version of the module.
 func (m *module) tag(version string) string { return path.Join(m.dir, version) }
 

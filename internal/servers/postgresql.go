@@ -13,23 +13,48 @@ import (
 // are added to its command.
 func PostgreSQL(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
-	bin := postgresFolder()
-	initdb := program(tb, "initdb", "postgresql", bin...)
-	postgres := program(tb, "postgres", "postgresql", bin...)
-	isReady := program(tb, "pg_isready", "postgresql-client", bin...)
+	initdb := program(tb, "initdb", "postgresql", postgresFolder()...)
+	s := newPostgreSQL(tb)
+	if err := s.run(startTimeout, initdb, "-D", s.path("data"), "-U", s.User, "-A", "trust", "-E", "UTF8", "--locale=C",
+		"--no-sync", "--wal-segsize=1"); err != nil {
+		tb.Fatal(err)
+	}
+	s.startPostgreSQL(settings)
+	return s
+}
 
+// PostgreSQLStandby starts a replica of primary, which PostgreSQL started. It answers queries
+// with what it has got so far.
+func PostgreSQLStandby(tb testing.TB, primary *Server) *Server {
+	tb.Helper()
+	backup := program(tb, "pg_basebackup", "postgresql-client", postgresFolder()...)
+	s := newPostgreSQL(tb)
+	host, port := primary.hostPort()
+	if err := s.run(startTimeout, backup, "-D", s.path("data"), "-h", host, "-p", port, "-U", s.User,
+		"--checkpoint=fast", "--no-sync", "--write-recovery-conf"); err != nil {
+		tb.Fatal(err)
+	}
+	s.startPostgreSQL(nil)
+	return s
+}
+
+func newPostgreSQL(tb testing.TB) *Server {
+	tb.Helper()
 	// SIGQUIT is PostgreSQL's own cut: nothing is finished or written. After
 	// SIGKILL connections would live on for a moment, and System V shared memory
 	// for ever.
 	s := newServer(tb, syscall.SIGQUIT, notRoot(tb, "postgres"))
 	s.User, s.Database = "postgres", "postgres"
-	data := s.path("data")
-	if err := s.run(startTimeout, initdb, "-D", data, "-U", s.User, "-A", "trust", "-E", "UTF8", "--locale=C",
-		"--no-sync", "--wal-segsize=1"); err != nil {
-		tb.Fatal(err)
-	}
+	return s
+}
+
+func (s *Server) startPostgreSQL(settings []string) {
+	s.tb.Helper()
+	bin := postgresFolder()
+	postgres := program(s.tb, "postgres", "postgresql", bin...)
+	isReady := program(s.tb, "pg_isready", "postgresql-client", bin...)
 	host, port := s.hostPort()
-	s.command = []string{postgres, "-D", data, "-p", port, "-c", "listen_addresses=" + host,
+	s.command = []string{postgres, "-D", s.path("data"), "-p", port, "-c", "listen_addresses=" + host,
 		"-c", "unix_socket_directories=", "-c", "dynamic_shared_memory_type=mmap", "-c", "shared_buffers=16MB"}
 	// Commits are still written before they are answered to, only not synced to
 	// the disk. That loses none when the server is killed, for the system has them.
@@ -40,7 +65,6 @@ func PostgreSQL(tb testing.TB, settings ...string) *Server {
 		return s.run(5*time.Second, isReady, "-h", host, "-p", port, "-t", "2")
 	}
 	s.Start()
-	return s
 }
 
 // postgresFolder is where Debian keeps the programs of the newest version, which are

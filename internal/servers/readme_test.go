@@ -10,25 +10,25 @@ import (
 	"testing"
 )
 
-// TestReadme: what the README says of tests without their program is so. They are skipped,
-// which only -v shows; the message names the Debian package; and the README and .ci/run
+// TestReadme: what CONTRIBUTING.md says of tests without their program is so. They are skipped,
+// which only -v shows; the message names the Debian package; and that page and .ci/run
 // name the same packages.
 func TestReadme(t *testing.T) {
-	b, err := os.ReadFile("../../README.md")
+	b, err := os.ReadFile("../../CONTRIBUTING.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme := strings.Join(strings.Fields(string(b)), " ")
+	page := strings.Join(strings.Fields(string(b)), " ")
 	for _, want := range []string{
 		"Without the program they are skipped, and `go test` says `ok` all the same: only with `-v` does it print what was skipped, and why.",
-		"go test -v ./internal/servers ./store/keyring ./internal/interop/browser | grep Debian",
+		"go test -v ./internal/servers ./store/keyring ./internal/interop/browser ./cmd/tokencurl | grep Debian",
 	} {
-		if !strings.Contains(readme, want) {
-			t.Errorf("the README does not say %q, which this test is about", want)
+		if !strings.Contains(page, want) {
+			t.Errorf("CONTRIBUTING.md does not say %q, which this test is about", want)
 		}
 	}
 
-	_, named, _ := strings.Cut(readme, "from Debian's packages ")
+	_, named, _ := strings.Cut(page, "from Debian's packages ")
 	named, _, _ = strings.Cut(named, ". ")
 	packages := strings.FieldsFunc(named, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz-`", r) })
 	packages = slices.DeleteFunc(packages, func(s string) bool { return !strings.HasPrefix(s, "`") })
@@ -42,7 +42,7 @@ func TestReadme(t *testing.T) {
 	}
 	installed := regexp.MustCompile(`(?m)^PACKAGES="(.*)"`).FindSubmatch(script)
 	if installed == nil || !slices.Equal(packages, strings.Fields(string(installed[1]))) {
-		t.Errorf("the README names %q, .ci/run installs %q", packages, installed)
+		t.Errorf("CONTRIBUTING.md names %q, .ci/run installs %q", packages, installed)
 	}
 }
 
@@ -68,6 +68,6 @@ func TestSkipNamesPackage(t *testing.T) {
 		t.Errorf("with -v it does not say what was skipped, or why:\n%s", out)
 	}
 	if out := run(); strings.Contains(out, "SKIP") || !strings.HasPrefix(out, "PASS") {
-		t.Errorf("without -v it says more than the README has it:\n%s", out)
+		t.Errorf("without -v it says more than CONTRIBUTING.md has it:\n%s", out)
 	}
 }

@@ -50,6 +50,24 @@ func wantCount(t *testing.T, l *lines, turns, waiting int) {
 	}
 }
 
+// TestCount: turns and waiters are those of all lines together.
+func TestCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := turns.New[string, int](1)
+		defer l.Close()
+		var wg sync.WaitGroup
+		for _, name := range []string{here, there} {
+			for who := range 3 {
+				wg.Go(func() { wantErr(t, "Do", l.Do(t.Context(), name, who, false, served(time.Second)), nil) })
+			}
+		}
+		synctest.Wait()
+		wantCount(t, l, 2, 4)
+		wg.Wait()
+		wantCount(t, l, 0, 0)
+	})
+}
+
 // TestLine: no more turns than may be are taken at the same time, in the order in which
 // all came. Who cannot wait leaves, and another line has turns of its own.
 func TestLine(t *testing.T) {

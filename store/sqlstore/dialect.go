@@ -16,7 +16,7 @@ const (
 // around it, and has the arguments in the order of its placeholders.
 type statements struct {
 	create string
-	get    string // key
+	get    string // key; has one row: the value, NULL if absent, and whether a replica answers
 	insert string // key, new; changes exactly one row if it swaps
 	update string // new, key, old; changes exactly one row if it swaps
 }
@@ -31,7 +31,7 @@ func (d Dialect) statements(schema, table string) statements {
 		// one that equals no other.
 		s = statements{
 			create: `CREATE TABLE IF NOT EXISTS %t (k TEXT PRIMARY KEY, value BLOB NOT NULL, updated_at INTEGER NOT NULL) STRICT`,
-			get:    `SELECT value FROM %t WHERE k = ?`,
+			get:    `SELECT (SELECT value FROM %t WHERE k = ?), 0`,
 			insert: `INSERT INTO %t (k, value, updated_at) VALUES (?, ?, unixepoch()) ON CONFLICT (k) DO NOTHING`,
 			update: `UPDATE %t SET value = ?, updated_at = unixepoch() WHERE k = ? AND value = ?`,
 		}
@@ -41,7 +41,7 @@ func (d Dialect) statements(schema, table string) statements {
 		// there, and nobody seems to be logged in.
 		s = statements{
 			create: `CREATE TABLE IF NOT EXISTS %t (k text COLLATE "C" PRIMARY KEY, value bytea NOT NULL, updated_at timestamptz NOT NULL)`,
-			get:    `SELECT value FROM %t WHERE k = $1`,
+			get:    `SELECT (SELECT value FROM %t WHERE k = $1), pg_is_in_recovery()`,
 			insert: `INSERT INTO %t (k, value, updated_at) VALUES ($1, $2, clock_timestamp()) ON CONFLICT (k) DO NOTHING`,
 			update: `UPDATE %t SET value = $1, updated_at = clock_timestamp() WHERE k = $2 AND value = $3`,
 		}
@@ -51,10 +51,14 @@ func (d Dialect) statements(schema, table string) statements {
 		// nothing to change, 0 or 1, according to clientFoundRows. So the time is
 		// one that always changes. By that an UPDATE counts a row that it found,
 		// too, in either mode.
+		//
+		// An account without further rights learns of a replica only that it is read_only,
+		// as is a primary that is about to be replaced by one. (The value is a number, and a
+		// word in later versions.)
 		quote = "`"
 		s = statements{
 			create: `CREATE TABLE IF NOT EXISTS %t (k CHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, value MEDIUMBLOB NOT NULL, updated_at DATETIME(6) NOT NULL) ENGINE=InnoDB`,
-			get:    `SELECT value FROM %t WHERE k = ?`,
+			get:    `SELECT (SELECT value FROM %t WHERE k = ?), CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')`,
 			insert: `INSERT INTO %t (k, value, updated_at) VALUES (?, ?, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE updated_at = GREATEST(UTC_TIMESTAMP(6), updated_at + INTERVAL 1 MICROSECOND)`,
 			update: `UPDATE %t SET value = ?, updated_at = GREATEST(UTC_TIMESTAMP(6), updated_at + INTERVAL 1 MICROSECOND) WHERE k = ? AND value = ?`,
 		}

@@ -27,7 +27,10 @@
 //
 // Get and CompareAndSwap are linearizable on the server that takes the writes. Never
 // let a replica answer, nor a proxy that sends reads to one: an older record is an
-// older refresh token. What the server has answered to is kept as well as its
+// older refresh token. So Get asks the server that answers, in the same statement, and fails
+// with ErrStoreUnavailable if it is a standby of PostgreSQL or a MariaDB that is read_only, and
+// the connection is left for another. A replica of MariaDB that is not read_only cannot be
+// told from its primary. What the server has answered to is kept as well as its
 // settings say, see below. If it fails and a replica takes over that had not got
 // the last records, these are lost: processes that have the newer token of the same
 // login in memory write it again, otherwise there has to be a new login. So let the
@@ -91,8 +94,10 @@
 //
 // With github.com/jackc/pgx/v5/stdlib, behind a proxy that gives each transaction
 // another connection, add default_query_exec_mode=exec to the data source name; no
-// other setting is needed. With several hosts in it add
-// target_session_attrs=read-write, so that none of them is a replica.
+// other setting is needed: PgBouncer 1.18 in transaction mode with five connections passed
+// storetest.RunKV in November 2026, without Listen. With several hosts in it add
+// target_session_attrs=read-write, so that none of them is a replica: one that answers is
+// found out and is an error.
 //
 // Leave synchronous_commit and fsync on: with synchronous_commit=off a crash of the
 // server loses the records of its last second. With default_transaction_isolation
@@ -102,7 +107,8 @@
 // # MariaDB
 //
 // With github.com/go-sql-driver/mysql no setting is needed; clientFoundRows and
-// interpolateParams may have either value. Leave innodb_flush_log_at_trx_commit=1.
+// interpolateParams may have either value. Leave innodb_flush_log_at_trx_commit=1. Set
+// read_only on every replica, and on a primary before another takes over.
 // Clusters with several primaries were not tested.
 //
 // # Table

@@ -14,6 +14,7 @@ type connector struct {
 	version string // of SQLite
 	journal string // mode; empty: wal
 	ran     *[]string
+	replica bool // is what answers
 
 	// exec and fail, if not nil, are called by statements that change something,
 	// and by all; connect by connections that are made.
@@ -76,14 +77,14 @@ func (s stmt) Query([]driver.Value) (driver.Rows, error) {
 			return nil, err
 		}
 	}
-	return &rows{}, nil
+	return &rows{left: [][]driver.Value{{nil, s.replica}}}, nil
 }
 
 type rows struct{ left [][]driver.Value }
 
 func (r *rows) Columns() []string {
 	if len(r.left) == 0 {
-		return []string{"value"}
+		return nil
 	}
 	return make([]string, len(r.left[0]))
 }

@@ -51,6 +51,19 @@ func told(err error) error {
 	return &failure{network(err), err}
 }
 
+// errReplica is for a Get that a replica answered. What it has may be old, and an older record
+// is an older refresh token.
+var errReplica = &ownError{errors.New("the server is a replica, or set to read only, so that its records may be old: connect to the primary")}
+
+// isReplica reports whether the server of that connection is to be left for another.
+func isReplica(err error) bool {
+	if errors.Is(err, errReplica) {
+		return true
+	}
+	code, state := codeOf(err)
+	return state != "" && meaning(code, state) == readOnly
+}
+
 // isLocked reports whether SQLite said so.
 func isLocked(err error) bool {
 	var f *failure

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"slices"
 	"sync"
@@ -117,4 +118,10 @@ func (t turn) close() {
 	if t.conn != nil {
 		_ = t.conn.Close() // if it fails, the connection is gone already
 	}
+}
+
+// discard closes the connection for good.
+func (t turn) discard() {
+	_ = t.conn.Raw(func(any) error { return driver.ErrBadConn })
+	t.close()
 }

@@ -163,10 +163,14 @@ func newTable(db *sql.DB, d Dialect, name string) (*table, error) {
 }
 
 func (t *table) Get(ctx context.Context, key string) (value []byte, err error) {
-	err = t.inTurn(ctx, t.reads, func(q querier) error { return q.QueryRowContext(ctx, t.get, key).Scan(&value) })
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
+	err = t.inTurn(ctx, t.reads, func(q querier) error {
+		var replica bool
+		err := q.QueryRowContext(ctx, t.get, key).Scan(&value, &replica)
+		if err == nil && replica {
+			err = errReplica
+		}
+		return err
+	})
 	if err != nil {
 		return nil, t.fail(ctx, "read", err)
 	}
@@ -219,9 +223,13 @@ func (t *table) inTurn(ctx context.Context, l *line, do func(querier) error) err
 		return err
 	}
 	err = do(mine.conn)
-	if err == nil || errors.Is(err, sql.ErrNoRows) {
+	if err == nil {
 		mine.uses++
 		next = mine
+		return nil
+	}
+	if isReplica(err) {
+		mine.discard() // another may lead to the primary, as after a failover
 		return err
 	}
 	mine.close() // only what has just worked is handed on

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/store/sqlstore"
 )
 
@@ -127,5 +128,59 @@ func TestErrors(t *testing.T) {
 		}
 		_, err = kv.CompareAndSwap(ctx, "secret-key", nil, []byte("secret-new"))
 		check("write", err, context.Canceled)
+	}
+}
+
+type stateError string
+
+func (e stateError) Error() string    { return "refused" }
+func (e stateError) SQLState() string { return string(e) }
+
+// TestReplicaIsLeft: a connection to a replica is not used again. After a failover the pool has
+// connections to what was the primary, and new ones lead to what is.
+func TestReplicaIsLeft(t *testing.T) {
+	read := func(kv store.KV) error {
+		value, err := kv.Get(t.Context(), "k")
+		if value != nil {
+			t.Errorf("a value: %q", value)
+		}
+		return err
+	}
+	write := func(kv store.KV) error {
+		swapped, err := kv.CompareAndSwap(t.Context(), "k", nil, []byte("v"))
+		if swapped {
+			t.Error("swapped")
+		}
+		return err
+	}
+	for _, test := range []struct {
+		name    string
+		c       connector
+		do      func(store.KV) error
+		want    string
+		connect int // for three calls
+	}{
+		{"read", connector{replica: true}, read, "sqlstore: read table tokens: the server is a replica", 3},
+		{"write", connector{fail: func() error { return stateError("25006") }}, write, "sqlstore: write table tokens: the server takes no writes: it is a replica", 3},
+		{"another refusal", connector{fail: func() error { return stateError("42501") }}, write, "the account lacks the right", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			made := 0
+			test.c.connect = func() { made++ }
+			db := sql.OpenDB(test.c)
+			defer db.Close()
+			kv, err := sqlstore.New(db, sqlstore.PostgreSQL, "tokens")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if err := test.do(kv); err == nil || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("%v; want %q", err, test.want)
+				}
+			}
+			if made != test.connect {
+				t.Errorf("%d connections were made, want %d", made, test.connect)
+			}
+		})
 	}
 }

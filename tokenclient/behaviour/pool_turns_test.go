@@ -285,3 +285,67 @@ func TestPoolLostAnswerFirst(t *testing.T) {
 		}
 	})
 }
+
+// ownRefresher is a Refresher without Endpoints; each user has one.
+type ownRefresher struct{ took time.Duration }
+
+func (r *ownRefresher) Refresh(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+	time.Sleep(r.took)
+	return fresh(old), nil
+}
+
+// TestPoolFunctionHangs: a RefresherFunc that hangs, or whose server refuses for rate, keeps
+// nobody waiting whose Refresher is another one, and those of its own as MaxRefreshes says.
+func TestPoolFunctionHangs(t *testing.T) {
+	const took = time.Second
+	for name, bad := range map[string]func(*sessiontest.Barrier) error{
+		"hangs": func(hold *sessiontest.Barrier) error { hold.Stop(); return io.ErrUnexpectedEOF },
+		"asks to wait": func(*sessiontest.Barrier) error {
+			return &tokenclient.TokenError{StatusCode: 429, RetryAfter: time.Minute}
+		},
+		"does not work": func(*sessiontest.Barrier) error { return &tokenclient.TokenError{StatusCode: 503} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hold := sessiontest.NewBarrier()
+				defer hold.Lift()
+				function := func(string) tokenclient.RefresherFunc { // another closure for each user
+					return func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+						time.Sleep(took)
+						return fresh(old), nil
+					}
+				}
+				refreshers := map[byte]func(key string) tokenclient.Refresher{
+					'b': func(string) tokenclient.Refresher {
+						return tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+							return nil, bad(hold)
+						})
+					},
+					'f': func(key string) tokenclient.Refresher { return function(key) },
+					't': func(string) tokenclient.Refresher { return &ownRefresher{took} },
+				}
+				p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+					Store: &sessiontest.PoolStore{Known: expired}, MaxRefreshes: 1,
+					Config: func(_ context.Context, key string) (tokenclient.Config, error) {
+						return tokenclient.Config{Refresher: refreshers[key[0]](key), Origins: []string{sessiontest.FakeAPI}}, nil
+					},
+				}, nil)
+				client := p.Wrap(&http.Client{Transport: sessiontest.AlwaysOK})
+				for _, key := range []string{"bad 1", "bad 2"} {
+					go func() { _ = sessiontest.Ask(t.Context(), client, key) }()
+				}
+				synctest.Wait()
+				for _, kind := range []string{"function", "type"} {
+					began := time.Now()
+					askers := newAskers(t, p)
+					askers.ask(kind + " 1")
+					askers.ask(kind + " 2")
+					askers.Wait()
+					if d := time.Since(began); d != 2*took {
+						t.Errorf("%s: two users waited %v, want %v: one after the other, and behind nobody else", kind, d, 2*took)
+					}
+				}
+			})
+		})
+	}
+}

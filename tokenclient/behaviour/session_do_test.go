@@ -124,6 +124,75 @@ func TestDoStorm(t *testing.T) {
 	})
 }
 
+// TestDoFailsElsewhere: an error of another kind does not say that the second token was taken, so it
+// is no reason to refresh without bounds.
+func TestDoFailsElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+		r.Login(t)
+		for range 20 {
+			calls := 0
+			err := r.Session.Do(t.Context(), func(context.Context, *tokenclient.Token) error {
+				if calls++; calls == 1 {
+					return tokenclient.ErrRejected
+				}
+				return errDial
+			})
+			if !errors.Is(err, errDial) && !errors.Is(err, tokenclient.ErrRejected) {
+				t.Error(err)
+			}
+		}
+		r.WantRefreshes(t, 3)
+	})
+}
+
+// TestDoRefusedLater: a protocol that learns of the refusal when f has returned goes by
+// RefreshRejected to the second call, of which the same follows as of that of Do itself.
+func TestDoRefusedLater(t *testing.T) {
+	for name, c := range map[string]struct {
+		says      error
+		refreshes int
+	}{
+		"accepted": {nil, 20},
+		"refused":  {tokenclient.ErrRejected, 3},
+		"down":     {errDial, 3},
+	} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			r := sessiontest.New(t, &tokentest.Options{InMemory: true}, nil)
+			r.Login(t)
+			for range 20 {
+				var kept context.Context
+				var lent *tokenclient.Token
+				if err := r.Session.Do(t.Context(), func(ctx context.Context, token *tokenclient.Token) error {
+					kept, lent = ctx, token
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				next, err := r.Session.RefreshRejected(kept, lent)
+				if err != nil {
+					sessiontest.WantErr(t, "RefreshRejected", err, tokenclient.ErrRejected)
+					sessiontest.WantTransient(t, "RefreshRejected", err)
+					continue
+				}
+				if again, err := r.Session.RefreshRejected(kept, lent); err != nil || again.AccessToken != next.AccessToken {
+					t.Errorf("the same refusal again refreshes once more, or %v", err)
+				}
+				calls := 0
+				if err := r.Session.Do(kept, func(_ context.Context, token *tokenclient.Token) error {
+					if calls++; token.AccessToken != next.AccessToken || next.AccessToken == lent.AccessToken {
+						t.Error("another token than that of RefreshRejected")
+					}
+					return c.says
+				}); !errors.Is(err, c.says) || calls != 1 {
+					t.Errorf("%v after %d calls", err, calls)
+				}
+			}
+			r.WantRefreshes(t, c.refreshes)
+		})
+	}
+}
+
 // TestDoOtherLogin: f is not called again as somebody else.
 func TestDoOtherLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -3,10 +3,14 @@ package behaviour_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -58,6 +62,56 @@ func TestRefreshBegunDuringLogin(t *testing.T) {
 		}
 		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A loginless store takes no login.
+type loginless struct{ tokenclient.Store }
+
+func (loginless) Replace(context.Context, string, *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	return now, was, fmt.Errorf("%w: no logins today", tokenclient.ErrStoreUnavailable)
+}
+
+// TestLoginFailsAndRetryAfter: a login that fails while the token endpoint asks for a wait does
+// not have the session ask again at once.
+func TestLoginFailsAndRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(store.Memory)
+		if _, _, err := memory.Replace(t.Context(), "default", &tokenclient.Token{AccessToken: "a", RefreshToken: "r"}); err != nil {
+			t.Fatal(err)
+		}
+		var calls atomic.Int32
+		session, err := tokenclient.New(tokenclient.Config{
+			Key: "default", Store: loginless{memory}, Origins: []string{"https://api.example.com"},
+			Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+				calls.Add(1)
+				time.Sleep(time.Second)
+				return nil, &tokenclient.TokenError{StatusCode: 429, RetryAfter: 4 * time.Second}
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sessiontest.Close(t, session)
+		done := make(chan error, 1)
+		if _, err := session.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, err := session.RefreshRejected(t.Context(), &tokenclient.Token{AccessToken: "a"})
+			done <- err
+		}()
+		synctest.Wait()
+		if err := session.SetToken(t.Context(), &tokenclient.Token{AccessToken: "b", RefreshToken: "s"}); !errors.Is(err, tokenclient.ErrStoreUnavailable) {
+			t.Errorf("SetToken: %v", err)
+		}
+		var te *tokenclient.TokenError
+		if err := <-done; !errors.As(err, &te) || te.RetryAfter <= 0 {
+			t.Errorf("after %d calls: %v; want an error that says when", calls.Load(), err)
+		}
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%d calls", n)
 		}
 	})
 }

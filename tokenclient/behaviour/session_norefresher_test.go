@@ -127,6 +127,41 @@ func TestNoRefresherLooks(t *testing.T) {
 	})
 }
 
+// TestNoRefresherSecondCall: when RefreshRejected has found another token in the store, Do with that
+// context makes the second call, and no third one, whatever comes meanwhile.
+func TestNoRefresherSecondCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newSlidingRig(t, tokentest.Options{Opaque: true}, nil)
+		b := a.twin(t)
+		renewed := func(ctx context.Context, old *tokenclient.Token) {
+			t.Helper()
+			time.Sleep(10 * time.Minute)
+			a.WantGet(t, 200)
+			synctest.Wait()
+			if got, err := b.Session.RefreshRejected(ctx, old); err != nil || got.AccessToken == old.AccessToken {
+				t.Errorf("RefreshRejected: %v, %v", got, err)
+			}
+		}
+		var kept context.Context
+		if err := b.Session.Do(t.Context(), func(ctx context.Context, token *tokenclient.Token) error {
+			kept = ctx
+			renewed(ctx, token)
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		calls := 0
+		err := b.Session.Do(kept, func(_ context.Context, token *tokenclient.Token) error {
+			calls++
+			renewed(t.Context(), token)
+			return tokenclient.ErrRejected
+		})
+		if err != tokenclient.ErrRejected || calls != 1 {
+			t.Errorf("%v after %d calls", err, calls)
+		}
+	})
+}
+
 // TestNoRefresherStoreDown: a store that cannot be read does not keep a token from
 // being sent, expired or not.
 func TestNoRefresherStoreDown(t *testing.T) {

@@ -3,6 +3,7 @@ package behaviour_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -238,5 +239,82 @@ func TestOtherLoginHeader(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// slowLoads is a Store that takes a second to be read.
+type slowLoads struct{ tokenclient.Store }
+
+func (s slowLoads) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	time.Sleep(time.Second)
+	return s.Store.Load(ctx, key)
+}
+
+// TestOtherLoginWhileWaiting: a request that has not been sent, and waits for the refresh of a token
+// that others were refused with, or for a look at the store, does not go out for who logs in meanwhile.
+func TestOtherLoginWhileWaiting(t *testing.T) {
+	for _, refresher := range []bool{true, false} {
+		for name, c := range map[string]struct {
+			logout, login bool
+			want          error
+		}{
+			"login":            {login: true, want: tokenclient.ErrReplaced},
+			"logout":           {logout: true, want: tokenclient.ErrLoginRequired},
+			"logout and login": {logout: true, login: true, want: tokenclient.ErrLoggedOut},
+		} {
+			sessiontest.Bubble(t, fmt.Sprintf("%s, Refresher %v", name, refresher), func(t *testing.T) {
+				refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					time.Sleep(10 * time.Second)
+					return sessiontest.Pair("alice-2", "refresh-2", time.Hour), nil
+				}
+				var sent []string
+				serve := func(req *http.Request) (*http.Response, error) {
+					token := req.Header.Get("Authorization")
+					if req.Method == http.MethodPost {
+						sent = append(sent, token)
+					}
+					if token == "Bearer alice" {
+						return sessiontest.Reply(req, 401), nil
+					}
+					return sessiontest.Reply(req, 200), nil
+				}
+				r := sessiontest.NewFake(t, refresh, serve, func(cfg *tokenclient.Config) {
+					if !refresher {
+						cfg.Refresher, cfg.Renewed = nil, tokenclient.RenewedHeader("X-Token")
+						cfg.Store, cfg.Key = slowLoads{new(store.Memory)}, "alice"
+					}
+				})
+				r.Give(t, sessiontest.Pair("alice", "refresh-1", time.Minute))
+				if refresher {
+					go func() { _, _ = r.Get(t.Context()) }() // is refused, and has the token refreshed
+				} else {
+					time.Sleep(time.Minute)
+				}
+				synctest.Wait()
+				waiting := make(chan error)
+				go func() {
+					req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.Server.URL+"/api/", nil)
+					if err == nil {
+						var resp *http.Response
+						if resp, err = r.Client.Do(req); err == nil {
+							_ = resp.Body.Close()
+						}
+					}
+					waiting <- err
+				}()
+				synctest.Wait()
+				if c.logout {
+					r.Logout(t)
+				}
+				if c.login {
+					r.Give(t, sessiontest.Pair("bob", "refresh-9", time.Hour))
+				}
+				sessiontest.WantErr(t, "POST", <-waiting, c.want)
+				if len(sent) > 0 {
+					t.Errorf("sent with %q", sent)
+				}
+				time.Sleep(time.Minute)
+			})
+		}
 	}
 }

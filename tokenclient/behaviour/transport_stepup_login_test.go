@@ -3,6 +3,7 @@ package behaviour_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -145,5 +146,163 @@ func TestStepUpOvertaken(t *testing.T) {
 		if now, err := r.Session.Peek(t.Context()); err != nil || now.AccessToken != "strong-other" {
 			t.Errorf("in the end: %+v, %v", now, err)
 		}
+	})
+}
+
+// TestStepUpTwice: what two step-ups of one user log in at the same time is that user's, and neither is
+// in the way of the other.
+func TestStepUpTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logins atomic.Int32
+		serve := func(req *http.Request) (*http.Response, error) {
+			if strings.Contains(req.Header.Get("Authorization"), "strong") {
+				return sessiontest.Reply(req, 200), nil
+			}
+			resp := sessiontest.Reply(req, 403)
+			resp.Header.Set("Www-Authenticate", `Bearer error="insufficient_scope", scope="`+req.URL.Query().Get("scope")+`"`)
+			return resp, nil
+		}
+		r := sessiontest.NewFake(t, sessiontest.Refresher().Refresh, serve, func(c *tokenclient.Config) {
+			c.StepUp = func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+				time.Sleep(time.Duration(len(d.Scope)) * time.Second)
+				err := s.SetToken(ctx, sessiontest.Pair(fmt.Sprint("strong-", logins.Add(1)), "refresh-2", time.Hour))
+				time.Sleep(10 * time.Second)
+				return err
+			}
+		})
+		r.Give(t, sessiontest.Pair("good", "refresh-1", time.Hour))
+		var wg sync.WaitGroup
+		for _, scope := range []string{"a", "bc"} {
+			wg.Go(func() {
+				resp, err := r.Client.Get(sessiontest.FakeAPI + "/?scope=" + scope)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != 200 {
+					t.Errorf("%s: %d", scope, resp.StatusCode)
+				}
+			})
+		}
+		wg.Wait()
+		if logins.Load() != 2 {
+			t.Errorf("%d logins", logins.Load())
+		}
+	})
+}
+
+// TestStepUpAfterTheEnd: a StepUp that logs in after Close is told that, as anybody is.
+func TestStepUpAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, ended := make(chan struct{}), make(chan error, 1)
+		r := stepUpRig(t, &demandingAPI{status: 403, header: demandsScope}, "good", func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+			<-end
+			ended <- loginWith("strong")(context.WithoutCancel(ctx), s, d)
+			return nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("body")); status != 403 || err != nil {
+				t.Errorf("%d %v", status, err)
+			}
+		})
+		synctest.Wait()
+		wg.Go(func() { sessiontest.Close(t, r.Session) })
+		synctest.Wait()
+		close(end)
+		sessiontest.WantErr(t, "SetToken after Close", <-ended, tokenclient.ErrClosed)
+		wg.Wait()
+	})
+}
+
+// TestStepUpInDo: a context of Do goes on with the login that a StepUp has vouched for, within Do and
+// beyond it, as requests do.
+func TestStepUpInDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := stepUpRig(t, &demandingAPI{status: 403, header: demandsScope}, "good", loginWith("strong"))
+		creds := r.Session.PerRPCCredentials()
+		check := func(ctx context.Context) {
+			t.Helper()
+			md, err := creds.GetRequestMetadata(ctx, sessiontest.FakeAPI+"/x")
+			if err != nil || md["authorization"] != "Bearer strong" {
+				t.Errorf("%s, %v", md["authorization"], err)
+			}
+			if err := r.Session.Do(ctx, func(_ context.Context, token *tokenclient.Token) error {
+				if token.AccessToken != "strong" {
+					t.Errorf("Do with that context: %s", token.AccessToken)
+				}
+				return nil
+			}); err != nil {
+				t.Errorf("Do with that context: %v", err)
+			}
+		}
+		var kept context.Context
+		if err := r.Session.Do(t.Context(), func(ctx context.Context, _ *tokenclient.Token) error {
+			kept = ctx
+			if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("body")); status != 200 || err != nil {
+				t.Errorf("%d %v", status, err)
+			}
+			check(ctx)
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		check(kept)
+	})
+}
+
+// TestStepUpDecided: who waits to learn whether StepUp vouches goes on when it has returned, and not
+// only when the token of the audience has come that the step-up was for.
+func TestStepUpDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serve := func(req *http.Request) (*http.Response, error) {
+			resp := sessiontest.Reply(req, http.StatusOK)
+			switch token := req.Header.Get("Authorization"); {
+			case token == "Bearer audience":
+				resp.StatusCode = http.StatusForbidden
+				resp.Header.Set("Www-Authenticate", demandsScope)
+			case token == "Bearer good":
+				time.Sleep(15 * time.Second)
+				resp.StatusCode = http.StatusUnauthorized
+			}
+			return resp, nil
+		}
+		slow := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+			time.Sleep(30 * time.Second)
+			return sessiontest.Pair("audience-strong", "", time.Hour), nil
+		}
+		r := sessiontest.NewFake(t, sessiontest.Refresher().Refresh, serve, func(c *tokenclient.Config) {
+			c.RefreshTimeout = time.Minute
+			c.Audiences = []tokenclient.Audience{{Name: "a", Origins: []string{"https://audience.example.com"}, Refresher: tokenclient.RefresherFunc(slow)}}
+			c.StepUp = func(ctx context.Context, s *tokenclient.Session, _ tokenclient.Demand) error {
+				time.Sleep(10 * time.Second)
+				err := s.SetToken(ctx, sessiontest.Pair("strong", "refresh-2", time.Hour))
+				time.Sleep(10 * time.Second)
+				return err
+			}
+		})
+		login := sessiontest.Pair("good", "refresh-1", time.Hour)
+		login.Audiences = map[string]tokenclient.AudienceToken{"a": {Token: sessiontest.Pair("audience", "", time.Hour)}}
+		r.Give(t, login)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for url, takes := range map[string]time.Duration{
+			sessiontest.FakeAPI + "/other":  20 * time.Second,
+			"https://audience.example.com/": 50 * time.Second,
+		} {
+			wg.Go(func() {
+				resp, err := r.Client.Get(url)
+				if err != nil {
+					t.Errorf("%s: %v", url, err)
+					return
+				}
+				defer resp.Body.Close()
+				if took := time.Since(began); resp.StatusCode != 200 || took != takes {
+					t.Errorf("%s: %d after %v, want it after %v", url, resp.StatusCode, took, takes)
+				}
+			})
+		}
+		wg.Wait()
 	})
 }

@@ -29,10 +29,13 @@
 // Beyond that the call fails with the server's status, and what was too long to be kept has the
 // token refreshed for those that follow. A stream that has been answered is never begun again, and
 // outlives its token. Nor is one whose Header or Context the program has: it would be another.
-// If refreshed tokens are refused too often, a unary call fails with that status,
-// and a stream with an error that says when the next refresh may be. What gRPC itself tries
-// again (its service config) is below all this. grpc.Header, grpc.Trailer and grpc.Peer are those
-// of the last try; grpc.OnFinish and stats handlers see each.
+// If refreshed tokens are refused too often, or there is no Config.Refresher, calls of all kinds fail
+// with the server's status; a refresh after which one is accepted does not count.
+//
+// What gRPC itself tries again (its service config), or holds back until there is a connection, is
+// below all this. If the token is about to expire by then it goes out with the next one, or, if
+// somebody else logged in meanwhile, fails with [tokenclient.ErrReplaced]. grpc.Header,
+// grpc.Trailer and grpc.Peer are those of the last try; grpc.OnFinish and stats handlers see each.
 //
 // A stream has to be read to its end, or its context cancelled, as gRPC demands.
 //

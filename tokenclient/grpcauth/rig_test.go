@@ -39,6 +39,8 @@ type authority struct {
 	good      map[string]string // access token to user
 	refreshes int
 	broken    error
+	dead      bool         // what it issues is refused
+	before    func() error // is called before a token is looked at; an error is the answer
 }
 
 var issued atomic.Int64 // tokens, by all
@@ -54,7 +56,9 @@ func (a *authority) issueLocked(user string) *tokenclient.Token {
 	if a.good == nil {
 		a.good = make(map[string]string)
 	}
-	a.good[t.AccessToken] = user
+	if !a.dead {
+		a.good[t.AccessToken] = user
+	}
 	return t
 }
 
@@ -83,6 +87,11 @@ func (a *authority) Refresh(_ context.Context, old *tokenclient.Token) (*tokencl
 
 // user returns whose token a call has.
 func (a *authority) user(ctx context.Context) (string, error) {
+	if a.before != nil {
+		if err := a.before(); err != nil {
+			return "", err
+		}
+	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	v := md.Get("authorization")
 	if len(v) == 0 {

@@ -29,20 +29,24 @@ func (a *Auth) Stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 		return nil, failed(err)
 	}
 	st := &stream{ctx: ctx, session: s, keeps: true}
-	st.open = func() (opened *attempt, err error) {
-		err = s.Do(ctx, func(ctx context.Context, t *tokenclient.Token) error {
-			c := a.credentials(s, opts)
-			cs, err := streamer(ctx, desc, cc, method, with(opts, c)...)
-			if err != nil {
-				return c.judge(err)
-			}
-			opened = &attempt{ClientStream: cs, creds: c, lent: ctx, token: t, known: make(chan struct{})}
-			return nil
-		})
-		return opened, told(err)
+	st.open = func(l loan, d *second) (*attempt, error) {
+		c := a.credentials(s, opts)
+		opts := with(opts, c)
+		if d != nil {
+			opts = append(opts, grpc.OnFinish(func(err error) { d.tell(c.judge(err)) }))
+		}
+		cs, err := streamer(l.ctx, desc, cc, method, opts...)
+		if err != nil {
+			return nil, c.judge(err)
+		}
+		return &attempt{ClientStream: cs, creds: c, loan: l, second: d, known: make(chan struct{})}, nil
 	}
-	if st.now, err = st.open(); err != nil {
-		return nil, err
+	err = s.Do(ctx, func(ctx context.Context, t *tokenclient.Token) (err error) {
+		st.now, err = st.open(loan{ctx, t}, nil)
+		return err
+	})
+	if err != nil {
+		return nil, told(err)
 	}
 	return st, nil
 }
@@ -57,7 +61,7 @@ func (a *Auth) Stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 type stream struct {
 	ctx     context.Context // the call's; that of an attempt ends with it
 	session *tokenclient.Session
-	open    func() (*attempt, error)
+	open    func(l loan, d *second) (*attempt, error) // an attempt with l; d is nil for the first
 
 	// sending is held by who hands messages to gRPC: SendMsg, or resend. It comes before mu.
 	sending sync.Mutex
@@ -74,9 +78,9 @@ type stream struct {
 // An attempt is a stream of gRPC.
 type attempt struct {
 	grpc.ClientStream
-	creds *creds
-	lent  context.Context // the session knows by it which login token is of
-	token *tokenclient.Token
+	creds  *creds
+	loan   loan    // the session knows by its context which login the token is of
+	second *second // nil: it is the first
 
 	asked     bool // somebody waits for the first answer
 	replacing bool // it was refused, and another attempt is to take its place
@@ -104,7 +108,7 @@ func (s *stream) SendMsg(m any) error {
 		if errors.Is(err, io.EOF) && s.ended(a) {
 			return nil // m was kept, and is sent again with all before it
 		}
-		return err
+		return a.says(err)
 	}
 }
 
@@ -155,7 +159,7 @@ func (s *stream) Header() (metadata.MD, error) {
 		switch {
 		case h == nil && err == nil && s.ended(a):
 		case h == nil || s.settled() == a:
-			return h, err
+			return h, a.says(err)
 		}
 	}
 }
@@ -182,7 +186,7 @@ func (s *stream) RecvMsg(m any) error {
 		case a.err != nil:
 			return a.err
 		default:
-			return told(a.creds.judge(a.ClientStream.RecvMsg(m)))
+			return a.says(a.ClientStream.RecvMsg(m))
 		}
 	}
 }
@@ -238,19 +242,24 @@ func (s *stream) ended(a *attempt) bool {
 // conclude notes that err is what came of a, or replaces a. It returns what RecvMsg does if it is
 // not replaced.
 func (s *stream) conclude(a *attempt, err error) error {
-	err = a.creds.judge(err)
-	if errors.Is(err, tokenclient.ErrRejected) {
-		if s.replacing(a) {
-			return s.replace(a, told(err))
-		}
-		// Those that follow have another token.
-		_, _ = s.session.RefreshRejected(a.lent, a.token)
+	judged := a.creds.judge(err)
+	refused := errors.Is(judged, tokenclient.ErrRejected)
+	switch {
+	case a.second != nil:
+		a.second.concludes(a.creds, err)
+	case refused && s.replacing(a):
+		return s.replace(a, told(judged))
+	case refused: // those that follow have another token
+		_, _ = s.session.RefreshRejected(a.loan.ctx, a.loan.token)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commitLocked()
-	return a.isLocked(told(err))
+	return a.isLocked(told(judged))
 }
+
+// says returns err, of a, as the caller gets it.
+func (a *attempt) says(err error) error { return told(a.creds.judge(err)) }
 
 // isLocked makes it known that err came of a, and returns that.
 func (a *attempt) isLocked(err error) error {
@@ -270,7 +279,7 @@ func (s *stream) replacing(a *attempt) bool {
 
 // replace refreshes the token, and has another attempt take the place of a, which was refused.
 func (s *stream) replace(a *attempt, refusal error) error {
-	next, err := s.next(a)
+	next, err := s.next(a, refusal)
 	s.sending.Lock() // a has ended, so SendMsg does not wait
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,12 +294,26 @@ func (s *stream) replace(a *attempt, refusal error) error {
 	return a.isLocked(refusal)
 }
 
-// next opens another attempt with another token.
-func (s *stream) next(a *attempt) (*attempt, error) {
-	if _, err := s.session.RefreshRejected(a.lent, a.token); err != nil {
+// next opens another attempt with another token, or returns why there is none: refusal, which is that
+// of a, if tokens are refused too often.
+func (s *stream) next(a *attempt, refusal error) (*attempt, error) {
+	if _, err := s.session.RefreshRejected(a.loan.ctx, a.loan.token); errors.Is(err, tokenclient.ErrRejected) {
+		return nil, refusal
+	} else if err != nil {
 		return nil, failed(err)
 	}
-	return s.open()
+	d := begin(a.loan.ctx, s.session)
+	select {
+	case <-d.over:
+		return nil, told(d.err)
+	case l := <-d.lent:
+		next, err := s.open(l, d)
+		if err != nil {
+			d.tell(err)
+			return nil, told(err)
+		}
+		return next, nil
+	}
 }
 
 // resend sends again what was kept, and gives sending back. The server may take it no faster than

@@ -15,7 +15,8 @@ import (
 
 // serveAPI is everything under /api/.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
-	v := s.judgeAPI(r)
+	v := s.judgeAPI(r, eventOf(w).Number)
+	s.noteVerdict(w, v)
 	for _, hold := range v.holds {
 		select {
 		case <-hold:
@@ -45,6 +46,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 type apiVerdict struct {
 	fault     *Fault          // to be served in any case; nil: none
 	refused   string          // why the token is not accepted; "": it is
+	token     string          // that came, "": none
+	repeats   uint64          // Event.Repeats
 	anonymous bool            // there is no token
 	demanded  int             // status of an answer that demands more than the token; 0: none does
 	demand    string          // its challenge
@@ -55,20 +58,24 @@ type apiVerdict struct {
 	holds     []chan struct{} // what the answer waits for
 }
 
-// judgeAPI judges a request and counts it.
-func (s *Server) judgeAPI(r *http.Request) apiVerdict {
+// judgeAPI judges a request and counts it. number is that of its Event.
+func (s *Server) judgeAPI(r *http.Request, number uint64) apiVerdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counters.Requests++
+	var repeats uint64
 	if id := r.Header.Get("X-Request-Id"); id != "" {
-		if s.requestIDs[id] {
+		var again bool
+		if repeats, again = s.requestIDs[id]; again {
 			s.counters.Replays++
 		}
-		s.requestIDs[id] = true
+		s.requestIDs[id] = number
 	}
 	token := s.accessTokenLocked(r)
 	v := apiVerdict{
 		fault:     s.apiFaults.take(),
+		token:     token,
+		repeats:   repeats,
 		anonymous: token == "",
 		header:    cmp.Or(s.options.Header, "Authorization"),
 		holds:     slices.Clone(s.holds),
@@ -100,6 +107,7 @@ func (s *Server) judgeAPI(r *http.Request) apiVerdict {
 		case v.demanded != 0:
 			s.counters.Demands++
 		case f != nil && s.options.SlidingHeader:
+			f.issued++
 			v.renewed = s.mintLocked(f, false)
 			s.counters.Renewals++
 		}

@@ -86,6 +86,7 @@ func (r Reply) write(w http.ResponseWriter) {
 
 // say writes a as the server's dialect words it.
 func (s *Server) say(w http.ResponseWriter, a answer) {
+	s.noteAnswer(w, a)
 	d := s.dialect()
 	switch {
 	case a.granted != nil && d.Granted != nil:

@@ -135,7 +135,7 @@
 //     section 3), given before the body is read. With Options.SlidingHeader the
 //     answer has a new access token in a header.
 //
-// Every other path is a 404.
+// Every other path is a 404, unless [Server.Handle] was told of it.
 //
 // # Tokens
 //
@@ -158,7 +158,9 @@
 // lost answer of the token endpoint by itself: FailRefresh says what to write in order
 // to see a failure. [Server.Hold]
 // keeps API answers back once they are decided, which is how a 401 comes late.
-// [Server.Counters] tells afterwards what really happened.
+// [Server.Counters] tells afterwards what really happened, and [Server.Observe] meanwhile: an
+// [Event] for each request, with fingerprints in the place of tokens. Package page draws them
+// for a browser, on the server itself ([Server.Handle]).
 //
 // # Servers that speak otherwise
 //

@@ -15,6 +15,7 @@ type answer struct {
 
 	granted *Granted // what it says, for a Dialect; one of the two, or nil
 	refused *Refused
+	reuse   bool // of a spent refresh token
 }
 
 // refusal is an error answer (RFC 6749, section 5.2).
@@ -66,6 +67,7 @@ func (s *Server) serveJSONRefresh(w http.ResponseWriter, r *http.Request) {
 		RefreshToken string `json:"refresh_token"`
 	}
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&in)
+	s.notePresented(w, in.RefreshToken)
 	s.refresh(w, r, func() answer {
 		if err != nil || in.RefreshToken == "" {
 			return refusal(http.StatusBadRequest, "invalid_request", "refresh_token missing")
@@ -90,6 +92,8 @@ func (s *Server) serveOAuthToken(w http.ResponseWriter, r *http.Request) {
 		s.say(w, *bad)
 		return
 	}
+	eventOf(w).Kind = "refresh"
+	s.notePresented(w, token)
 	s.refresh(w, r, func() answer {
 		switch {
 		case bad != nil:
@@ -110,6 +114,7 @@ func (s *Server) serveOAuthRevoke(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	s.delay(r)
 	token := form.Get("token")
+	s.notePresented(w, token)
 	switch {
 	case bad != nil:
 		s.say(w, *bad)
@@ -123,6 +128,10 @@ func (s *Server) serveOAuthRevoke(w http.ResponseWriter, r *http.Request) {
 
 // serveHeartbeat is POST /heartbeat.
 func (s *Server) serveHeartbeat(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	token := s.accessTokenLocked(r)
+	s.mu.Unlock()
+	s.notePresented(w, token)
 	s.renew(w, r, &s.counters.Heartbeats, func() answer { return s.prolong(r) })
 }
 
@@ -139,6 +148,7 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request, count *int, commi
 	*count++
 	fault := s.refreshFaults.take()
 	s.mu.Unlock()
+	eventOf(w).Fault = fault != nil
 	s.delay(r)
 	if fault != nil && !fault.AfterCommit {
 		fault.serve(w)
@@ -146,6 +156,7 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request, count *int, commi
 	}
 	a := commit()
 	if fault != nil {
+		s.noteAnswer(w, a) // it took effect
 		fault.serve(w)
 		return
 	}

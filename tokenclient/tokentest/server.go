@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,11 +20,13 @@ type Server struct {
 	// slash at the end. It must not be changed.
 	URL string
 
-	key       []byte // signs JWTs
+	key       []byte         // signs JWTs
+	mux       *http.ServeMux // what Handle was told, and all else at "/"
 	http      *http.Server
 	transport *http.Transport
 	stop      context.CancelFunc // ends every request's context
 	running   sync.WaitGroup     // the accept loop and every connection
+	numbers   atomic.Uint64      // of the last Event
 
 	mu            sync.Mutex // guards the rest; never held while waiting
 	options       Options
@@ -34,7 +37,8 @@ type Server struct {
 	holds         []chan struct{}
 	counters      Counters
 	logins        logins
-	requestIDs    map[string]bool
+	requestIDs    map[string]uint64 // the Number of the last request with it
+	observers     []*observer
 	proofs        proofs
 }
 
@@ -69,12 +73,13 @@ func Start(l net.Listener, o *Options) (*Server, error) {
 	s := &Server{
 		URL:        baseURL(l),
 		key:        make([]byte, 32),
+		mux:        http.NewServeMux(),
 		transport:  newTransport(l),
 		stop:       stop,
 		options:    options,
 		passwords:  map[string]string{},
 		grants:     map[string]*grant{},
-		requestIDs: map[string]bool{},
+		requestIDs: map[string]uint64{},
 		proofs:     proofs{map[string]bool{}, map[string]*nonce{}},
 	}
 	_, _ = rand.Read(s.key) // never fails
@@ -118,8 +123,9 @@ func (s *Server) newHTTPServer(ctx context.Context) *http.Server {
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.serveMetadata)
 	mux.HandleFunc("POST /heartbeat", s.serveHeartbeat)
 	mux.HandleFunc("/api/", s.serveAPI)
+	s.mux.Handle("/", s.observed(s.proved(mux)))
 	return &http.Server{
-		Handler: s.proved(mux),
+		Handler: s.mux,
 		// For clients that never finish a request. It counts from a connection's first
 		// moment, used or not, and in a bubble no test is to wake just when it is over.
 		ReadHeaderTimeout: 61*time.Second + 7*time.Millisecond,

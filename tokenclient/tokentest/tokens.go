@@ -15,6 +15,7 @@ import (
 type family struct {
 	id, user string
 	uses     int // refreshes that counted against MaxUses
+	issued   int // generations
 	revoked  bool
 	jkt      string // of the key that the tokens are bound to; "": of none
 	strength strength
@@ -22,12 +23,13 @@ type family struct {
 
 // A grant is what the server remembers of one token that it issued.
 type grant struct {
-	family  *family
-	refresh bool      // else it is an access token
-	expiry  time.Time // by the server's clock
-	known   time.Time // when the API learns of it
-	spent   time.Time // when a refresh token was first exchanged; zero: not yet
-	revoked bool
+	family     *family
+	refresh    bool      // else it is an access token
+	generation int       // of its family
+	expiry     time.Time // by the server's clock
+	known      time.Time // when the API learns of it
+	spent      time.Time // when a refresh token was first exchanged; zero: not yet
+	revoked    bool
 }
 
 // Issue makes a pair for user, as a login would, without the network. Expiry,
@@ -36,9 +38,11 @@ type grant struct {
 // known; without [Server.AddUser] there is just no password to log in with.
 // Counters do not show it.
 func (s *Server) Issue(user string) *tokenclient.Token {
+	e := Event{Kind: "issue", User: user}
+	defer func() { s.tell(e) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := &family{id: rand.Text(), user: user, strength: s.strengthLocked(nil)}
+	f := &family{id: rand.Text(), user: user, issued: 1, strength: s.strengthLocked(nil)}
 	t := &tokenclient.Token{
 		AccessToken:  s.mintLocked(f, false),
 		RefreshToken: s.mintLocked(f, true),
@@ -48,6 +52,9 @@ func (s *Server) Issue(user string) *tokenclient.Token {
 	if !s.options.NoExpiresIn {
 		t.Expiry = t.Issued.Add(s.options.accessLifetime())
 		t.RefreshExpiry = t.Issued.Add(s.options.refreshLifetime())
+	}
+	if len(s.observers) > 0 {
+		e.Access, e.Refresh = s.nameLocked(t.AccessToken), s.nameLocked(t.RefreshToken)
 	}
 	return t
 }
@@ -62,7 +69,7 @@ func (s *Server) mintLocked(f *family, refresh bool) string {
 	issued := o.now()
 	expiry := issued.Add(lifetime)
 	id := rand.Text()
-	s.grants[id] = &grant{family: f, refresh: refresh, expiry: expiry, known: time.Now().Add(o.Lag)}
+	s.grants[id] = &grant{family: f, refresh: refresh, generation: f.issued, expiry: expiry, known: time.Now().Add(o.Lag)}
 	if o.Opaque {
 		return id
 	}
@@ -138,7 +145,9 @@ func (s *Server) exchange(text string, refused int, jkt string) answer {
 		// Even of a dead family: that a token came twice is worth knowing.
 		s.counters.Reuses++
 		g.family.revoked = true
-		return refusal(refused, "invalid_grant", "the refresh token was used before; its family is revoked")
+		a := refusal(refused, "invalid_grant", "the refresh token was used before; its family is revoked")
+		a.reuse = true
+		return a
 	}
 	switch {
 	case g.revoked || g.family.revoked:
@@ -160,6 +169,7 @@ func (s *Server) exchange(text string, refused int, jkt string) answer {
 // pairLocked is a successful answer (RFC 6749, section 5.1).
 func (s *Server) pairLocked(f *family, refresh bool) answer {
 	o := &s.options
+	f.issued++
 	body := map[string]any{"access_token": s.mintLocked(f, false), "token_type": "Bearer"}
 	if f.jkt != "" {
 		body["token_type"] = "DPoP"
@@ -219,6 +229,7 @@ func (s *Server) revoke(text string) {
 // RevokeAccess makes the API refuse all access tokens that user has so far.
 // Refresh tokens still buy new ones. Counters do not show it.
 func (s *Server) RevokeAccess(user string) {
+	defer s.tell(Event{Kind: "revoke access", User: user})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.grants {
@@ -228,9 +239,24 @@ func (s *Server) RevokeAccess(user string) {
 	}
 }
 
+// ExpireAccess has all access tokens that anybody has so far expire now, before the time that
+// their holders were told. Refresh tokens still buy new ones. Counters do not show it.
+func (s *Server) ExpireAccess() {
+	defer s.tell(Event{Kind: "expire"})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.options.now()
+	for _, g := range s.grants {
+		if !g.refresh && now.Before(g.expiry) {
+			g.expiry = now
+		}
+	}
+}
+
 // RevokeAll ends all families that user has so far: access tokens and refresh
 // tokens. Only a new login helps. Counters do not show it.
 func (s *Server) RevokeAll(user string) {
+	defer s.tell(Event{Kind: "revoke all", User: user})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.grants {

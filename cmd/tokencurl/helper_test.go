@@ -1,0 +1,122 @@
+package main_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestGit runs git's own client of the protocol.
+func TestGit(t *testing.T) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip("there is no git here: install the Debian package git")
+	}
+	r := newRig(t, nil)
+	r.login()
+	token := strings.TrimSpace(r.ok("", "token"))
+	host := strings.TrimPrefix(r.srv.URL, "http://")
+	credential := func(operation, asked string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), git, "-c", "credential.helper=", "-c", "credential.helper=!'"+program+"' token --exec git", "credential", operation)
+		cmd.Env = append(os.Environ(), "TOKENCURL_HOME="+r.home, "GIT_CONFIG_NOSYSTEM=1", "HOME="+t.TempDir(), "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true")
+		cmd.Stdin = strings.NewReader(asked)
+		out, err := cmd.CombinedOutput()
+		if err != nil && operation != "fill" {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	asked := "protocol=http\nhost=" + host + "\n\n"
+	if got := credential("fill", asked); !strings.Contains(got, "password="+token+"\n") || !strings.Contains(got, "username=oauth2\n") {
+		t.Error(got)
+	}
+	if got := credential("fill", "protocol=https\nhost=example.com\n\n"); strings.Contains(got, token) {
+		t.Errorf("the token went elsewhere: %s", got)
+	}
+	credential("reject", "protocol=http\nhost="+host+"\nusername=oauth2\npassword="+token+"\n\n")
+	if n := r.srv.Counters().Refreshes; n != 1 {
+		t.Errorf("%d refreshes after the server refused the token", n)
+	}
+	if got := credential("fill", asked); strings.Contains(got, token) || !strings.Contains(got, "password=eyJ") {
+		t.Errorf("the refused token came again: %s", got)
+	}
+	if got := r.ok("capability[]=authtype\n"+asked, "token", "--exec", "git", "get"); !strings.Contains(got, "capability[]=authtype\nauthtype=Bearer\ncredential=eyJ") {
+		t.Error(got)
+	}
+}
+
+// TestDocker: the program by the name that docker looks for.
+func TestDocker(t *testing.T) {
+	r := newRig(t, nil)
+	r.login()
+	token := strings.TrimSpace(r.ok("", "token"))
+	helper := filepath.Join(t.TempDir(), "docker-credential-tokencurl")
+	if err := os.Symlink(program, helper); err != nil {
+		t.Fatal(err)
+	}
+	call := func(asked, operation string) (string, error) {
+		cmd := r.command(t.Context(), operation)
+		cmd.Path, cmd.Args[0], cmd.Stdin = helper, helper, strings.NewReader(asked)
+		out, err := cmd.Output()
+		return string(out), err
+	}
+	for _, server := range []string{r.srv.URL, strings.TrimPrefix(r.srv.URL, "http://")} {
+		out, err := call(server+"\n", "get")
+		var got struct{ ServerURL, Username, Secret string }
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatal(err, out)
+		}
+		if err != nil || got.ServerURL != server || got.Username != "oauth2" || got.Secret != token {
+			t.Errorf("%s: %s %v", server, out, err)
+		}
+	}
+	if out, err := call("registry.example.com", "get"); err == nil || out != "credentials not found in native keychain\n" {
+		t.Errorf("%s %v", out, err)
+	}
+	if out, err := call("", "list"); err != nil || !strings.Contains(out, r.srv.URL) {
+		t.Errorf("%s %v", out, err)
+	}
+	if out, err := call("{}", "store"); err == nil {
+		t.Errorf("%s", out)
+	}
+}
+
+// TestKubectl: an exec plugin of client-go.
+func TestKubectl(t *testing.T) {
+	r := newRig(t, nil)
+	r.login()
+	token := strings.TrimSpace(r.ok("", "token"))
+	for _, version := range []string{"v1", "v1beta1"} {
+		for _, test := range []struct {
+			cluster string
+			code    int
+		}{
+			{`,"cluster":{"server":"` + r.srv.URL + `"}`, 0},
+			{`,"cluster":{"server":"https://example.com"}`, 111},
+			{``, 2}, // kubectl does not say where
+		} {
+			r.env = []string{`KUBERNETES_EXEC_INFO={"apiVersion":"client.authentication.k8s.io/` + version + `","kind":"ExecCredential","spec":{"interactive":false` + test.cluster + `}}`}
+			out := r.run("", "token", "--exec", "kubectl")
+			if out.code != test.code || test.code != 0 && strings.Contains(out.stdout+out.stderr, token) {
+				t.Errorf("%s: %+v", test.cluster, out)
+			}
+			if test.code != 0 {
+				continue
+			}
+			var got struct {
+				APIVersion, Kind string
+				Status           struct{ Token, ExpirationTimestamp string }
+			}
+			if err := json.Unmarshal([]byte(out.stdout), &got); err != nil {
+				t.Fatal(err, out)
+			}
+			if got.APIVersion != "client.authentication.k8s.io/"+version || got.Kind != "ExecCredential" || got.Status.Token != token || got.Status.ExpirationTimestamp == "" {
+				t.Errorf("%+v", got)
+			}
+		}
+	}
+}

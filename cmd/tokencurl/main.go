@@ -1,0 +1,99 @@
+// Command tokencurl makes HTTP requests that never see an expired token: it logs in once,
+// keeps the session sealed on this machine, and then takes the flags of curl.
+//
+//	go install github.com/seed-fbfaa0ec/silentrefresh/cmd/tokencurl@latest
+//	tokencurl login --issuer https://auth.example.com --client-id my-cli --origin https://api.example.com
+//	tokencurl https://api.example.com/me
+//	tokencurl -d name=x -o answer.json https://api.example.com/things
+//	tokencurl status
+//	tokencurl logout
+//
+// Any number of processes may use one session at the same time: they share each refresh. A
+// token goes only to the origins that the session was logged in for. docs/tokencurl.md has
+// the flags, the exit codes, and how git, docker and kubectl get their tokens from it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	// Without SIGTERM here, a shutdown or a timeout(1) in the middle of a refresh would be
+	// the end of the login.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)   // a second signal ends the program at once
+	signal.Ignore(syscall.SIGPIPE) // a reader that leaves is an error of writing, and no reason to drop a refresh
+	code := run(ctx, calledAs(os.Args), &streams{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// streams are the files that a command reads and writes. Tests of what a terminal shows
+// need a real one, so they are files.
+type streams struct{ in, out, err *os.File }
+
+// calledAs are the arguments of a process whose name may say what it is for: docker and git
+// look for programs by name, to which they give no argument but the operation.
+func calledAs(args []string) []string {
+	name := strings.TrimSuffix(filepath.Base(args[0]), ".exe")
+	for prefix, kind := range map[string]string{"docker-credential-": helperDocker, "git-credential-": helperGit} {
+		if strings.HasPrefix(name, prefix) {
+			return append([]string{"token", "--exec", kind}, args[1:]...)
+		}
+	}
+	return args[1:]
+}
+
+// run returns the exit code.
+func run(ctx context.Context, args []string, s *streams) int {
+	t := &tool{streams: s, home: home}
+	root := t.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	err := root.ExecuteContext(ctx)
+	code := codeOf(ctx, err)
+	if said := message(err); said != "" && !t.quiet {
+		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, said)
+	}
+	return code
+}
+
+// A tool is one run of the program.
+type tool struct {
+	*streams
+	home  func() (string, error) // the folder that has everything
+	name  string                 // of the session
+	quiet bool                   // say nothing of an error
+}
+
+// message is what is said of err.
+func message(err error) string {
+	var e *exitError
+	switch {
+	case err == nil, errors.As(err, &e) && e.err == nil:
+		return ""
+	case errors.Is(err, errLogin):
+		return err.Error() + ": run tokencurl login"
+	}
+	return err.Error()
+}
+
+// readAll is for what is small: a password, what a helper is asked.
+func readAll(r io.Reader) (string, error) {
+	const most = 64 << 10
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && len(b) > most {
+		err = fmt.Errorf("more than %d bytes", most)
+	}
+	return string(b), err
+}

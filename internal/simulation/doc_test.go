@@ -1,0 +1,22 @@
+// Package simulation_test runs the whole library (Transport, Session, Pool, early refreshes,
+// renewal by the server, and the stores) in histories where everything goes wrong that can,
+// and judges what comes of it. It has tests alone.
+//
+// A history is drawn from its seed: what the program is like (how many processes, which store,
+// a Pool or not), steps (requests, logins, logouts, restarts, revocations, outages), and what
+// becomes of each message. It runs in a bubble of testing/synctest: time is virtual, and there
+// are no sockets, since the network is a RoundTripper.
+//
+//   - world_test.go has the scheduler. Everything that leaves a process is an operation, and
+//     one operation at a time comes to pass, whenever everybody else waits. So a history is the
+//     same each time, but for the order in which the library's goroutines go on at one moment.
+//   - plan_test.go draws what a history is made of, and fates_test.go what becomes of messages.
+//   - play_test.go runs one, and simulation_test.go as many as are wanted.
+//   - server_test.go is the authorization server and the API, present_test.go and wire_test.go
+//     the network before them, store_test.go the stores and what goes wrong with them, process_test.go a process
+//     of the program, steps_test.go what it does.
+//   - judge_test.go and the files judge_…_test.go have the invariants.
+//   - shrink_test.go makes a history that fails as short as it gets; bugs_test.go plants bugs,
+//     each of which is to be found; reference_test.go compares the library with a client that
+//     is obviously correct; proof_test.go writes docs/proof.md.
+package simulation_test

@@ -1,0 +1,217 @@
+package simulation_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// A call is a step of the program while it runs.
+type call struct {
+	step  *step
+	p     *process
+	user  string
+	began time.Duration
+	until time.Duration // when its context ends; 0: it does not
+
+	// The goroutine's, and the scheduler's while that waits.
+	sendings  int
+	seen      []*sending
+	cut       bool // the network broke one of its requests
+	cutAnswer bool
+	stepUp    bool // the API wants a wider scope
+	reached   bool // it has got a session
+	last      bool // it is of the end of the history, where all is well
+	body      *stream
+}
+
+func (c *call) who() string { return fmt.Sprintf("p%d #%d", c.p.id, c.step.n) }
+
+// A sending is one request on the wire.
+type sending struct {
+	call       *call
+	host, path string
+	number     int
+	token      string
+	at         time.Duration
+	access     *access
+	refused    bool
+}
+
+func (x *sending) String() string {
+	token := "no token"
+	if x.access != nil {
+		token = x.access.String()
+	} else if x.token != "" {
+		token = "a token that nobody issued"
+	}
+	return fmt.Sprintf("#%d (%s%s, %s)", x.call.step.n, x.host, x.path, token)
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
+// A stream is a body that can be read once.
+type stream struct {
+	rest   *bytes.Reader
+	closed bool
+	p      *process
+}
+
+func (s *stream) Read(p []byte) (int, error) { return s.rest.Read(p) }
+
+func (s *stream) Close() error {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.closed = true
+	return nil
+}
+
+// content is the body of a step's request.
+func (st *step) content() []byte {
+	if st.to != toAPI || st.kind != request {
+		return nil
+	}
+	n := []int{0, 300, 100, 600}[st.body]
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte('a' + (st.n*7+i*i)%26)
+	}
+	return b
+}
+
+// do does a step of the program.
+func (w *world) do(st *step, last bool) {
+	c := &call{step: st, p: w.procs[st.proc%len(w.procs)], user: st.user, last: last}
+	ctx, cancel := context.WithValue(context.Background(), callKey{}, c), context.CancelFunc(func() {})
+	w.tell(fmt.Sprintf("step %03d", st.n), func() {
+		c.began = w.now()
+		if st.patience > 0 {
+			c.until = c.began + st.patience
+		}
+		w.note(c.who(), "%s", st)
+		w.judge.begins(c)
+	})
+	switch {
+	case st.patience > 0 && st.cancels:
+		ctx, cancel = context.WithCancel(ctx)
+		timer := time.AfterFunc(st.patience, cancel)
+		defer timer.Stop()
+	case st.patience > 0:
+		ctx, cancel = context.WithTimeout(ctx, st.patience)
+	}
+	defer cancel()
+	status, err := w.doing(ctx, c)
+	if err != nil {
+		w.print(fmt.Sprintf("%+v", err))
+	}
+	w.tell(fmt.Sprintf("step %03d ends", st.n), func() {
+		if err != nil {
+			w.note(c.who(), "ends with %v", err)
+		} else {
+			w.note(c.who(), "ends well%s", map[bool]string{true: fmt.Sprintf(", status %d", status)}[status > 0])
+		}
+		w.judge.ends(c, status, err)
+	})
+}
+
+// doing does it. The status is that of the last answer; 0: there is none.
+func (w *world) doing(ctx context.Context, c *call) (status int, err error) {
+	if c.step.kind == request {
+		return c.request(ctx)
+	}
+	if c.step.kind == restart {
+		if !c.p.restarting.CompareAndSwap(false, true) {
+			return 0, nil // it does already
+		}
+		defer c.p.restarting.Store(false)
+		err := c.p.close(context.WithoutCancel(ctx))
+		c.p.open()
+		return 0, err
+	}
+	s, err := c.p.session(ctx, c.user)
+	if err != nil {
+		return 0, err
+	}
+	c.reached = true
+	switch c.step.kind {
+	case askToken:
+		_, err = s.Token(ctx)
+	case forceRefresh:
+		_, err = s.Refresh(ctx)
+	case callDo:
+		err = s.Do(ctx, func(ctx context.Context, t *tokenclient.Token) error {
+			status, err = c.other(ctx, t)
+			return err
+		})
+	case login:
+		var t *tokenclient.Token
+		w.tell(fmt.Sprintf("step %03d login", c.step.n), func() { t = w.judge.logsIn(c) })
+		if err = s.SetToken(ctx, t); err == nil {
+			c.p.keepFresh(c.user, s)
+		}
+	case logout:
+		w.tell(fmt.Sprintf("step %03d logout", c.step.n), func() { w.judge.leaves(c) })
+		err = s.Logout(ctx)
+	}
+	return status, err
+}
+
+// request makes an HTTP request and reads the answer.
+func (c *call) request(ctx context.Context) (status int, err error) {
+	ctx, client := c.p.client(ctx, c.user)
+	content := c.step.content()
+	var body io.Reader
+	method := http.MethodGet
+	if len(content) > 0 {
+		method, body = http.MethodPost, bytes.NewReader(content)
+		if c.step.body != givenAnew {
+			c.body = &stream{rest: bytes.NewReader(content), p: c.p}
+			body = c.body
+		}
+	}
+	host := apiHost
+	if c.step.to == toElsewhere {
+		host = otherHost
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+host+"/"+c.user, body)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadAll(resp.Body); err != nil {
+		return resp.StatusCode, err
+	}
+	return resp.StatusCode, nil
+}
+
+// other is a call of a protocol without a RoundTripper.
+func (c *call) other(ctx context.Context, t *tokenclient.Token) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+apiHost+"/"+c.user, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+t.AccessToken)
+	resp, err := wire{c.p}.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadAll(resp.Body); err != nil {
+		return resp.StatusCode, err
+	}
+	if resp.StatusCode == http.StatusUnauthorized && !c.stepUp {
+		return resp.StatusCode, fmt.Errorf("the other protocol: %w", tokenclient.ErrRejected)
+	}
+	return resp.StatusCode, nil
+}

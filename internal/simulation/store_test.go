@@ -1,0 +1,163 @@
+package simulation_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+)
+
+// A register is the engine that processes share: a value for each key.
+type register map[string][]byte
+
+// engine is it as one process reaches it.
+type engine struct{ p *process }
+
+var errEngine = errors.New("connection to the engine reset")
+
+var storeRisks = []risk{{"the engine does not answer", 0.02}, {"the answer of the engine is lost", 0.03}, {"the engine is slow", 0.03}}
+
+// reach has do done in the engine.
+func (e engine) reach(ctx context.Context, name string, do func()) error {
+	w, p := e.p.w, e.p
+	name = fmt.Sprintf("p%d %s", p.id, name)
+	return w.perform(ctx, name, nil, func(o *operation) {
+		key := w.count(name)
+		what := w.fate(key, scaled(storeRisks, w.plan.set.storeTrouble))
+		if w.now() < p.storeDown {
+			what = "the store is down"
+		}
+		d := w.plan.between(key+" takes", 100*time.Microsecond, 3*time.Millisecond)
+		if what == "the engine is slow" {
+			d = w.plan.between(key+" slow", 100*time.Millisecond, 3*time.Second)
+		}
+		if what != "" {
+			w.note(p.name(), "%s: %s", name, what)
+			p.storeTrouble, p.storeFault = w.now()+6*time.Second, true
+		}
+		w.after(d, func() {
+			switch what {
+			case "the store is down":
+				w.end(o, errEngine)
+			case "the engine does not answer":
+				// Until it is given up.
+			case "the answer of the engine is lost":
+				do()
+				w.end(o, errEngine)
+			default:
+				if !o.over {
+					do()
+				}
+				w.end(o, nil)
+			}
+		})
+	})
+}
+
+func (e engine) Get(ctx context.Context, key string) (value []byte, err error) {
+	err = e.reach(ctx, "reads "+key[:4], func() { value = bytes.Clone(e.p.w.judge.engine[key]) })
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+func (e engine) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
+	old, new = bytes.Clone(old), bytes.Clone(new)
+	err = e.reach(ctx, "writes "+key[:4], func() {
+		r := e.p.w.judge.engine
+		if have, ok := r[key]; ok == (old != nil) && bytes.Equal(have, old) {
+			r[key], swapped = new, true
+			e.p.w.judge.wrote(new)
+		}
+	})
+	if err != nil {
+		return false, err
+	}
+	return swapped, nil
+}
+
+// newStore returns the store of a process; nil: it has none.
+func (p *process) newStore() tokenclient.Store {
+	w := p.w
+	switch w.plan.set.store {
+	case storeMemory:
+		return &judgedStore{p, w.judge.memory}
+	case storeShared:
+		s, err := store.NewShared(engine{p}, store.Plaintext(), &store.SharedOptions{Margin: 2 * time.Second})
+		if err != nil {
+			panic(err)
+		}
+		return &judgedStore{p, s}
+	}
+	return nil
+}
+
+// A judgedStore tells the judge what passes between a session and its store.
+type judgedStore struct {
+	p     *process
+	inner tokenclient.Store
+}
+
+func (s *judgedStore) tell(what, key string, f func()) {
+	s.p.w.tell(fmt.Sprintf("p%d %s %s", s.p.id, what, key), f)
+}
+
+func (s *judgedStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	var began time.Duration
+	s.tell("loads", key, func() { began = s.p.w.now() })
+	r, err := s.inner.Load(ctx, key)
+	s.tell("loaded", key, func() { s.p.w.judge.loaded(s.p, r, began) })
+	return r, err
+}
+
+func (s *judgedStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	var began time.Duration
+	s.tell("replaces", key, func() { began = s.p.w.now() })
+	now, was, err = s.inner.Replace(ctx, key, t)
+	s.tell("replaced", key, func() { s.p.w.judge.replaced(s.p, key, now, was, t, began, err) })
+	return now, was, err
+}
+
+func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
+	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	var made *tokenclient.Token
+	r, err := s.inner.Refresh(ctx, key, seen, timeout, func(ctx context.Context, now tokenclient.Record) (*tokenclient.Token, error) {
+		t, err := fn(ctx, now)
+		made = t
+		return t, err
+	})
+	s.tell("refreshed", key, func() { s.p.w.judge.saved(s.p, r, made, err) })
+	return r, err
+}
+
+func (s *judgedStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	r, err := s.inner.Save(ctx, key, seen, t)
+	s.tell("saved", key, func() { s.p.w.judge.saved(s.p, r, t, err) })
+	return r, err
+}
+
+// accessIn returns the access tokens that are in what was written to an engine, which is not
+// sealed here.
+func accessIn(raw []byte) (list []string) {
+	text := string(raw)
+	for {
+		_, rest, ok := strings.Cut(text, "at-"+secret+"-")
+		if !ok {
+			return list
+		}
+		end := strings.IndexFunc(rest, func(r rune) bool {
+			return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+		})
+		if end < 0 {
+			end = len(rest)
+		}
+		list = append(list, "at-"+secret+"-"+rest[:end])
+		text = rest[end:]
+	}
+}
