@@ -20,6 +20,7 @@ var told = storytest.Story{
 	Run:     run,
 	Lines:   append(append(append([]string{"PostgreSQL\n"}, lines...), "Redis\n"), lines...),
 	Secrets: []string{"eyJ"},
+	Varies:  []string{`^ *\d+\.\d s`, `\d+ and \d+ connections`},
 }
 
 func TestStory(t *testing.T) {

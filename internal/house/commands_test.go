@@ -10,8 +10,19 @@ import (
 
 // commands are those that pages for users have in blocks, with who runs each, or why nobody does.
 var commands = map[string]string{
-	"go run ./examples/quickstart": ".ci/run examples",
-	"go test work":                 ".ci/run test takes it from README.md",
+	"go run ./examples/quickstart":         ".ci/run examples",
+	"go run ./examples/mockserver -for 3s": ".ci/run examples",
+	"go run ./examples/stampede":           "the example's own test, and .ci/run examples",
+	"go run ./examples/login":              "the example's own test, and .ci/run examples",
+	"go run ./examples/device":             "the example's own test, and .ci/run examples",
+	"go run ./examples/sliding":            "the example's own test, and .ci/run examples",
+	"go run ./examples/cli":                "the example's own test, and .ci/run examples",
+	"go run ./examples/sdk":                "the example's own test, and .ci/run examples",
+	"go run ./examples/database":           "the example's own test, and .ci/run examples",
+	"go run ./examples/gateway":            "the example's own test, and .ci/run examples",
+	"go run ./examples/signatures":         "the example's own test, and .ci/run examples",
+	"go run ./examples/upload":             "the example's own test, and .ci/run examples",
+	"go test work":                         ".ci/run test takes it from README.md",
 
 	"go get github.com/seed-fbfaa0ec/silentrefresh":                       "internal/release, for a consumer",
 	"go get github.com/seed-fbfaa0ec/silentrefresh/store/redisstore":      "the same",

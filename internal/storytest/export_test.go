@@ -1,9 +1,10 @@
 package storytest
 
+import "time"
+
 const (
 	MostTries = mostTries
 	TooLate   = tooLate
-	Soon      = soon
 )
 
 var (
@@ -19,4 +20,15 @@ var (
 func (s Story) On(page string) Story {
 	s.page = page
 	return s
+}
+
+// FirstLine returns the index of what was written when the first line was over, or -1.
+func FirstLine(written []string) int {
+	w := watched{began: time.Now().Add(-time.Hour)} // so that no time is 0
+	for i, s := range written {
+		if _, _ = w.Write([]byte(s)); w.first != 0 {
+			return i
+		}
+	}
+	return -1
 }
