@@ -91,9 +91,9 @@ func busyThenIdle(ctx context.Context, stdout io.Writer, server *tokentest.Serve
 		return err
 	}
 	fmt.Fprintf(stdout, "\nLogged in. %d workers send a request every %v.\n", workers, pace)
-	before := server.Counters()
+	before, p := server.Counters(), newPicture()
 	for range rounds {
-		if err := round(ctx, client, server.URL); err != nil {
+		if err := round(ctx, client, server.URL, p); err != nil {
 			return err
 		}
 		if err := sleep(ctx, pace); err != nil {
@@ -116,9 +116,11 @@ func busyThenIdle(ctx context.Context, stdout io.Writer, server *tokentest.Serve
 	if err != nil {
 		return err
 	}
+	p.answered(0, status)
 	seen = since(server, before)
 	fmt.Fprintf(stdout, "Locked out: the next request is answered %d. The server counted: requests %d, 401s %d.\n",
 		status, seen.Requests, seen.Unauthorized)
+	p.draw(stdout)
 	if status != http.StatusUnauthorized || seen.Requests != 1 || seen.Unauthorized != 1 {
 		return fmt.Errorf("not as told: status %d, the server counted %+v", status, seen)
 	}
@@ -131,6 +133,8 @@ func keptAlive(ctx context.Context, stdout io.Writer, server *tokentest.Server) 
 	c := config(server)
 	c.Refresher = &tokenclient.JSONRefresher{TokenURL: server.URL + "/heartbeat", Attacher: c.Attacher}
 	c.Heartbeat = pace
+	p := newPicture()
+	c.Hooks = &tokenclient.Hooks{Refreshed: func(tokenclient.RefreshInfo) { p.heartbeat() }}
 	session, err := tokenclient.New(c)
 	if err != nil {
 		return err
@@ -159,9 +163,11 @@ func keptAlive(ctx context.Context, stdout io.Writer, server *tokentest.Server) 
 	if err != nil {
 		return err
 	}
+	p.answered(0, status)
 	seen := since(server, before)
 	fmt.Fprintf(stdout, "After %v without a request the next one is answered %d. The server counted: heartbeats %d, 401s %d, logins %d.\n",
 		pause, status, seen.Heartbeats, seen.Unauthorized, seen.Logins)
+	p.draw(stdout)
 	if status != http.StatusOK || seen.Heartbeats < 3 || seen.Requests != 1 || seen.Unauthorized+seen.Logins != 0 {
 		return fmt.Errorf("not as told: status %d, the server counted %+v", status, seen)
 	}
@@ -179,12 +185,13 @@ func login(ctx context.Context, server *tokentest.Server, session *tokenclient.S
 
 // round sends one request from each worker. It is an error if one of them is not
 // answered 200.
-func round(ctx context.Context, client *http.Client, url string) error {
+func round(ctx context.Context, client *http.Client, url string, p *picture) error {
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for i := range workers {
 		wg.Go(func() {
 			status, err := get(ctx, client, url)
+			p.answered(i, status)
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("answered %d", status)
 			}

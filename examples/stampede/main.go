@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,10 +47,8 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 	}
 	defer server.Close()
 
-	session, err := tokenclient.New(tokenclient.Config{
-		Refresher: &tokenclient.JSONRefresher{TokenURL: server.URL + "/token/refresh"},
-		Origins:   []string{server.URL},
-	})
+	refresher := &timed{Refresher: &tokenclient.JSONRefresher{TokenURL: server.URL + "/token/refresh"}}
+	session, err := tokenclient.New(tokenclient.Config{Refresher: refresher, Origins: []string{server.URL}})
 	if err != nil {
 		return err
 	}
@@ -60,7 +57,7 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 	// A thousand sockets are more than some systems give to one program.
 	transport := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections}
 	defer transport.CloseIdleConnections()
-	client := session.Wrap(&http.Client{Transport: transport})
+	client := session.Wrap(&http.Client{Transport: watched{transport}})
 
 	// Issue stands in for a login.
 	token := server.Issue(user)
@@ -72,20 +69,22 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 	time.Sleep(time.Until(token.Expiry))
 	server.Set(func(o *tokentest.Options) { o.AccessLifetime = time.Hour })
 	fmt.Fprintf(stdout, "\nThe token has expired. All send a request at once.\n")
-	seen, err := stampede(ctx, stdout, client, server)
+	seen, rides, err := stampede(ctx, stdout, client, server)
 	if err != nil {
 		return err
 	}
+	draw(stdout, rides, refresher)
 	if seen.Refreshes != 1 || seen.Requests != goroutines || seen.Unauthorized != 0 {
 		return fmt.Errorf("not as told: want 1 refresh, %d requests and no 401, the server counted %+v", goroutines, seen)
 	}
 
 	server.RevokeAccess(user)
 	fmt.Fprintf(stdout, "\nThe server revoked the token. All send a request at once.\n")
-	seen, err = stampede(ctx, stdout, client, server)
+	seen, rides, err = stampede(ctx, stdout, client, server)
 	if err != nil {
 		return err
 	}
+	draw(stdout, rides, refresher)
 	// How many were on their way before the new token came depends on the machine.
 	if seen.Refreshes != 1 || seen.Unauthorized == 0 || seen.Requests != goroutines+seen.Unauthorized {
 		return fmt.Errorf("not as told: want 1 refresh, and each 401 followed by one more request, the server counted %+v", seen)
@@ -94,25 +93,25 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 }
 
 // stampede sends a request from each goroutine at the same time, and returns what
-// the server counted meanwhile. It is an error if one of them fails.
-func stampede(ctx context.Context, stdout io.Writer, client *http.Client, server *tokentest.Server) (tokentest.Counters, error) {
+// the server counted meanwhile, and what became of each. It is an error if one of them
+// fails.
+func stampede(ctx context.Context, stdout io.Writer, client *http.Client, server *tokentest.Server) (tokentest.Counters, []*ride, error) {
 	before := server.Counters()
-	waits := make([]time.Duration, goroutines)
+	rides := make([]*ride, goroutines)
 	errs := make([]error, goroutines)
 	start := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range goroutines {
+		rides[i] = new(ride)
 		wg.Go(func() {
 			<-start
-			began := time.Now()
-			errs[i] = get(ctx, client, server.URL+"/api/orders")
-			waits[i] = time.Since(began)
+			errs[i] = rides[i].take(ctx, client, server.URL+"/api/orders")
 		})
 	}
 	close(start)
 	wg.Wait()
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-		return tokentest.Counters{}, fmt.Errorf("request %d: %w", i, errs[i])
+		return tokentest.Counters{}, nil, fmt.Errorf("request %d: %w", i, errs[i])
 	}
 
 	after := server.Counters()
@@ -124,8 +123,7 @@ func stampede(ctx context.Context, stdout io.Writer, client *http.Client, server
 	}
 	fmt.Fprintf(stdout, "All %d were answered 200. The server counted: refreshes %d, reuses %d, requests %d, 401s %d.\n",
 		goroutines, seen.Refreshes, seen.Reuses, seen.Requests, seen.Unauthorized)
-	chart(stdout, waits)
-	return seen, nil
+	return seen, rides, nil
 }
 
 func get(ctx context.Context, client *http.Client, url string) error {
@@ -145,21 +143,4 @@ func get(ctx context.Context, client *http.Client, url string) error {
 		return fmt.Errorf("%s answered %s", url, resp.Status)
 	}
 	return nil
-}
-
-// chart draws how many requests took how long.
-func chart(w io.Writer, waits []time.Duration) {
-	const rows, width = 10, 50
-	longest := slices.Max(waits)
-	step := (longest/rows + time.Millisecond).Truncate(time.Millisecond) // more than longest/rows
-	var counts [rows]int
-	for _, wait := range waits {
-		counts[wait/step]++
-	}
-	most := slices.Max(counts[:])
-	for i, n := range counts {
-		low := time.Duration(i) * step
-		bar := strings.Repeat("#", (n*width+most-1)/most)
-		fmt.Fprintf(w, "%5d - %4d ms |%-*s %4d\n", low.Milliseconds(), (low + step).Milliseconds(), width, bar, n)
-	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,40 +15,42 @@ var told = storytest.Story{
 		"1000 goroutines, 50 connections",
 		"The token has expired.",
 		"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests 1000, 401s 0.",
-		" ms |", "##########",
+		"request    1", "-o", "request 1000", "-o", "the refresh ", "====", "x answered 401",
 		"The server revoked the token.",
 		"All 1000 were answered 200. The server counted: refreshes 1, reuses 0, requests ",
-		" ms |", "##########",
+		"request    1", "-o", "request 1000", "-o", "the refresh ", "====", "x answered 401",
 	},
-	Varies: []string{`requests [12]\d{3}, 401s [1-9]\d*`, `^ *\d+ - +\d+ ms \|.*$`},
+	Varies: []string{`requests [12]\d{3}, 401s [1-9]\d*`, `^ +0 ms .*$`, `^request .*$`, `^the refresh .*$`},
 }
 
 func TestStory(t *testing.T) { told.Test(t) }
 
-func TestChart(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		waits []time.Duration
-		want  []string
-	}{
-		{"no time at all", []time.Duration{0, 0}, []string{"0 -    1 ms |" + strings.Repeat("#", 50) + "    2\n"}},
-		{"ends of rows", []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond}, []string{
-			"    0 -   11 ms |" + strings.Repeat("#", 50) + "    2\n",
-			"   99 -  110 ms |" + strings.Repeat("#", 25) + strings.Repeat(" ", 25) + "    1\n",
-		}},
-		{"just short of the next row", []time.Duration{10*time.Millisecond - 1}, []string{"9 -   10 ms |" + strings.Repeat("#", 50)}},
+// TestPicture: of all requests ten are shown, the first and the last among them, with what each
+// did beside the refresh.
+func TestPicture(t *testing.T) {
+	began := time.Now()
+	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+	var rides []*ride
+	for i := range 19 {
+		rides = append(rides, &ride{asked: at(0), answered: at(600 - i), sendings: []sending{ // the last one first
+			{at(0), at(100), http.StatusUnauthorized}, {at(300), at(600 - i), http.StatusOK},
+		}})
+	}
+	rides[0].sendings = rides[0].sendings[1:] // of a request that waited from its beginning
+	var out strings.Builder
+	draw(&out, rides, &timed{from: at(100), to: at(300)})
+	for _, want := range []string{
+		"              0 ms      110 ms    220 ms    330 ms    440 ms    550 ms\n",
+		"request    1  ---------x.................-------------------------o\n",
+		"request    3  ", "request    5  ", "request    7  ", "request   17  ",
+		"request   19  ...........................---------------------------o\n",
+		"the refresh            ===================\n",
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var out strings.Builder
-			chart(&out, c.waits)
-			if n := strings.Count(out.String(), "\n"); n != 10 {
-				t.Errorf("%d rows", n)
-			}
-			for _, want := range c.want {
-				if !strings.Contains(out.String(), want) {
-					t.Errorf("no %q in\n%s", want, out.String())
-				}
-			}
-		})
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if n := strings.Count(out.String(), "\nrequest "); n != 10 {
+		t.Errorf("%d requests", n)
 	}
 }
