@@ -8,6 +8,7 @@ import (
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -61,12 +62,8 @@ func (r *request) joined(list []datum, by string) ([]byte, error) {
 				return nil, err
 			}
 			if d.strip {
-				b = bytes.Map(func(c rune) rune {
-					if c == '\n' || c == '\r' || c == 0 {
-						return -1
-					}
-					return c
-				}, b)
+				// Not bytes.Map, which takes bytes for UTF-8 and replaces those that are none.
+				b = slices.DeleteFunc(b, func(c byte) bool { return c == '\n' || c == '\r' || c == 0 })
 			}
 		}
 		parts = append(parts, b)

@@ -125,10 +125,15 @@ func TestBodies(t *testing.T) {
 	if err := os.WriteFile(file, []byte("a\nb\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	latin1 := filepath.Join(t.TempDir(), "latin1.txt")
+	if err := os.WriteFile(latin1, []byte("caf\xe9\n\xff\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		stdin, method, body string
 		args                []string
 	}{
+		"not UTF-8":     {"", "POST", "caf\xe9\xff", []string{"-d", "@" + latin1}},
 		"data":          {"", "POST", "x=1&y=2", []string{"-d", "x=1", "-d", "y=2"}},
 		"data and file": {"", "POST", "x=1&ab", []string{"-d", "x=1", "-d", "@" + file}},
 		"binary":        {"", "POST", "a\nb\r\n", []string{"--data-binary", "@" + file}},
