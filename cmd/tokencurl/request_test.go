@@ -79,6 +79,7 @@ func TestExitCodes(t *testing.T) {
 		"a status with -f":       {22, []string{"-f", r.srv.URL + "/nothing"}},
 		"no URL":                 {2, nil},
 		"an unknown flag":        {2, []string{"--no-such-flag", me}},
+		"-I with a body":         {2, []string{"-I", "-d", "x", me}}, // into the URL only by -G
 		"two kinds of body":      {2, []string{"-d", "x", "--json", "{}", me}},
 		"the token's header":     {2, []string{"-H", "authorization: Bearer x", me}},
 		"no URL at all":          {3, []string{"logni"}},
