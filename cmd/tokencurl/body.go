@@ -157,13 +157,12 @@ func (r *request) formPart(part string) (textproto.MIMEHeader, section, error) {
 			fileName = "-"
 		}
 	case strings.HasPrefix(value, "@"):
-		info, err := os.Stat(value[1:])
-		if err != nil {
-			return nil, section{}, &exitError{exitRead, err}
+		var err error
+		if s, err = r.fileSection(value[1:]); err != nil {
+			return nil, section{}, err
 		}
-		s = section{file: value[1:], size: info.Size()}
 		if fileName == "" {
-			fileName = filepath.Base(s.file)
+			fileName = filepath.Base(value[1:])
 		}
 	default:
 		s = section{bytes: []byte(value), size: int64(len(value))}
@@ -179,6 +178,19 @@ func (r *request) formPart(part string) (textproto.MIMEHeader, section, error) {
 		header.Set("Content-Type", mime)
 	}
 	return header, s, nil
+}
+
+// fileSection is a file of -F. A pipe has no size to ask for and is read once: it is kept.
+func (r *request) fileSection(name string) (section, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return section{}, &exitError{exitRead, err}
+	case info.Mode().IsRegular():
+		return section{file: name, size: info.Size()}, nil
+	}
+	b, err := r.readInput(name)
+	return section{bytes: b, size: int64(len(b))}, err
 }
 
 // formOptions cuts ;type= and ;filename= off.

@@ -3,6 +3,7 @@ package main_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -26,5 +27,17 @@ func TestQuery(t *testing.T) {
 		if got := <-queries; got != want {
 			t.Errorf("%q: want %s, got %s", args, want, got)
 		}
+	}
+}
+
+// TestFormOfAPipe: what a shell puts in the place of <(...) has no size that could be asked for.
+func TestFormOfAPipe(t *testing.T) {
+	r := newRig(t, nil)
+	r.loginRevoked()
+	if got := r.ok("from a pipe", "-F", "f=@/dev/stdin", "/api/form?echo=1"); !strings.Contains(got, "filename=\"stdin\"") || !strings.Contains(got, "from a pipe") {
+		t.Error(got)
+	}
+	if got := r.run("", "-F", "f=@"+t.TempDir(), "/api/form"); got.code != 26 {
+		t.Errorf("a folder: %+v", got)
 	}
 }
