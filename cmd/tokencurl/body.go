@@ -75,7 +75,7 @@ func (r *request) joined(list []datum, by string) ([]byte, error) {
 func (r *request) readInput(name string) ([]byte, error) {
 	read := func() ([]byte, error) { return os.ReadFile(name) }
 	if name == "-" {
-		read = func() ([]byte, error) { return io.ReadAll(r.in) }
+		read = func() ([]byte, error) { return io.ReadAll(r.stdin) }
 	}
 	b, err := read()
 	if err != nil {

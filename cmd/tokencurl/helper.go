@@ -26,7 +26,7 @@ func (h *helper) git(ctx context.Context, operation string) (err error) {
 	if operation != "get" && operation != "erase" {
 		return nil // "store", and what may come: git says that helpers ignore it
 	}
-	asked, err := readAll(h.in)
+	asked, err := readAll(h.stdin)
 	if err != nil {
 		return &exitError{exitRead, err}
 	}
@@ -107,7 +107,7 @@ func (h *helper) dockerOperation(ctx context.Context, operation string) (err err
 	}
 	asked := ""
 	if operation == "get" {
-		if asked, err = readAll(h.in); err != nil {
+		if asked, err = readAll(h.stdin); err != nil {
 			return err
 		}
 	}

@@ -54,7 +54,7 @@ func calledAs(args []string) []string {
 
 // run returns the exit code.
 func run(ctx context.Context, args []string, s *streams) int {
-	t := &tool{streams: s, home: home}
+	t := &tool{streams: s, stdin: untilDone{ctx, s.in}, home: home}
 	root := t.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(s.in)
@@ -71,9 +71,35 @@ func run(ctx context.Context, args []string, s *streams) int {
 // A tool is one run of the program.
 type tool struct {
 	*streams
+	stdin io.Reader              // the same as in, but ^C ends a wait for it
 	home  func() (string, error) // the folder that has everything
 	name  string                 // of the session
 	quiet bool                   // say nothing of an error
+}
+
+// untilDone reads from r until the end of ctx.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u untilDone) Read(p []byte) (int, error) {
+	type result struct {
+		b   []byte
+		err error
+	}
+	read := make(chan result, 1)
+	go func() { // a read of a terminal or a pipe cannot be ended: the process ends with it
+		b := make([]byte, len(p))
+		n, err := u.r.Read(b)
+		read <- result{b[:n], err}
+	}()
+	select {
+	case got := <-read:
+		return copy(p, got.b), got.err
+	case <-u.ctx.Done():
+		return 0, u.ctx.Err()
+	}
 }
 
 // message is what is said of err.
