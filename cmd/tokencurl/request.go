@@ -80,12 +80,14 @@ var errRedirects = &exitError{exitRedirects, fmt.Errorf("more than %d redirects"
 
 func (r *request) client(c *connection, s *story) *http.Client {
 	client := c.Wrap(&http.Client{Transport: s.transport(newTransport(r.compressed))})
-	client.CheckRedirect = func(_ *http.Request, via []*http.Request) error {
+	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		switch {
 		case !r.follow:
 			return http.ErrUseLastResponse
 		case len(via) > mostRedirects:
 			return errRedirects
+		case via[0].Header.Get("Referer") == "": // net/http sets it; curl does not, and a query may be a secret
+			next.Header.Del("Referer")
 		}
 		return nil
 	}

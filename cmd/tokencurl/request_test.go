@@ -43,6 +43,25 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// TestRedirect: the token and the URL stay where they belong.
+func TestRedirect(t *testing.T) {
+	r := newRig(t, nil)
+	came := make(chan http.Header, 1)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { came <- req.Header }))
+	defer elsewhere.Close()
+	here := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, elsewhere.URL, http.StatusFound)
+	}))
+	defer here.Close()
+	r.login("--origin", r.srv.URL, "--origin", here.URL)
+	for want, args := range map[string][]string{"": nil, "http://me.example/": {"-H", "Referer: http://me.example/"}} {
+		r.ok("", append(args, "-L", here.URL+"?key=secret")...)
+		if h := <-came; h.Get("Authorization") != "" || h.Get("Referer") != want {
+			t.Errorf("%q: %q", args, h)
+		}
+	}
+}
+
 // TestExitCodes are those of docs/tokencurl.md.
 func TestExitCodes(t *testing.T) {
 	r := newRig(t, nil)
