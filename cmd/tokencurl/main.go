@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -61,6 +62,13 @@ func run(ctx context.Context, args []string, s *streams) int {
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	err := root.ExecuteContext(ctx)
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file) && file.Path == s.out.Name():
+		err = &exitError{exitWrite, err} // whoever wrote
+	case err != nil && !t.understood:
+		err = usage(err)
+	}
 	code := codeOf(ctx, err)
 	if said := message(err); said != "" && !t.quiet {
 		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, said)
@@ -74,7 +82,9 @@ type tool struct {
 	stdin io.Reader              // the same as in, but ^C ends a wait for it
 	home  func() (string, error) // the folder that has everything
 	name  string                 // of the session
-	quiet bool                   // say nothing of an error
+	// understood is set once a command runs: errors before that are of the command line.
+	understood bool
+	quiet      bool // say nothing of an error
 }
 
 // untilDone reads from r until the end of ctx.
