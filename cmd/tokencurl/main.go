@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, s *streams) int {
 	}
 	code := codeOf(ctx, err)
 	if said := message(err); said != "" && !t.quiet {
-		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, said)
+		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, plain(said))
 	}
 	return code
 }

@@ -207,7 +207,7 @@ func TestStory(t *testing.T) {
 	r.login()
 	old := strings.TrimSpace(r.ok("", "token"))
 	r.srv.RevokeAccess("alice")
-	got := r.run("", "-v", "-H", "Cookie: crumbs", r.srv.URL+"/api/me?q="+old)
+	got := r.run("", "-v", "-H", "Cookie: crumbs", "-H", "Private-Token: gitlab-pw", "-H", "X-Client-Secret: client-pw", "-H", "Ocp-Apim-Subscription-Key: azure-pw", r.srv.URL+"/api/me?q="+old)
 	rest := got.stderr
 	for _, line := range []string{"* token attached", "> GET /api/me", "> Authorization: [redacted]", "> Cookie: [redacted]", "< HTTP/1.1 401", "* the server refused the token",
 		"* token endpoint: POST " + r.srv.URL + "/token/refresh", "* token endpoint: 200 OK", "* new token attached, and the request sent again", "< HTTP/1.1 200 OK"} {
@@ -217,9 +217,31 @@ func TestStory(t *testing.T) {
 		}
 		rest = after
 	}
-	for _, secret := range []string{"eyJ", "crumbs", "open sesame"} {
+	for _, secret := range []string{"eyJ", "crumbs", "open sesame", "-pw"} {
 		if strings.Contains(got.stderr, secret) {
 			t.Errorf("it shows %q:\n%s", secret, got.stderr)
+		}
+	}
+}
+
+// TestTerminalSequences: what a server says does not steer the terminal.
+func TestTerminalSequences(t *testing.T) {
+	r := newRig(t, nil)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 404 \x1b[2J\x9b2Jnot h\xc3\xa9re\r\nX-Title: \x9b2J\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	}))
+	defer srv.Close()
+	r.login("--origin", r.srv.URL, "--origin", srv.URL)
+	for _, args := range [][]string{{"-f", srv.URL}, {"-v", srv.URL}, {"-f", "-v", srv.URL}} {
+		got := r.run("", args...)
+		if strings.ContainsAny(got.stderr, "\x1b\x07\r") || strings.Contains(got.stderr, "\x9b") || !strings.Contains(got.stderr, "404") {
+			t.Errorf("%q: %q", args, got.stderr)
 		}
 	}
 }
