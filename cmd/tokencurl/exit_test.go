@@ -2,7 +2,10 @@ package main_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -22,6 +25,27 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%q: %+v", args, got)
 		}
 	}
+}
+
+// TestLogoutNotStored: a login that is still stored is not said to be over.
+func TestLogoutNotStored(t *testing.T) {
+	r := newRig(t, nil)
+	r.login()
+	locks, err := filepath.Glob(filepath.Join(r.home, "tokens", "*.lock"))
+	if err != nil || len(locks) != 1 {
+		t.Fatal(locks, err)
+	}
+	record := strings.TrimSuffix(locks[0], ".lock")
+	if err := errors.Join(os.Rename(record, record+".away"), os.Mkdir(record, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.run("", "logout", "--forget"); got.code != 110 || !strings.Contains(got.stderr, "not logged out") {
+		t.Errorf("%+v", got)
+	}
+	if err := errors.Join(os.Remove(record), os.Rename(record+".away", record)); err != nil {
+		t.Fatal(err)
+	}
+	r.ok("", "logout", "--forget")
 }
 
 // TestNobodyReads: what cannot be written to standard output is that, whoever wrote it.
