@@ -50,6 +50,19 @@ func TestGit(t *testing.T) {
 	}
 }
 
+// TestKubectlRevoked: kubectl does not say that a token was refused; a request of ours does.
+func TestKubectlRevoked(t *testing.T) {
+	r := newRig(t, nil)
+	r.login()
+	r.env = []string{`KUBERNETES_EXEC_INFO={"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"cluster":{"server":"` + r.srv.URL + `"}}}`}
+	before := r.ok("", "token", "--exec", "kubectl")
+	r.srv.RevokeAccess("alice")
+	r.ok("", r.srv.URL+"/api/me")
+	if after := r.ok("", "token", "--exec", "kubectl"); after == before {
+		t.Error("the revoked token was handed out again")
+	}
+}
+
 // TestHelpersStrict: what is no plain name of the session's host gets no token, whatever
 // url.Parse makes of it.
 func TestHelpersStrict(t *testing.T) {
