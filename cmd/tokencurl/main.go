@@ -30,8 +30,10 @@ func main() {
 	// Without SIGTERM here, a shutdown or a timeout(1) in the middle of a refresh would be
 	// the end of the login.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)   // a second signal ends the program at once
-	signal.Ignore(syscall.SIGPIPE) // a reader that leaves is an error of writing, and no reason to drop a refresh
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	// A reader that leaves is an error of writing, and no reason to drop a refresh. Not by
+	// signal.Ignore, which the browser that a login starts would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := run(ctx, calledAs(os.Args), &streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)

@@ -284,7 +284,9 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(self, filepath.Join(bin, "xdg-open")); err != nil {
+	deaf := filepath.Join(bin, "deaf")
+	script := "#!/bin/sh\nsh -c 'kill -PIPE $$; : >" + deaf + "'\nexec " + self + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "xdg-open"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r.env = []string{"DISPLAY=:0", "TOKENCURL_TEST_APPROVE=1", "PATH=" + bin + ":" + os.Getenv("PATH")}
@@ -292,6 +294,9 @@ func TestBrowser(t *testing.T) {
 	r.ok("", r.oauth()...)
 	if got := r.ok("", "/api/me"); !strings.Contains(got, `"subject":"carol"`) {
 		t.Error(got)
+	}
+	if _, err := os.Stat(deaf); err == nil {
+		t.Error("the browser ignores SIGPIPE, for all of its life")
 	}
 	r.srv.Approve("")
 	if got := r.run("", r.oauth()...); got.code != 67 {
