@@ -8,6 +8,7 @@ import (
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -61,12 +62,8 @@ func (r *request) joined(list []datum, by string) ([]byte, error) {
 				return nil, err
 			}
 			if d.strip {
-				b = bytes.Map(func(c rune) rune {
-					if c == '\n' || c == '\r' || c == 0 {
-						return -1
-					}
-					return c
-				}, b)
+				// Not bytes.Map, which takes bytes for UTF-8 and replaces those that are none.
+				b = slices.DeleteFunc(b, func(c byte) bool { return c == '\n' || c == '\r' || c == 0 })
 			}
 		}
 		parts = append(parts, b)
@@ -78,7 +75,7 @@ func (r *request) joined(list []datum, by string) ([]byte, error) {
 func (r *request) readInput(name string) ([]byte, error) {
 	read := func() ([]byte, error) { return os.ReadFile(name) }
 	if name == "-" {
-		read = func() ([]byte, error) { return io.ReadAll(r.in) }
+		read = func() ([]byte, error) { return io.ReadAll(r.stdin) }
 	}
 	b, err := read()
 	if err != nil {
@@ -160,13 +157,12 @@ func (r *request) formPart(part string) (textproto.MIMEHeader, section, error) {
 			fileName = "-"
 		}
 	case strings.HasPrefix(value, "@"):
-		info, err := os.Stat(value[1:])
-		if err != nil {
-			return nil, section{}, &exitError{exitRead, err}
+		var err error
+		if s, err = r.fileSection(value[1:]); err != nil {
+			return nil, section{}, err
 		}
-		s = section{file: value[1:], size: info.Size()}
 		if fileName == "" {
-			fileName = filepath.Base(s.file)
+			fileName = filepath.Base(value[1:])
 		}
 	default:
 		s = section{bytes: []byte(value), size: int64(len(value))}
@@ -182,6 +178,19 @@ func (r *request) formPart(part string) (textproto.MIMEHeader, section, error) {
 		header.Set("Content-Type", mime)
 	}
 	return header, s, nil
+}
+
+// fileSection is a file of -F. A pipe has no size to ask for and is read once: it is kept.
+func (r *request) fileSection(name string) (section, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return section{}, &exitError{exitRead, err}
+	case info.Mode().IsRegular():
+		return section{file: name, size: info.Size()}, nil
+	}
+	b, err := r.readInput(name)
+	return section{bytes: b, size: int64(len(b))}, err
 }
 
 // formOptions cuts ;type= and ;filename= off.

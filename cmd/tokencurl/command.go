@@ -34,7 +34,6 @@ URL may be a path, such as /me, if the session has one origin.`,
 		},
 	}
 	root.SetVersionTemplate("tokencurl {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.PersistentFlags().StringVar(&t.name, "session", cmp.Or(os.Getenv(sessionVariable), defaultSession), "the session's `name`; or "+sessionVariable)
 	_ = root.RegisterFlagCompletionFunc("session", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		home, err := t.home()
@@ -46,6 +45,13 @@ URL may be a path, such as /me, if the session has one origin.`,
 	})
 	r.flags(root)
 	root.AddCommand(t.loginCommand(), t.logoutCommand(), t.statusCommand(), t.tokenCommand())
+	for _, cmd := range append(root.Commands(), root) {
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			t.understood = true
+			return run(cmd, args)
+		}
+	}
 	return root
 }
 

@@ -65,6 +65,8 @@ func codeOf(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(ctx.Err(), context.Canceled) && errors.Is(err, context.Canceled): // in an exitError too
+		return exitInterrupted
 	case errors.As(err, &e):
 		return e.code
 	case errors.Is(ctx.Err(), context.Canceled):

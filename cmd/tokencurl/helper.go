@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,7 +27,7 @@ func (h *helper) git(ctx context.Context, operation string) (err error) {
 	if operation != "get" && operation != "erase" {
 		return nil // "store", and what may come: git says that helpers ignore it
 	}
-	asked, err := readAll(h.in)
+	asked, err := readAll(h.stdin)
 	if err != nil {
 		return &exitError{exitRead, err}
 	}
@@ -40,7 +41,7 @@ func (h *helper) git(ctx context.Context, operation string) (err error) {
 	}
 	defer c.close(ctx, &err)
 	u, err := url.Parse(fields["protocol"] + "://" + fields["host"])
-	if err != nil || !c.allows(u) {
+	if err != nil || u.Scheme != fields["protocol"] || u.Host != fields["host"] || !c.allows(u) {
 		return nil
 	}
 	t, err := c.Token(ctx)
@@ -53,13 +54,18 @@ func (h *helper) git(ctx context.Context, operation string) (err error) {
 		}
 		return err
 	}
+	if bearer {
+		if err := h.say("capability[]=authtype\n"); err != nil {
+			return err
+		}
+	}
 	if !t.Expiry.IsZero() {
 		if err := h.say("password_expiry_utc=%d\n", t.Expiry.Unix()); err != nil {
 			return err
 		}
 	}
 	if bearer {
-		return h.say("capability[]=authtype\nauthtype=Bearer\ncredential=%s\nephemeral=1\n", t.AccessToken)
+		return h.say("authtype=Bearer\ncredential=%s\nephemeral=1\n", t.AccessToken)
 	}
 	return h.say("username=%s\npassword=%s\n", cmp.Or(fields["username"], h.userName()), t.AccessToken)
 }
@@ -107,7 +113,7 @@ func (h *helper) dockerOperation(ctx context.Context, operation string) (err err
 	}
 	asked := ""
 	if operation == "get" {
-		if asked, err = readAll(h.in); err != nil {
+		if asked, err = readAll(h.stdin); err != nil {
 			return err
 		}
 	}
@@ -175,7 +181,7 @@ func (h *helper) kubectl(ctx context.Context, operation string) (err error) {
 	if operation != "" {
 		return usage(errors.New("--exec kubectl takes no operation"))
 	}
-	answer := execCredential{APIVersion: "client.authentication.k8s.io/v1", Kind: "ExecCredential"}
+	answer := execCredential{}
 	info := os.Getenv(kubectlVariable)
 	if info == "" {
 		return usage(errors.New(kubectlVariable + " is not set: this is for kubectl to call"))
@@ -183,7 +189,8 @@ func (h *helper) kubectl(ctx context.Context, operation string) (err error) {
 	if err := json.Unmarshal([]byte(info), &answer); err != nil {
 		return usage(fmt.Errorf("%s: %w", kubectlVariable, err))
 	}
-	if answer.Kind != "ExecCredential" || !strings.HasPrefix(answer.APIVersion, "client.authentication.k8s.io/v1") || strings.HasSuffix(answer.APIVersion, "alpha1") {
+	versions := []string{"client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"}
+	if answer.Kind != "ExecCredential" || !slices.Contains(versions, answer.APIVersion) {
 		return usage(fmt.Errorf("%s is a %s of %s, which is not known here", kubectlVariable, answer.Kind, answer.APIVersion))
 	}
 	if answer.Spec.Cluster == nil {

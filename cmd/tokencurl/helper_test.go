@@ -44,8 +44,51 @@ func TestGit(t *testing.T) {
 	if got := credential("fill", asked); strings.Contains(got, token) || !strings.Contains(got, "password=eyJ") {
 		t.Errorf("the refused token came again: %s", got)
 	}
-	if got := r.ok("capability[]=authtype\n"+asked, "token", "--exec", "git", "get"); !strings.Contains(got, "capability[]=authtype\nauthtype=Bearer\ncredential=eyJ") {
+	// Capabilities come first (git-credential(1)).
+	if got := r.ok("capability[]=authtype\n"+asked, "token", "--exec", "git", "get"); !strings.HasPrefix(got, "capability[]=authtype\n") || !strings.Contains(got, "authtype=Bearer\ncredential=eyJ") {
 		t.Error(got)
+	}
+}
+
+// TestKubectlRevoked: kubectl does not say that a token was refused; a request of ours does.
+func TestKubectlRevoked(t *testing.T) {
+	r := newRig(t, nil)
+	r.login()
+	r.env = []string{`KUBERNETES_EXEC_INFO={"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"cluster":{"server":"` + r.srv.URL + `"}}}`}
+	before := r.ok("", "token", "--exec", "kubectl")
+	r.srv.RevokeAccess("alice")
+	r.ok("", r.srv.URL+"/api/me")
+	if after := r.ok("", "token", "--exec", "kubectl"); after == before {
+		t.Error("the revoked token was handed out again")
+	}
+}
+
+// TestHelpersStrict: what is no plain name of the session's host gets no token, whatever
+// url.Parse makes of it.
+func TestHelpersStrict(t *testing.T) {
+	r := newRig(t, nil)
+	r.login()
+	host := strings.TrimPrefix(r.srv.URL, "http://")
+	for _, other := range []string{"example.com@" + host, "a:b@" + host, host + "/x", host + "?x", host + "#x", host + "/../example.com", host + ".", "example.com", ""} {
+		if got := r.run("protocol=http\nhost="+other+"\n\n", "token", "--exec", "git", "get"); got.code != 0 || got.stdout != "" {
+			t.Errorf("git, %q: %+v", other, got)
+		}
+	}
+	for _, protocol := range []string{"https", "ftp", "http://" + host + "#", ""} {
+		if got := r.run("protocol="+protocol+"\nhost="+host+"\n\n", "token", "--exec", "git", "get"); got.code != 0 || got.stdout != "" {
+			t.Errorf("git, %q: %+v", protocol, got)
+		}
+	}
+	for _, other := range []string{"example.com@" + host, "http://a:b@" + host, "https://" + host, "example.com/" + host} {
+		if got := r.run(other, "token", "--exec", "docker", "get"); got.code != 1 || strings.Contains(got.stdout, "eyJ") {
+			t.Errorf("docker, %q: %+v", other, got)
+		}
+	}
+	for version, server := range map[string]string{"v1": "http://a:b@" + host, "v10": r.srv.URL, "v1beta2": r.srv.URL, "v1alpha1": r.srv.URL} {
+		r.env = []string{`KUBERNETES_EXEC_INFO={"apiVersion":"client.authentication.k8s.io/` + version + `","kind":"ExecCredential","spec":{"cluster":{"server":"` + server + `"}}}`}
+		if got := r.run("", "token", "--exec", "kubectl"); got.code == 0 || strings.Contains(got.stdout, "eyJ") {
+			t.Errorf("kubectl, %s, %s: %+v", version, server, got)
+		}
 	}
 }
 

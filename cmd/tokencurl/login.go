@@ -56,7 +56,7 @@ func (t *tool) loginCommand() *cobra.Command {
 	f.StringVar(&l.profile.TokenURL, "token-url", "", "the token endpoint's `URL`, in place of --issuer")
 	f.StringVar(&l.profile.AuthURL, "auth-url", "", "the authorization endpoint's `URL`, for --browser")
 	f.StringVar(&l.profile.DeviceURL, "device-url", "", "the device authorization endpoint's `URL`, for --device")
-	f.StringVar(&l.profile.RevokeURL, "revoke-url", "", "the revocation endpoint's `URL`")
+	f.StringVar(&l.profile.RevokeURL, "revoke-url", "", "the revocation endpoint's `URL`: a form as RFC 7009 has it; with --refresh-url, the refresh token as JSON")
 	f.StringVar(&l.profile.LoginURL, "login-url", "", "the `URL` that takes the password as JSON")
 	f.StringVar(&l.profile.RefreshURL, "refresh-url", "", "the `URL` that takes the refresh token as JSON")
 	f.StringVarP(&l.user, "user", "u", "", "the user's `name`; asked for if it is missing")
@@ -70,6 +70,13 @@ func (t *tool) loginCommand() *cobra.Command {
 	f.BoolVarP(&l.verbose, "verbose", "v", false, "tell what happens, without secrets")
 	cmd.MarkFlagsMutuallyExclusive("browser", "device", "password")
 	cmd.MarkFlagsMutuallyExclusive("issuer", "token-url", "login-url")
+	// What would be ignored is refused: whoever names a place to revoke at counts on it.
+	for _, flag := range []string{"auth-url", "device-url", "revoke-url"} {
+		cmd.MarkFlagsMutuallyExclusive("issuer", flag)
+	}
+	for _, flag := range []string{"client-id", "client-secret-env", "scope", "auth-url", "device-url"} {
+		cmd.MarkFlagsMutuallyExclusive("login-url", flag)
+	}
 	_ = cmd.RegisterFlagCompletionFunc("key", cobra.FixedCompletions([]string{keyFile, keyFile + ":", keyEnv, keyKeyring, keyPlaintext}, cobra.ShellCompDirectiveNoSpace))
 	return cmd
 }

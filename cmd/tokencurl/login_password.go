@@ -35,7 +35,7 @@ func (l *loginCall) credentials(ctx context.Context) (user, password string, err
 		if l.user == "" {
 			return "", "", usage(errors.New("--password-stdin needs --user"))
 		}
-		password, err = readAll(l.in)
+		password, err = readAll(l.stdin)
 		if err != nil {
 			return "", "", &exitError{exitRead, err}
 		}
@@ -46,7 +46,7 @@ func (l *loginCall) credentials(ctx context.Context) (user, password string, err
 	}
 	if user = l.user; user == "" {
 		fmt.Fprint(l.err, "User: ")
-		line, err := bufio.NewReader(l.in).ReadString('\n')
+		line, err := bufio.NewReader(l.stdin).ReadString('\n')
 		if err != nil {
 			return "", "", &exitError{exitRead, err}
 		}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -29,8 +30,10 @@ func main() {
 	// Without SIGTERM here, a shutdown or a timeout(1) in the middle of a refresh would be
 	// the end of the login.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)   // a second signal ends the program at once
-	signal.Ignore(syscall.SIGPIPE) // a reader that leaves is an error of writing, and no reason to drop a refresh
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	// A reader that leaves is an error of writing, and no reason to drop a refresh. Not by
+	// signal.Ignore, which the browser that a login starts would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := run(ctx, calledAs(os.Args), &streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)
@@ -54,16 +57,23 @@ func calledAs(args []string) []string {
 
 // run returns the exit code.
 func run(ctx context.Context, args []string, s *streams) int {
-	t := &tool{streams: s, home: home}
+	t := &tool{streams: s, stdin: untilDone{ctx, s.in}, home: home}
 	root := t.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	err := root.ExecuteContext(ctx)
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file) && file.Path == s.out.Name():
+		err = &exitError{exitWrite, err} // whoever wrote
+	case err != nil && !t.understood:
+		err = usage(err)
+	}
 	code := codeOf(ctx, err)
 	if said := message(err); said != "" && !t.quiet {
-		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, said)
+		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, plain(said))
 	}
 	return code
 }
@@ -71,9 +81,37 @@ func run(ctx context.Context, args []string, s *streams) int {
 // A tool is one run of the program.
 type tool struct {
 	*streams
+	stdin io.Reader              // the same as in, but ^C ends a wait for it
 	home  func() (string, error) // the folder that has everything
 	name  string                 // of the session
-	quiet bool                   // say nothing of an error
+	// understood is set once a command runs: errors before that are of the command line.
+	understood bool
+	quiet      bool // say nothing of an error
+}
+
+// untilDone reads from r until the end of ctx.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u untilDone) Read(p []byte) (int, error) {
+	type result struct {
+		b   []byte
+		err error
+	}
+	read := make(chan result, 1)
+	go func() { // a read of a terminal or a pipe cannot be ended: the process ends with it
+		b := make([]byte, len(p))
+		n, err := u.r.Read(b)
+		read <- result{b[:n], err}
+	}()
+	select {
+	case got := <-read:
+		return copy(p, got.b), got.err
+	case <-u.ctx.Done():
+		return 0, u.ctx.Err()
+	}
 }
 
 // message is what is said of err.

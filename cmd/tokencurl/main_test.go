@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -12,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,23 +196,36 @@ func TestTwoAtOnce(t *testing.T) {
 // not the session.
 func TestKilled(t *testing.T) {
 	r := newRig(t, nil)
-	r.loginRevoked("--refresh-timeout", "1s")
-	r.srv.Set(func(o *tokentest.Options) { o.Latency = time.Hour }) // a call whose client left has no effect
+	server, err := url.Parse(r.srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := make(chan struct{}, 1)
+	var calls atomic.Int32
+	proxy := httputil.NewSingleHostReverseProxy(server)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if calls.Add(1) > 1 {
+			proxy.ServeHTTP(w, req)
+			return
+		}
+		_, _ = io.Copy(io.Discard, req.Body) // from here on the server sees that the client leaves
+		came <- struct{}{}
+		<-req.Context().Done()
+	}))
+	defer front.Close()
+	r.loginRevoked("--refresh-timeout", "1s", "--refresh-url", front.URL+"/token/refresh")
 	cmd := r.command(t.Context(), "/api/me")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for r.srv.Counters().Refreshes == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-came
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	r.srv.Set(func(o *tokentest.Options) { o.Latency = 0 })
 	if got := r.ok("", "/api/me"); !strings.Contains(got, "alice") {
 		t.Error(got)
 	}
-	if n := r.srv.Counters(); n.Refreshes != 2 || n.Reuses != 0 {
-		t.Errorf("%+v", n)
+	if n := r.srv.Counters(); calls.Load() != 2 || n.Refreshes != 1 || n.Reuses != 0 {
+		t.Errorf("%d calls, %+v", calls.Load(), n)
 	}
 }
 
@@ -267,7 +284,9 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(self, filepath.Join(bin, "xdg-open")); err != nil {
+	deaf := filepath.Join(bin, "deaf")
+	script := "#!/bin/sh\nsh -c 'kill -PIPE $$; : >" + deaf + "'\nexec " + self + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "xdg-open"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r.env = []string{"DISPLAY=:0", "TOKENCURL_TEST_APPROVE=1", "PATH=" + bin + ":" + os.Getenv("PATH")}
@@ -275,6 +294,9 @@ func TestBrowser(t *testing.T) {
 	r.ok("", r.oauth()...)
 	if got := r.ok("", "/api/me"); !strings.Contains(got, `"subject":"carol"`) {
 		t.Error(got)
+	}
+	if _, err := os.Stat(deaf); err == nil {
+		t.Error("the browser ignores SIGPIPE, for all of its life")
 	}
 	r.srv.Approve("")
 	if got := r.run("", r.oauth()...); got.code != 67 {

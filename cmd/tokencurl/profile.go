@@ -75,8 +75,11 @@ func (p *profile) record(name string) string {
 	return name + "@" + hex.EncodeToString(sum[:8])
 }
 
-// allows reports whether the token may go to u.
-func (p *profile) allows(u *url.URL) bool { return slices.Contains(p.Origins, originOf(u)) }
+// allows reports whether the token may go to u. With a user in it u is for other credentials,
+// and what stands before the @ is what a person may take for the host.
+func (p *profile) allows(u *url.URL) bool {
+	return u.User == nil && slices.Contains(p.Origins, originOf(u))
+}
 
 // originOf is scheme, host and port (RFC 6454, section 4), the default port left out.
 func originOf(u *url.URL) string {

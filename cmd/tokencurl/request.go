@@ -80,12 +80,14 @@ var errRedirects = &exitError{exitRedirects, fmt.Errorf("more than %d redirects"
 
 func (r *request) client(c *connection, s *story) *http.Client {
 	client := c.Wrap(&http.Client{Transport: s.transport(newTransport(r.compressed))})
-	client.CheckRedirect = func(_ *http.Request, via []*http.Request) error {
+	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		switch {
 		case !r.follow:
 			return http.ErrUseLastResponse
 		case len(via) > mostRedirects:
 			return errRedirects
+		case via[0].Header.Get("Referer") == "": // net/http sets it; curl does not, and a query may be a secret
+			next.Header.Del("Referer")
 		}
 		return nil
 	}
@@ -112,10 +114,25 @@ func (r *request) target(c *connection, arg string) (*url.URL, error) {
 		return nil, &exitError{exitOrigin, fmt.Errorf("session %q is for %s, not for %s: nothing was sent. Log in with --origin for it, or use another --session",
 			c.name, strings.Join(c.Origins, ", "), originOf(u))}
 	}
+	u.RawQuery = encodeQuery(u.RawQuery)
 	if r.upload != "" && r.upload != "-" && strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath(path.Base(r.upload))
 	}
 	return u, nil
+}
+
+// encodeQuery encodes what a query may not have (RFC 3986, section 3.4), and leaves what is
+// encoded: a space would end the request line early, and a # the URL.
+func encodeQuery(query string) string {
+	var b strings.Builder
+	for _, c := range []byte(query) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"#<>`, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // build makes the request.
@@ -184,15 +201,15 @@ func (r *request) payload(u *url.URL) (string, *body, error) {
 	switch {
 	case kinds > 1:
 		return "", nil, usage(errors.New("one of -d, --json, -F and -T at a time"))
-	case r.get || r.head && len(r.data) > 0:
+	case r.get:
 		if kinds > 0 && len(r.data) == 0 {
-			return "", nil, usage(errors.New("-G and -I are for -d alone"))
+			return "", nil, usage(errors.New("-G is for -d alone"))
 		}
 		query, err := r.joined(r.data, "&")
 		if err != nil {
 			return "", nil, err
 		}
-		u.RawQuery = strings.Trim(u.RawQuery+"&"+string(query), "&")
+		u.RawQuery = encodeQuery(strings.Trim(u.RawQuery+"&"+string(query), "&"))
 		return map[bool]string{false: http.MethodGet, true: http.MethodHead}[r.head], nil, nil
 	case r.head && kinds > 0:
 		return "", nil, usage(errors.New("-I sends no body"))

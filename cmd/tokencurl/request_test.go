@@ -43,6 +43,25 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// TestRedirect: the token and the URL stay where they belong.
+func TestRedirect(t *testing.T) {
+	r := newRig(t, nil)
+	came := make(chan http.Header, 1)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { came <- req.Header }))
+	defer elsewhere.Close()
+	here := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, elsewhere.URL, http.StatusFound)
+	}))
+	defer here.Close()
+	r.login("--origin", r.srv.URL, "--origin", here.URL)
+	for want, args := range map[string][]string{"": nil, "http://me.example/": {"-H", "Referer: http://me.example/"}} {
+		r.ok("", append(args, "-L", here.URL+"?key=secret")...)
+		if h := <-came; h.Get("Authorization") != "" || h.Get("Referer") != want {
+			t.Errorf("%q: %q", args, h)
+		}
+	}
+}
+
 // TestExitCodes are those of docs/tokencurl.md.
 func TestExitCodes(t *testing.T) {
 	r := newRig(t, nil)
@@ -79,6 +98,7 @@ func TestExitCodes(t *testing.T) {
 		"a status with -f":       {22, []string{"-f", r.srv.URL + "/nothing"}},
 		"no URL":                 {2, nil},
 		"an unknown flag":        {2, []string{"--no-such-flag", me}},
+		"-I with a body":         {2, []string{"-I", "-d", "x", me}}, // into the URL only by -G
 		"two kinds of body":      {2, []string{"-d", "x", "--json", "{}", me}},
 		"the token's header":     {2, []string{"-H", "authorization: Bearer x", me}},
 		"no URL at all":          {3, []string{"logni"}},
@@ -125,10 +145,15 @@ func TestBodies(t *testing.T) {
 	if err := os.WriteFile(file, []byte("a\nb\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	latin1 := filepath.Join(t.TempDir(), "latin1.txt")
+	if err := os.WriteFile(latin1, []byte("caf\xe9\n\xff\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		stdin, method, body string
 		args                []string
 	}{
+		"not UTF-8":     {"", "POST", "caf\xe9\xff", []string{"-d", "@" + latin1}},
 		"data":          {"", "POST", "x=1&y=2", []string{"-d", "x=1", "-d", "y=2"}},
 		"data and file": {"", "POST", "x=1&ab", []string{"-d", "x=1", "-d", "@" + file}},
 		"binary":        {"", "POST", "a\nb\r\n", []string{"--data-binary", "@" + file}},
@@ -182,7 +207,7 @@ func TestStory(t *testing.T) {
 	r.login()
 	old := strings.TrimSpace(r.ok("", "token"))
 	r.srv.RevokeAccess("alice")
-	got := r.run("", "-v", "-H", "Cookie: crumbs", r.srv.URL+"/api/me?q="+old)
+	got := r.run("", "-v", "-H", "Cookie: crumbs", "-H", "Private-Token: gitlab-pw", "-H", "X-Client-Secret: client-pw", "-H", "Ocp-Apim-Subscription-Key: azure-pw", r.srv.URL+"/api/me?q="+old)
 	rest := got.stderr
 	for _, line := range []string{"* token attached", "> GET /api/me", "> Authorization: [redacted]", "> Cookie: [redacted]", "< HTTP/1.1 401", "* the server refused the token",
 		"* token endpoint: POST " + r.srv.URL + "/token/refresh", "* token endpoint: 200 OK", "* new token attached, and the request sent again", "< HTTP/1.1 200 OK"} {
@@ -192,9 +217,31 @@ func TestStory(t *testing.T) {
 		}
 		rest = after
 	}
-	for _, secret := range []string{"eyJ", "crumbs", "open sesame"} {
+	for _, secret := range []string{"eyJ", "crumbs", "open sesame", "-pw"} {
 		if strings.Contains(got.stderr, secret) {
 			t.Errorf("it shows %q:\n%s", secret, got.stderr)
+		}
+	}
+}
+
+// TestTerminalSequences: what a server says does not steer the terminal.
+func TestTerminalSequences(t *testing.T) {
+	r := newRig(t, nil)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 404 \x1b[2J\x9b2Jnot h\xc3\xa9re\r\nX-Title: \x9b2J\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	}))
+	defer srv.Close()
+	r.login("--origin", r.srv.URL, "--origin", srv.URL)
+	for _, args := range [][]string{{"-f", srv.URL}, {"-v", srv.URL}, {"-f", "-v", srv.URL}} {
+		got := r.run("", args...)
+		if strings.ContainsAny(got.stderr, "\x1b\x07\r") || strings.Contains(got.stderr, "\x9b") || !strings.Contains(got.stderr, "404") {
+			t.Errorf("%q: %q", args, got.stderr)
 		}
 	}
 }

@@ -213,7 +213,10 @@ func (t *tool) logout(ctx context.Context, forget bool) (err error) {
 	}
 	defer c.close(ctx, &err)
 	if err := c.Logout(ctx); err != nil {
-		return fmt.Errorf("logged out here, but not everywhere: %w", err)
+		if errors.Is(err, tokenclient.ErrStoreUnavailable) || errors.Is(err, tokenclient.ErrStoreCorrupt) || ctx.Err() != nil {
+			return fmt.Errorf("not logged out: the token may still be stored, try again: %w", err)
+		}
+		return fmt.Errorf("logged out here, but not at the server: %w", err)
 	}
 	if forget {
 		if err := os.Remove(profilePath(c.home, c.name)); err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -37,7 +39,17 @@ func (s *story) about(p *profile) {
 func (s *story) say(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.out, format+"\n", args...)
+	fmt.Fprintln(s.out, plain(fmt.Sprintf(format, args...)))
+}
+
+// plain is text without what steers a terminal.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError {
+			return r
+		}
+		return '?'
+	}, text)
 }
 
 // hooks tell of the token that a request gets.
@@ -133,13 +145,15 @@ func (s *story) remember(h http.Header) {
 
 const redacted = "[redacted]"
 
-// secretHeaders are those whose values are secrets, whoever sets them.
-var secretHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Dpop", "X-Api-Key", "X-Auth-Token"}
+// secretWords are in the names of headers whose values are secrets, whoever sets them. Not
+// "auth": WWW-Authenticate says why a token was refused.
+var secretWords = []string{"authorization", "cookie", "dpop", "token", "secret", "password", "credential", "signature", "api-key", "apikey", "access-key", "subscription-key"}
 
 func (s *story) headers(prefix string, h http.Header) {
 	for _, name := range sortedNames(h) {
 		for _, value := range h[name] {
-			if strings.EqualFold(name, s.carries) || slices.ContainsFunc(secretHeaders, func(n string) bool { return strings.EqualFold(n, name) }) {
+			lower := strings.ToLower(name)
+			if strings.EqualFold(name, s.carries) || slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(lower, word) }) {
 				value = redacted
 			}
 			s.say("%s%s: %s", prefix, name, s.redact(value))

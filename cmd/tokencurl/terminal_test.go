@@ -70,7 +70,13 @@ func TestPasswordPrompt(t *testing.T) {
 	r := newRig(t, nil)
 	term := newTerminal(t, r)
 	call := program + " login --login-url " + r.srv.URL + "/login --refresh-url " + r.srv.URL + "/token/refresh"
-	term.typed(call + " --user alice; echo code=$?")
+	term.typed(call + "; echo name=$?")
+	term.shows("User:")
+	if out, err := term.command("send-keys", "C-c").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	term.shows("name=130")
+	term.typed("clear; " + call + " --user alice; echo code=$?")
 	term.shows("Password of alice:")
 	if out, err := term.command("send-keys", "C-c").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -21,7 +21,7 @@ func (t *tool) tokenCommand() *cobra.Command {
 	var kind, user string
 	cmd := &cobra.Command{
 		Use:   "token [operation]",
-		Short: "Print an access token that is good now, or hand it to git, docker or kubectl",
+		Short: "Print an access token that has not expired, or hand it to git, docker or kubectl",
 		Long: `token prints an access token for a script. It is a secret: whoever reads it has what
 the session may do until the token expires.
 

@@ -24,7 +24,7 @@ func TestCheck(t *testing.T) {
 		{"https://auth.example.com/token", false, ""},
 		{"https://auth.example.com/token?tenant=1", false, ""},
 		{"http://localhost:8080/token", false, ""},
-		{"http://LOCALHOST/token", false, ""},
+		{"http://LOCALHOST/token", false, "is plain http beyond this machine"},
 		{"http://127.0.0.1:8080/token", false, ""},
 		{"http://127.1.2.3/token", false, ""},
 		{"http://[::1]:8080/token", false, ""},

@@ -52,9 +52,10 @@ func (o Origin) HasPort() bool {
 func (o Origin) Secure() bool { return o.scheme == "https" || o.IsLoopback() }
 
 // IsLoopback reports whether o is on this machine. A name other than localhost is not
-// looked up: what it resolves to is not known to be what will be dialed.
+// looked up: what it resolves to is not known to be what will be dialed. LOCALHOST is none:
+// net/http takes only the small letters for this machine, and sends the rest to HTTP_PROXY.
 func (o Origin) IsLoopback() bool {
-	if equalFold(o.host, "localhost") {
+	if o.host == "localhost" {
 		return true
 	}
 	host := o.host

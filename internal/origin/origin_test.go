@@ -132,13 +132,13 @@ func TestSecure(t *testing.T) {
 		"http://api.example":        {false, false},
 		"http://localhost":          {true, true},
 		"https://localhost":         {true, true},
-		"http://LOCALHOST:8080":     {true, true},
 		"http://127.0.0.1":          {true, true},
 		"http://127.9.9.9:1":        {true, true},
 		"http://[::1]":              {true, true},
 		"http://[::ffff:127.0.0.1]": {true, true},
 		"ws://localhost":            {true, true},
 
+		"http://LOCALHOST:8080":         {false, false},
 		"http://localho\u017ft":         {false, false},
 		"http://localhost.":             {false, false},
 		"http://localhost.example":      {false, false},
@@ -186,5 +186,24 @@ func TestString(t *testing.T) {
 	both := map[origin.Origin]int{origin.Of(parse(t, "https://h")): 1, origin.Of(parse(t, "https://h:443")): 2}
 	if len(both) != 1 {
 		t.Errorf("as keys of a map: %v", both)
+	}
+}
+
+// TestLoopbackHasNoProxy: what goes over plain http because it stays within this machine is
+// not what net/http sends to a proxy.
+func TestLoopbackHasNoProxy(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://proxy.example:3128") // read once, and by this test alone
+	for _, s := range []string{"localhost", "LOCALHOST", "Localhost:8080", "localhost.", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::ffff:127.0.0.1]", "[::FFFF:127.0.0.1]", "api.example"} {
+		u := parse(t, "http://"+s)
+		proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s == "api.example" && proxy == nil {
+			t.Fatal("there is no proxy")
+		}
+		if proxy != nil && origin.Of(u).Secure() {
+			t.Errorf("a token goes to %s by %s", u, proxy)
+		}
 	}
 }

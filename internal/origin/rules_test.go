@@ -96,7 +96,7 @@ func TestJudgeOrigins(t *testing.T) {
 func TestJudgePlainHTTP(t *testing.T) {
 	for target, local := range map[string]bool{
 		"http://localhost/":              true,
-		"http://LOCALHOST:8080/":         true,
+		"http://LOCALHOST:8080/":         false,
 		"http://127.0.0.1/":              true,
 		"http://[::1]/":                  true,
 		"http://api.example.com/":        false,
