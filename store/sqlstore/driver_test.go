@@ -17,7 +17,8 @@ type connector struct {
 	replica bool // is what answers
 
 	// exec and fail, if not nil, are called by statements that change something,
-	// and by all; connect by connections that are made.
+	// and by all; connect by connections that are made; prepare before each statement.
+	prepare func() error
 	exec    func(arg driver.Value)
 	fail    func() error
 	connect func()
@@ -36,6 +37,11 @@ type conn struct{ connector }
 func (c conn) Prepare(query string) (driver.Stmt, error) {
 	if c.ran != nil {
 		*c.ran = append(*c.ran, query)
+	}
+	if c.prepare != nil {
+		if err := c.prepare(); err != nil {
+			return nil, err
+		}
 	}
 	return stmt{c, query}, nil
 }

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -72,8 +71,8 @@ func (s *sqlite) checkNew(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	err = s.check(ctx, conn)
-	return errors.Join(err, conn.Close())
+	defer conn.Close() // of one that broke it is an error that says nothing
+	return s.check(ctx, conn)
 }
 
 // lockedFor is for how long a file is tried that is locked, beside what busy_timeout waits.

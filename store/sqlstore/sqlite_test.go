@@ -123,6 +123,17 @@ func TestCreateTableInLockedFile(t *testing.T) {
 	}
 }
 
+// A connection that breaks while the file is looked at is told as one, not as a database that
+// the program has closed.
+func TestCreateTableBrokenConnection(t *testing.T) {
+	db := sql.OpenDB(connector{version: "3.51.3", prepare: func() error { return driver.ErrBadConn }})
+	defer db.Close()
+	err := sqlstore.CreateTable(t.Context(), db, sqlstore.SQLite, "tokens")
+	if !errors.Is(err, driver.ErrBadConn) || !strings.Contains(err.Error(), "the connection broke") {
+		t.Error(err)
+	}
+}
+
 // The mode that counts is that of the file which has the table.
 func TestJournalModeOfSchema(t *testing.T) {
 	var ran []string
