@@ -75,6 +75,9 @@ func (t *leaseTurn) pause(ctx context.Context, left, waited time.Duration) (call
 	if err := Sleep(ctx, deaf); err != nil {
 		return false, err
 	}
+	if p == deaf {
+		return false, nil
+	}
 	timer := time.NewTimer(p - deaf)
 	defer timer.Stop()
 	select {
