@@ -295,6 +295,9 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 		if err == nil {
 			wait = s.keepFreshOnce(ctx, h)
 		}
+		if wait <= 0 {
+			continue // a new token
+		}
 		timer := time.NewTimer(min(wait, keepFreshStep))
 		select {
 		case <-timer.C:
