@@ -55,8 +55,9 @@ type Notifier interface {
 	//
 	// hears reports whether changes are heard of at this moment. While they are not (the
 	// connection that tells of them is not there yet, or broke) the value is asked for as often
-	// as with any other KV. When they are heard of for the first time, or again, changed is
-	// called as soon as hears says so: a change may have come before.
+	// as with any other KV, but every 10 milliseconds at most. When they are heard of for the
+	// first time, or again, changed is called as soon as hears says so: a change may have come
+	// before.
 	//
 	// Neither Watch nor hears nor stop may wait. Who cannot watch one key more returns nil and
 	// nil: then the value is asked for.

@@ -6,8 +6,13 @@ import (
 	"time"
 )
 
-// pollEach: if n keys are waited for, the pauses are n times as long at least, up to pollMax.
-const pollEach = 15 * time.Millisecond
+const (
+	// pollEach: if n keys are waited for, the pauses are n times as long at least, up to pollMax.
+	pollEach = 15 * time.Millisecond
+
+	// pollCaller: the pauses are as long at least, but for chance, if the medium is a [Caller].
+	pollCaller = 20 * time.Millisecond
+)
 
 // A leaseTurn is the turn of a store in which nothing but the record says who holds
 // it. What counts is how long this process has seen the same claim, never a time that
@@ -41,9 +46,10 @@ func (t *leaseTurn) Ready(ctx context.Context, r *Record) (bool, error) {
 		return true, ctx.Err()
 	}
 	if t.wait == nil {
-		t.wait = t.waits.join(t, t.caller)
-		t.call = t.waits.hears(t.wait)
-		return false, ctx.Err() // the record may have changed before anybody could call
+		var calls bool
+		if t.wait, t.call, calls = t.waits.join(t, t.caller); calls {
+			return false, ctx.Err()
+		}
 	}
 	if t.called && same {
 		t.deaf = min(max(2*t.deaf, pollFirst), pollMax)
@@ -60,17 +66,22 @@ func (t *leaseTurn) Ready(ctx context.Context, r *Record) (bool, error) {
 
 // pause waits for a call, or until it is time to look without one.
 //
-// If the medium calls, once a second will do. One looks for all in this process who wait for
+// If the medium calls, once a second will do. Little of that is left to chance: the sooner
+// each of many processes looks, the more they look. A medium that does not call yet is about
+// to, and the first looks can wait for that. One looks for all in this process who wait for
 // the same key; the others do so only in case that its looks hang.
 func (t *leaseTurn) pause(ctx context.Context, left, waited time.Duration) (called bool, err error) {
-	p := share(waited)
-	switch looks, calls := t.waits.looks(t, t.wait); {
+	p, part := share(waited), time.Duration(2)
+	switch looks, calls, hears := t.waits.looks(t, t.wait); {
 	case !looks:
 		p = 2 * pollMax
+	case hears:
+		p, part = pollMax, 8
 	case calls:
-		p = pollMax
+		p = max(p, pollCaller)
 	}
-	p = min(left, t.timing.half(max(p, t.waits.fair())))
+	p = max(p, t.waits.fair())
+	p = min(left, p-p/part+t.timing.jitter(p/part))
 	deaf := min(t.deaf, p)
 	if err := Sleep(ctx, deaf); err != nil {
 		return false, err

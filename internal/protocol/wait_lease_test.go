@@ -47,11 +47,15 @@ func (m *callingMedium) Call(key string, changed func()) (hears func() bool, sto
 		m.calls = make(map[string]func())
 	}
 	m.calls[key] = changed
-	return func() bool { return !m.broken }, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.calls, key)
-	}
+	return func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return !m.broken
+		}, func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			delete(m.calls, key)
+		}
 }
 
 // call calls who waits for key, and reports whether somebody does.
@@ -237,6 +241,35 @@ func TestCalls(t *testing.T) {
 			}
 			if m.call("k") {
 				t.Errorf("%s: nobody waits, and is called", name)
+			}
+		})
+	}
+}
+
+// TestCallsBegin: who waits does not look again and again while the medium is about to call.
+func TestCallsBegin(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration // the medium calls
+		looks int           // at the most, in 2 s: the first, that of the first call, two or three later, and the last
+	}{"soon": {3 * time.Millisecond, 6}, "late": {100 * time.Millisecond, 16}} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &callingMedium{countedMedium: countedMedium{faultyMedium: &faultyMedium{}}, broken: true}
+			a, b := newEngine(m, nil, &testSealer{}), newEngine(m, nil, &testSealer{})
+			seen := map[string]tokenclient.Record{"k": login(t, a, "k", "a")}
+			done := holdFor(t, a, 2*time.Second, seen)
+			before := m.count()
+			go func() {
+				time.Sleep(c.after)
+				m.mu.Lock()
+				m.broken = false
+				m.mu.Unlock()
+				m.call("k")
+				done()
+				m.call("k")
+			}()
+			waitFor(t, b, 1, seen)
+			if looks := m.count() - before; looks > c.looks {
+				t.Errorf("%s: %d looks, want %d at most", name, looks, c.looks)
 			}
 		})
 	}

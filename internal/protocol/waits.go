@@ -35,10 +35,12 @@ type wait struct {
 	stop    func()        // the calls; nil: there are none
 }
 
-// join makes t one of those who wait for its key.
-func (w *waits) join(t *leaseTurn, c Caller) *wait {
+// join makes t one of those who wait for its key. It returns what is closed at the next call,
+// and whether the medium calls: then the record has to be read again before t waits, because it
+// may have changed before anybody could call. A medium that begins to call later calls then.
+func (w *waits) join(t *leaseTurn, c Caller) (k *wait, call <-chan struct{}, calls bool) {
 	w.mu.Lock()
-	k := w.keys[t.key]
+	k = w.keys[t.key]
 	first := k == nil
 	if first {
 		k = &wait{call: make(chan struct{}), claim: t.claim}
@@ -49,14 +51,16 @@ func (w *waits) join(t *leaseTurn, c Caller) *wait {
 		w.n.Add(1)
 	}
 	k.waiters++
+	call, hears := k.call, k.calls
 	w.mu.Unlock()
 	if first && c != nil {
-		hears, stop := c.Call(t.key, func() { w.changed(k) })
+		var stop func()
+		hears, stop = c.Call(t.key, func() { w.changed(k) })
 		w.mu.Lock()
-		defer w.mu.Unlock()
 		k.calls, k.stop = hears, stop
+		w.mu.Unlock()
 	}
-	return k
+	return k, call, hears != nil && hears()
 }
 
 // leave undoes join.
@@ -110,16 +114,16 @@ func (k *wait) renewLocked() {
 	k.call = make(chan struct{})
 }
 
-// looks reports whether t is the one who looks at the medium for all who wait for k, and
-// whether nobody need look often, because the medium calls.
-func (w *waits) looks(t *leaseTurn, k *wait) (looks, calls bool) {
+// looks reports whether t is the one who looks at the medium for all who wait for k, whether
+// the medium calls, and whether it is heard at this moment, so that nobody need look often.
+func (w *waits) looks(t *leaseTurn, k *wait) (looks, calls, hears bool) {
 	w.mu.Lock()
 	if k.looker == nil {
 		k.looker = t
 	}
-	looks, hears := k.looker == t, k.calls
+	looks, heard := k.looker == t, k.calls
 	w.mu.Unlock()
-	return looks, hears != nil && hears()
+	return looks, heard != nil, heard != nil && heard()
 }
 
 // fair is the shortest pause between two looks at one key, so that all together are not too
