@@ -25,7 +25,8 @@ type Settings struct {
 	Margin          time.Duration
 	KeyID           string
 	SealKey         []byte
-	UID             int // who to become before anything else; 0: stay who you are
+	Notes           string // a file to write down in what the store is asked; "": do not
+	UID             int    // who to become before anything else; 0: stay who you are
 }
 
 // An Order is what an agent is told to do. Each runs on a goroutine of its own.

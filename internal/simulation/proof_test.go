@@ -11,7 +11,10 @@ import (
 
 var write = flag.Bool("write", false, "write docs/proof.md anew, with all that it takes to know it")
 
-const proofPage = "../../docs/proof.md"
+const (
+	proofPage = "../../docs/proof.md"
+	proofEnd  = "<!-- end of the simulation; what follows is written by other programs -->\n"
+)
 
 // invariantRows is the page's table of invariants.
 func invariantRows() string {
@@ -66,8 +69,10 @@ func writeProof(t *testing.T) {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Proof
 
-What is known of the whole, and how. This page is written by the program whose results it shows:
-`+"`go test ./internal/simulation -run TestProofPage -write`"+`. A test compares its tables with the code.
+What is known of the whole, and how. This page is written by the programs whose results it shows. Tests compare its tables
+with the code.
+
+`+"`go test ./internal/simulation -run TestProofPage -write`"+` writes this first part.
 
 The simulation runs Transport, Session, Pool and the stores against a model of an authorization server and an API, over a
 network in memory, in virtual time. One seed is one history: what the program is like, what it does and when, and what becomes
@@ -105,6 +110,15 @@ many it took.
 	if t.Failed() {
 		return
 	}
+	page, err := os.ReadFile(proofPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, others, ok := strings.Cut(string(page), proofEnd)
+	if !ok {
+		t.Fatalf("%s has no %q, after which other programs write", proofPage, proofEnd)
+	}
+	b.WriteString(proofEnd + others)
 	if err := os.WriteFile(proofPage, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}

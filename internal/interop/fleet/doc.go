@@ -7,5 +7,7 @@
 //	go test ./internal/interop/fleet -v -run Chaos -chaos 5m   # five minutes an engine
 //	go test ./internal/interop/fleet -run ^$ -bench Store      # how long a store takes, of one process
 //
+//	go test ./internal/interop/fleet -run TestHandOverPage -write # measures the hand-over for docs/proof.md, on a quiet machine
+//
 // The processes and the gate before the server are those of internal/processes.
 package fleet

@@ -29,6 +29,9 @@ import (
 // engineNames are all of engines, in the order of the tables.
 var engineNames = []string{"File", "SQLite", "Redis", "PostgreSQL", "MariaDB"}
 
+// deafPostgreSQL is PostgreSQL without a listener. What it does besides is PostgreSQL's.
+const deafPostgreSQL = "PostgreSQL, no listener"
+
 // An engine is one that the project ships.
 type engine struct {
 	// start starts one, private to the test, and prepares it.
@@ -53,6 +56,8 @@ func init() { // an agent needs engines, whose tests need members
 		"Redis":      {startRedis, openRedis},
 		"PostgreSQL": {startPostgreSQL, openPostgreSQL},
 		"MariaDB":    {startMariaDB, openSQL("mysql", sqlstore.MariaDB)},
+
+		deafPostgreSQL: {startPostgreSQL, openSQL("pgx", sqlstore.PostgreSQL)},
 	}
 }
 
@@ -69,7 +74,7 @@ func shared(kv store.KV, margin time.Duration) (tokenclient.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.NewShared(kv, seal, &store.SharedOptions{Margin: margin})
+	return store.NewShared(noted(kv), seal, &store.SharedOptions{Margin: margin})
 }
 
 func startFile(t testing.TB) *running {

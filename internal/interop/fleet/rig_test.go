@@ -10,9 +10,14 @@ import (
 
 func TestMain(m *testing.M) {
 	open := func(s processes.Settings) (tokenclient.Store, error) {
-		return engines[s.Engine].open(s.Address, s.Margin)
+		if err := handOvers.begin(s.Notes); err != nil {
+			return nil, err
+		}
+		shared, err := engines[s.Engine].open(s.Address, s.Margin)
+		handOvers.store = shared
+		return shared, err
 	}
-	processes.Program{Open: open, Parallel: 8}.Main(m)
+	processes.Program{Open: open, Orders: handOvers.orders(), Parallel: 8}.Main(m)
 }
 
 // account is whose token the agents share when there is one.
