@@ -139,14 +139,10 @@ func childFullDisk(args []string) {
 			panic(err)
 		}
 	}
-	f := childFile(args[0])
 	ctx := context.Background()
-	seen, err := f.Load(ctx, "k")
-	if err != nil {
-		panic(err)
-	}
+	f, seen := childSeen(ctx, args[0])
 	limit(50)
-	_, err = f.Refresh(ctx, "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+	_, err := f.Refresh(ctx, "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
 		fmt.Println("fn was called")
 		return nil, nil
 	})

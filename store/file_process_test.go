@@ -37,6 +37,16 @@ func childFile(dir string) *store.File {
 	return f
 }
 
+// childSeen opens dir, too, and returns what it has of "k".
+func childSeen(ctx context.Context, dir string) (*store.File, tokenclient.Record) {
+	f := childFile(dir)
+	seen, err := f.Load(ctx, "k")
+	if err != nil {
+		panic(err)
+	}
+	return f, seen
+}
+
 // childHold refreshes "k" in a folder with a timeout. In fn it says so and waits
 // for a line.
 func childHold(args []string) {

@@ -26,12 +26,8 @@ func childNoDescriptors(args []string) {
 	if err != nil {
 		panic(err)
 	}
-	f := childFile(args[0])
 	ctx := context.Background()
-	seen, err := f.Load(ctx, "k")
-	if err != nil {
-		panic(err)
-	}
+	f, seen := childSeen(ctx, args[0])
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 40, Max: 40}); err != nil {
 		panic(err)
 	}

@@ -36,13 +36,8 @@ func (e engineOf) Get(ctx context.Context, _ string) ([]byte, error) {
 	o := &operation{call: c, what: "get", ctx: ctx}
 	var value []byte
 	o.start = func() {
-		if w.struck(o, o.start) {
-			return
-		}
-		there, back := w.distance(), w.distance()
-		w.strikeLater(o, there+back)
-		if w.now() < e.p.cutOff {
-			w.unreachable(o)
+		there, back, ok := w.setOut(o)
+		if !ok {
 			return
 		}
 		if w.trouble(w.set.readTrouble) {
@@ -96,13 +91,8 @@ func (e engineOf) CompareAndSwap(ctx context.Context, _ string, old, new []byte)
 	}
 	o.start = func() {
 		c.sawAt = 0
-		if w.struck(o, o.start) {
-			return
-		}
-		there, back := w.distance(), w.distance()
-		w.strikeLater(o, there+back)
-		if w.now() < e.p.cutOff {
-			w.unreachable(o)
+		there, back, ok := w.setOut(o)
+		if !ok {
 			return
 		}
 		kind := 0
@@ -144,6 +134,21 @@ func (e engineOf) CompareAndSwap(ctx context.Context, _ string, old, new []byte)
 	}
 	e.p.perform(o)
 	return swapped, o.err
+}
+
+// setOut sends o to the engine, and returns how far that is there and back; ok is false if
+// its process has died, or is cut off from the engine.
+func (w *world) setOut(o *operation) (there, back time.Duration, ok bool) {
+	if w.struck(o, o.start) {
+		return 0, 0, false
+	}
+	there, back = w.distance(), w.distance()
+	w.strikeLater(o, there+back)
+	if w.now() < o.p.cutOff {
+		w.unreachable(o)
+		return 0, 0, false
+	}
+	return there, back, true
 }
 
 // distance is how long a message takes between a process and the engine.

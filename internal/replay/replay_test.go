@@ -210,20 +210,28 @@ func TestPendingRead(t *testing.T) {
 	})
 }
 
+// secondWhilePending is the second sending of a pipe's other end, a Read of whose first one
+// still waits. It is for a bubble.
+func secondWhilePending(t *testing.T) (second *http.Request, w *io.PipeWriter) {
+	t.Helper()
+	r, w := io.Pipe()
+	req := newRequest(t, r, nil)
+	b := replay.New(req, replay.Options{Limit: limit})
+	first := attach(req, b)
+	go func() { _, _ = first.Body.Read(make([]byte, 4)) }()
+	synctest.Wait()
+	again, _ := b.TakeBack(t.Context())
+	return attach(req, again), w
+}
+
 // TestPendingReadFails: so does how it ends.
 func TestPendingReadFails(t *testing.T) {
 	broken := errors.New("the disk is gone")
 	for _, end := range []error{nil, broken} {
 		synctest.Test(t, func(t *testing.T) {
-			r, w := io.Pipe()
-			req := newRequest(t, r, nil)
-			b := replay.New(req, replay.Options{Limit: limit})
-			first := attach(req, b)
-			go func() { _, _ = first.Body.Read(make([]byte, 4)) }()
-			synctest.Wait()
-			again, _ := b.TakeBack(t.Context())
+			second, w := secondWhilePending(t)
 			_ = w.CloseWithError(end)
-			data, err := io.ReadAll(attach(req, again).Body)
+			data, err := io.ReadAll(second.Body)
 			if len(data) > 0 || !errors.Is(err, end) {
 				t.Errorf("%d bytes, error %v; want %v", len(data), err, end)
 			}
@@ -235,14 +243,7 @@ func TestPendingReadFails(t *testing.T) {
 // on to it.
 func TestPendingReadCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _ := io.Pipe()
-		req := newRequest(t, r, nil)
-		b := replay.New(req, replay.Options{Limit: limit})
-		first := attach(req, b)
-		go func() { _, _ = first.Body.Read(make([]byte, 4)) }()
-		synctest.Wait()
-		again, _ := b.TakeBack(t.Context())
-		second := attach(req, again)
+		second, _ := secondWhilePending(t)
 		ended := make(chan error, 1)
 		go func() { _, err := second.Body.Read(make([]byte, 4)); ended <- err }()
 		synctest.Wait()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -136,6 +137,17 @@ func NewPool(t testing.TB, c tokenclient.PoolConfig, refresh tokenclient.Refresh
 		}
 	})
 	return p
+}
+
+// KeepFresh runs Pool.KeepFresh for d, in a bubble.
+func KeepFresh(t testing.TB, p *tokenclient.Pool, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if err := p.KeepFresh(ctx, 0); err != nil {
+		t.Errorf("KeepFresh: %v", err)
+	}
+	synctest.Wait()
 }
 
 // NoRefresh is a Refresher that is not to be called.

@@ -42,7 +42,7 @@ func (r *Rig) Another(t *testing.T, change Change) *Rig {
 	if change != nil {
 		change(&c, r.Server)
 	}
-	s := open(t, c)
+	s := Open(t, c)
 	return &Rig{r.Server, s, s.Wrap(r.Server.Client())}
 }
 
@@ -57,7 +57,7 @@ func NewFake(t *testing.T, refresh tokenclient.RefresherFunc, api RoundTrip, cha
 	if change != nil {
 		change(&c)
 	}
-	s := open(t, c)
+	s := Open(t, c)
 	return &Rig{&tokentest.Server{URL: FakeAPI}, s, s.Wrap(&http.Client{Transport: api})}
 }
 

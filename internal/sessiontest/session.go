@@ -10,8 +10,8 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
-// open makes a session that is closed at the end of the test.
-func open(t testing.TB, c tokenclient.Config) *tokenclient.Session {
+// Open makes a session that is closed at the end of the test.
+func Open(t testing.TB, c tokenclient.Config) *tokenclient.Session {
 	t.Helper()
 	s, err := tokenclient.New(c)
 	if err != nil {
@@ -52,7 +52,7 @@ func LoggedIn(t testing.TB, change func(*tokenclient.Config)) *tokenclient.Sessi
 	if change != nil {
 		change(&c)
 	}
-	s := open(t, c)
+	s := Open(t, c)
 	if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: Access(0), RefreshToken: "refresh-0"}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,21 +14,28 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
+// countingRefresher counts each user's refreshes. The first of unlucky fails. times is to be
+// read when none is under way.
+func countingRefresher(unlucky string) (refresh tokenclient.RefresherFunc, times map[string]int) {
+	var mu sync.Mutex
+	times = map[string]int{}
+	return func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		user := userOf(old)
+		times[user]++
+		if user == unlucky && times[user] == 1 {
+			return nil, &tokenclient.TokenError{StatusCode: 503, Err: errors.New("busy")}
+		}
+		return fresh(old), nil
+	}, times
+}
+
 // TestPoolKeepFresh: idle users are left out if that is asked for, a token that cannot
 // be refreshed is tried again, and a heartbeat is kept.
 func TestPoolKeepFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		times := map[string]int{}
-		refresh := tokenclient.RefresherFunc(func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			times[userOf(old)]++
-			if userOf(old) == "unlucky" && times["unlucky"] == 1 {
-				return nil, &tokenclient.TokenError{StatusCode: 503, Err: errors.New("busy")}
-			}
-			return fresh(old), nil
-		})
+		refresh, times := countingRefresher("unlucky")
 		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
 			Store: &sessiontest.PoolStore{Known: sessiontest.Everybody}, IdleFor: 24 * time.Hour,
 			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
@@ -90,14 +97,7 @@ func TestPoolKeepFreshClockWasSetBack(t *testing.T) {
 			token.Issued, token.Expiry = token.Issued.Add(24*time.Hour), token.Expiry.Add(24*time.Hour)
 			return token
 		}
-		var mu sync.Mutex
-		times := map[string]int{}
-		refresh := tokenclient.RefresherFunc(func(_ context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			times[userOf(old)]++
-			return fresh(old), nil
-		})
+		refresh, times := countingRefresher("")
 		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
 			Store: &sessiontest.PoolStore{Known: ahead}, IdleFor: 24 * time.Hour,
 			Config: func(_ context.Context, key string) (tokenclient.Config, error) {
@@ -111,12 +111,7 @@ func TestPoolKeepFreshClockWasSetBack(t *testing.T) {
 		for _, key := range []string{"by-expiry", "alive"} {
 			sessionOf(t, p, key)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Hour)
-		defer cancel()
-		if err := p.KeepFresh(ctx, 0); err != nil {
-			t.Error(err)
-		}
-		synctest.Wait()
+		sessiontest.KeepFresh(t, p, 12*time.Hour)
 		if n := times["alive"]; n < 12*60-1 || n > 12*60+1 {
 			t.Errorf("%d heartbeats in 12 hours", n)
 		}
@@ -170,9 +165,9 @@ func TestPoolKeepFreshOutage(t *testing.T) {
 		if err := sessionOf(t, p, "alice").SetToken(t.Context(), sessiontest.Pair("a", "refresh-alice", time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		keepAllFresh(t, p, 56*time.Minute) // the early refresh is due, and fails
+		sessiontest.KeepFresh(t, p, 56*time.Minute) // the early refresh is due, and fails
 		down.Store(false)
-		keepAllFresh(t, p, 5*time.Hour)
+		sessiontest.KeepFresh(t, p, 5*time.Hour)
 		if n.Load() < 4 {
 			t.Errorf("%d refreshes in the five hours after a short outage", n.Load())
 		}
@@ -194,7 +189,7 @@ func TestPoolKeepFreshCause(t *testing.T) {
 				}, nil
 			}}, nil)
 		sessionOf(t, p, "alice")
-		keepAllFresh(t, p, 59*time.Minute)
+		sessiontest.KeepFresh(t, p, 59*time.Minute)
 		if got := tokenclient.Cause(cause.Load()); got != tokenclient.CauseTimer {
 			t.Errorf("the cause is %v, want timer", got)
 		}
@@ -217,7 +212,7 @@ func TestPoolKeepFreshEnds(t *testing.T) {
 		if err := sessionOf(t, p, "alice").SetToken(t.Context(), sessiontest.Pair("a", "", time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		keepAllFresh(t, p, 3*time.Hour)
+		sessiontest.KeepFresh(t, p, 3*time.Hour)
 		if n := ended.Load(); n != 1 {
 			t.Errorf("SessionEnded was called %d times, want once", n)
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
@@ -47,17 +46,6 @@ func userOf(old *tokenclient.Token) string { return strings.TrimPrefix(old.Refre
 
 func fresh(old *tokenclient.Token) *tokenclient.Token {
 	return sessiontest.Pair("new-"+userOf(old), old.RefreshToken, time.Hour)
-}
-
-// keepAllFresh runs Pool.KeepFresh for d.
-func keepAllFresh(t *testing.T, p *tokenclient.Pool, d time.Duration) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	if err := p.KeepFresh(ctx, 0); err != nil {
-		t.Errorf("KeepFresh: %v", err)
-	}
-	synctest.Wait()
 }
 
 // askers are requests that are sent at the same time, none of which may fail.

@@ -1,7 +1,6 @@
 package behaviour_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,7 +19,7 @@ import (
 func extraSession(t *testing.T, s tokenclient.Store, once []string, answers ...string) *tokenclient.Session {
 	t.Helper()
 	n := 0
-	session, err := tokenclient.New(tokenclient.Config{
+	return sessiontest.Open(t, tokenclient.Config{
 		Refresher: &tokenclient.JSONRefresher{
 			TokenURL: "https://auth.example.com/refresh", Response: tokenclient.JSONFields{Once: once},
 			HTTPClient: &http.Client{Transport: sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {
@@ -32,15 +31,6 @@ func extraSession(t *testing.T, s tokenclient.Store, once []string, answers ...s
 		},
 		Store: s, Key: "alice", Origins: []string{"https://api.example.com"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := session.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return session
 }
 
 // TestExtraStays: what a login brought stays until an answer replaces it, in the store as

@@ -53,6 +53,16 @@ var aboveBodies = []struct {
 	}},
 }
 
+// uploadAbove sends data, as put puts it, with a Transport that asks before it sends a MiB or more.
+func (s *uploadServer) uploadAbove(t *testing.T, put func(*testing.T, *http.Request, []byte), data []byte) (*http.Response, error) {
+	t.Helper()
+	transport := s.session(t).Transport(s.transport)
+	transport.ExpectContinueAbove = 1 << 20
+	req := s.request(t, t.Context(), nil)
+	put(t, req, data)
+	return transport.RoundTrip(req)
+}
+
 // TestExpectContinueAbove: a refusal that a reset would hide is seen, and nothing of the
 // body is on its way when it comes. Before, 8 of 15 such uploads failed with the error of
 // the connection, and nothing was refreshed.
@@ -71,11 +81,7 @@ func TestExpectContinueAbove(t *testing.T) {
 			t.Run(kind.name+"/"+body.name, func(t *testing.T) {
 				s := kind.start(t)
 				for i := range rounds {
-					transport := s.session(t).Transport(s.transport)
-					transport.ExpectContinueAbove = 1 << 20
-					req := s.request(t, t.Context(), nil)
-					body.put(t, req, data)
-					resp, err := transport.RoundTrip(req)
+					resp, err := s.uploadAbove(t, body.put, data)
 					if err != nil {
 						t.Fatalf("round %d: %v", i, err)
 					}
@@ -102,11 +108,7 @@ func TestExpectContinueAboveTaken(t *testing.T) {
 			t.Run(kind.name+"/"+body.name, func(t *testing.T) {
 				s := kind.start(t)
 				s.read = -1
-				transport := s.session(t).Transport(s.transport)
-				transport.ExpectContinueAbove = 1 << 20
-				req := s.request(t, t.Context(), nil)
-				body.put(t, req, data)
-				resp, err := transport.RoundTrip(req)
+				resp, err := s.uploadAbove(t, body.put, data)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -170,10 +170,8 @@ func TestLeft(t *testing.T) {
 	})
 }
 
-// inMemory returns a session and a connection, within a bubble, to a's service, which is there after
-// that time. Calls wait for it.
-func inMemory(t *testing.T, a *authority, ready time.Duration) (*tokenclient.Session, *grpc.ClientConn) {
-	t.Helper()
+// buffered starts a's service in memory, and returns how to connect to it and how to stop it.
+func buffered(a *authority) (dial func(context.Context) (net.Conn, error), stop func()) {
 	l := bufconn.Listen(1 << 16)
 	server := grpc.NewServer()
 	server.RegisterService(a.service(), a)
@@ -182,6 +180,17 @@ func inMemory(t *testing.T, a *authority, ready time.Duration) (*tokenclient.Ses
 		defer close(served)
 		_ = server.Serve(l)
 	}()
+	return l.DialContext, func() {
+		server.Stop()
+		<-served
+	}
+}
+
+// inMemory returns a session and a connection, within a bubble, to a's service, which is there after
+// that time. Calls wait for it.
+func inMemory(t *testing.T, a *authority, ready time.Duration) (*tokenclient.Session, *grpc.ClientConn) {
+	t.Helper()
+	dial, stop := buffered(a)
 	session, err := tokenclient.New(tokenclient.Config{Origins: []string{"http://localhost:50051"}, Refresher: a})
 	if err != nil {
 		t.Fatal(err)
@@ -194,15 +203,14 @@ func inMemory(t *testing.T, a *authority, ready time.Duration) (*tokenclient.Ses
 			if time.Now().Before(from) {
 				return nil, errors.New("not there yet")
 			}
-			return l.DialContext(ctx)
+			return dial(ctx)
 		}))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = conn.Close()
-		server.Stop()
-		<-served
+		stop()
 		if err := session.Close(context.Background()); err != nil {
 			t.Error(err)
 		}

@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -162,14 +161,7 @@ func TestHeader(t *testing.T) {
 func TestNothingIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := new(authority)
-		l := bufconn.Listen(1 << 16)
-		server := grpc.NewServer()
-		server.RegisterService(a.service(), a)
-		served := make(chan struct{})
-		go func() {
-			defer close(served)
-			_ = server.Serve(l)
-		}()
+		dial, stop := buffered(a)
 		session, err := tokenclient.New(tokenclient.Config{Origins: []string{"http://localhost:50051"},
 			Refresher: tokenclient.RefresherFunc(func(ctx context.Context, old *tokenclient.Token) (*tokenclient.Token, error) {
 				time.Sleep(2 * time.Second) // of the bubble
@@ -183,7 +175,7 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 		conn, err := grpc.NewClient("passthrough:///localhost:50051", append(grpcauth.Session(session).Loopback().DialOptions(),
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithContextDialer(func(ctx context.Context, _ string) (conn net.Conn, err error) { return l.DialContext(ctx) }))...)
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }))...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,8 +213,7 @@ func TestNothingIsLeft(t *testing.T) {
 			}
 		}
 		_ = conn.Close()
-		server.Stop()
-		<-served
+		stop()
 		if err := session.Close(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -89,7 +89,7 @@ func TestPoolPace(t *testing.T) {
 			}
 			time.Sleep(lifetime - 10*time.Minute) // nobody's soft window begins as early
 			if keep {
-				keepAllFresh(t, p, 12*time.Minute)
+				sessiontest.KeepFresh(t, p, 12*time.Minute)
 			} else {
 				requests(t, p, users, 30*time.Second, 12*time.Minute)
 			}
@@ -109,16 +109,6 @@ func TestPoolPace(t *testing.T) {
 				t.Errorf("%+v, want nothing under way", s)
 			}
 		})
-	}
-}
-
-// keepAllFresh runs Pool.KeepFresh for d.
-func keepAllFresh(t *testing.T, p *tokenclient.Pool, d time.Duration) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	if err := p.KeepFresh(ctx, 0); err != nil {
-		t.Errorf("KeepFresh: %v", err)
 	}
 }
 
