@@ -30,7 +30,7 @@ func TestHandOver(t *testing.T) {
 	for _, e := range handOverEngines {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			const agents, most = 8, 90 // as internal/protocol has it for one who waits for 300 ms
+			const agents, most = 8, 120 // as internal/protocol has it for one who waits for 2 s
 			r := newRelay(t, e.name, agents)
 			if all := r.race(t, 300*time.Millisecond); all.asked > agents*most {
 				t.Errorf("%d processes asked %d times, want %d at most", agents, all.asked, agents*most)
