@@ -177,7 +177,8 @@
 // dies between the server's exchange and the save, the pair is gone whoever does what. A
 // server that accepts the previous token for a while closes these gaps. A lock instead
 // of a lease closes the first two, at the price that others wait while its holder is
-// stopped.
+// stopped. Of the first a crack is left: who went on gives the call up, because its time is
+// over, though the request has just left, and frees the lock; others wait for the margin.
 //
 // # What this package does not know
 //
