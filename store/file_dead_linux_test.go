@@ -170,7 +170,9 @@ func TestFileDeadRequestsTime(t *testing.T) {
 	f := promising(t, dir, promised)
 	killed := time.Now()
 	c.kill()
-	_, err := f.Refresh(t.Context(), "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := f.Refresh(ctx, "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
 		if d := time.Since(killed); d < promised {
 			t.Errorf("presented %v after the kill, want %v at least", d, promised)
 		}
@@ -242,7 +244,9 @@ func TestFileDeadRequestsKeepsForAsLong(t *testing.T) {
 	})
 	wantErr(t, err, context.DeadlineExceeded)
 	for _, f := range []*store.File{promising(t, dir, time.Millisecond), f} {
-		rec, err := f.Refresh(t.Context(), "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		rec, err := f.Refresh(ctx, "k", seen, time.Minute, func(ctx context.Context, cur tokenclient.Record) (*tokenclient.Token, error) {
 			if d := time.Since(begin); d < timeout {
 				t.Errorf("presented again after %v", d)
 			}
