@@ -98,9 +98,10 @@ type FileOptions struct {
 	// The risk: if the promise is broken, the request of the dead process may come after
 	// that of the next one. A server that detects reuse then ends the session, and there has
 	// to be a new login. So do not promise it of a server that is not yours to know. A
-	// Refresher that has another program make the request, which lives on, breaks it; so does
-	// a network that holds up for longer what had been written before the kill, for the
-	// kernel sends that to the end.
+	// Refresher that has another program make the request, which lives on, breaks it. So does
+	// a network that fails at that moment: the endpoint does not hear that the connection is
+	// closed, and what had been written before the kill, which the kernel sends to the end,
+	// may come later.
 	//
 	// It holds for claims of processes that promise it too, that ran on the same kernel since
 	// it was started, and that are certainly dead. A holder that is slow or stopped is waited
@@ -112,7 +113,7 @@ type FileOptions struct {
 }
 
 // NewFileWithOptions is [NewFile] with options; o may be nil. It also refuses a
-// DeadRequestsEndWithin that is negative, or shorter than a millisecond: that lacks a unit.
+// DeadRequestsEndWithin that is negative or, for want of a unit, less than a millisecond.
 func NewFileWithOptions(dir string, s *Sealer, o *FileOptions) (*File, error) {
 	if err := s.validate(); err != nil {
 		return nil, err

@@ -60,10 +60,10 @@ type lastStamp struct {
 	lease     string        // see leaseFormat
 }
 
-// lockLasts reports whether the holder of r, a claim that is found under the lock, has died:
+// holderDied reports whether the holder of r, a claim that is found under the lock, has died:
 // it would have kept the lock as long as its request may be at work. If the machine was
 // started since, or another one has the folder, nobody has closed its connection.
-func (s lastStamp) lockLasts(r *protocol.Record) bool {
+func (s lastStamp) holderDied(r *protocol.Record) bool {
 	return !s.restarted && s.lease == fmt.Sprintf(leaseFormat, r.Lease)
 }
 

@@ -78,7 +78,7 @@ func (t *fileTurn) outlive(ctx context.Context, r *protocol.Record) (bool, error
 		promised := time.Duration(0)
 		if s, ok := t.file.readStamp(t.key); ok {
 			passed = min(passed, s.since)
-			if s.lockLasts(r) {
+			if s.holderDied(r) {
 				promised = t.file.deadRequests
 			}
 		}
@@ -95,7 +95,7 @@ func (t *fileTurn) End(lingers time.Duration) {
 	if t.lock != nil {
 		t.file.unreserve(t.key)
 		if lingers > 0 && t.file.deadRequests > 0 {
-			time.AfterFunc(lingers, t.unlock)
+			time.AfterFunc(lingers, t.unlock) // or the end of the process
 			return
 		}
 	}
