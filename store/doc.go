@@ -70,7 +70,8 @@
 //     long as its process lives, File lets no other one present its predecessor;
 //     Shared does until the hold has run out.
 //   - After a process was killed others go on: with File at most about a second
-//     after the timeout of the call that it was making, with Shared after its hold,
+//     after the timeout of the call that it was making, or sooner by [FileOptions]
+//     if the token endpoint is known to drop the request; with Shared after its hold,
 //     as below.
 //
 // No store can prevent everything. If a process is killed, or its machine loses

@@ -27,6 +27,6 @@ func (f *File) SetStamp(key, start string, d time.Duration) error {
 // SinceStamp is sinceStamp, and for how long the machine runs.
 func (f *File) SinceStamp(key string) (passed time.Duration, ok bool, up time.Duration) {
 	now, _ := sinceStart()
-	passed, ok = f.sinceStamp(key)
-	return passed, ok, now.up
+	s, ok := f.readStamp(key)
+	return s.since, ok, now.up
 }

@@ -40,8 +40,8 @@ const (
 //
 // While one process exchanges a token, it holds a lock that the kernel frees when
 // the process ends. If it was killed, the next one waits until the request of the
-// dead one is over, at most the timeout of that refresh and a second; if it was
-// stopped, the others wait as long as their contexts last.
+// dead one is over, at most the timeout of that refresh and a second, or less by
+// [FileOptions]; if it was stopped, the others wait as long as their contexts last.
 //
 // What it takes to save a token, four descriptors beside that of the lock, is opened before
 // the old one is presented, so that a program which runs out of them loses none. On systems
@@ -53,6 +53,8 @@ type File struct {
 	dir    string // absolute, without symlinks
 	short  slots
 	long   slots
+
+	deadRequests time.Duration // see FileOptions
 
 	mu      sync.Mutex        // guards what follows
 	swept   time.Time         // when left-over temporary files were last looked for
@@ -74,15 +76,60 @@ var _ tokenclient.Store = (*File)(nil)
 //
 // In a folder that cannot be written, what is there can be read; all else fails
 // with an error that is ErrStoreUnavailable.
-func NewFile(dir string, s *Sealer) (*File, error) {
+func NewFile(dir string, s *Sealer) (*File, error) { return NewFileWithOptions(dir, s, nil) }
+
+// FileOptions change what [NewFile] does by default. A nil *FileOptions is like a zero one.
+type FileOptions struct {
+	// DeadRequestsEndWithin is a promise about the token endpoint. When a process is killed
+	// in the middle of a refresh, the kernel closes its connection. This long after that, at
+	// the latest, the request that it had sent can do no harm any more, because
+	//
+	//   - the endpoint, with all proxies before it, is done with the request by then, or has
+	//     noticed that the connection is closed and does not exchange the token; or
+	//   - the endpoint accepts a refresh token that was exchanged for a while (a grace
+	//     period), and that is longer than it may be at work on a request; and a later answer
+	//     leaves the token of an earlier one as good as it was.
+	//
+	// Then the next process waits no longer than that, instead of RefreshTimeout and a
+	// second. 0, the default, promises nothing; otherwise it is at least a millisecond, and
+	// what is longer than that wait changes nothing. For a grace period that is shorter than
+	// RefreshTimeout it is what saves the session: the next process comes within it.
+	//
+	// The risk: if the promise is broken, the request of the dead process may come after
+	// that of the next one. A server that detects reuse then ends the session, and there has
+	// to be a new login. So do not promise it of a server that is not yours to know. A
+	// Refresher that has another program make the request, which lives on, breaks it. So does
+	// a network that fails at that moment: the endpoint does not hear that the connection is
+	// closed, and what had been written before the kill, which the kernel sends to the end,
+	// may come later.
+	//
+	// It holds for claims of processes that promise it too, that ran on the same kernel since
+	// it was started, and that are certainly dead. A holder that is slow or stopped is waited
+	// for as ever, and so is a call that was given up, though its process lives: its lock
+	// stays until its request is over. After a restart of the machine, and on systems other
+	// than Linux, the wait is the whole one. It does not close the gap between the exchange
+	// at the server and the save; see the package documentation.
+	DeadRequestsEndWithin time.Duration
+}
+
+// NewFileWithOptions is [NewFile] with options; o may be nil. It also refuses a
+// DeadRequestsEndWithin that is negative or, for want of a unit, less than a millisecond.
+func NewFileWithOptions(dir string, s *Sealer, o *FileOptions) (*File, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
+	}
+	f := &File{}
+	if o != nil {
+		f.deadRequests = o.DeadRequestsEndWithin
+	}
+	if d := f.deadRequests; d != 0 && d < time.Millisecond {
+		return nil, fmt.Errorf("store: NewFile: FileOptions.DeadRequestsEndWithin is %v, not 0 or at least %v", d, time.Millisecond)
 	}
 	dir, err := makeDir(dir)
 	if err != nil {
 		return nil, protocol.Unavailable(fmt.Errorf("store: NewFile: %w", err))
 	}
-	f := &File{dir: dir}
+	f.dir = dir
 	f.engine.Medium = (*fileMedium)(f)
 	f.engine.Sealer = sealing{s}
 	f.engine.NewTurn = func(key string) protocol.Turn {

@@ -13,6 +13,10 @@ import (
 // which is held during fn. A process that was stopped keeps the lock and is waited
 // for, however long that takes: it may go on with a call that it has begun. Thus
 // two processes never present the same token, as they may where a hold runs out.
+//
+// With FileOptions.DeadRequestsEndWithin the lock outlasts a call that was given up, whose
+// request may be at work still. Who then finds a claim under the lock knows that its holder
+// has died, and with it the connection.
 type fileTurn struct {
 	slotTurn
 	file *File
@@ -62,7 +66,8 @@ func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) 
 //
 // The holder may have died just now; only the time since it wrote the record has
 // certainly passed. A time of day that was set back proves nothing, and one that was set
-// forward no more than the stamp says.
+// forward no more than the stamp says. The stamp also says whether what is promised of
+// requests whose process has died holds for this one.
 func (t *fileTurn) outlive(ctx context.Context, r *protocol.Record) (bool, error) {
 	if t.deadClaim != r.WriteID {
 		info, err := os.Lstat(t.file.path(t.key))
@@ -70,10 +75,14 @@ func (t *fileTurn) outlive(ctx context.Context, r *protocol.Record) (bool, error
 			return false, err
 		}
 		passed := min(max(time.Since(info.ModTime()), 0), r.Hold())
-		if since, ok := t.file.sinceStamp(t.key); ok {
-			passed = min(passed, since)
+		promised := time.Duration(0)
+		if s, ok := t.file.readStamp(t.key); ok {
+			passed = min(passed, s.since)
+			if s.holderDied(r) {
+				promised = t.file.deadRequests
+			}
 		}
-		t.deadClaim, t.deadUntil = r.WriteID, time.Now().Add(r.Hold()-passed)
+		t.deadClaim, t.deadUntil = r.WriteID, time.Now().Add(r.Outlives(passed, promised))
 	}
 	left := time.Until(t.deadUntil)
 	if left <= 0 {
@@ -82,11 +91,21 @@ func (t *fileTurn) outlive(ctx context.Context, r *protocol.Record) (bool, error
 	return false, protocol.Sleep(ctx, min(left, t.poll.Next()))
 }
 
-func (t *fileTurn) End() {
+func (t *fileTurn) End(lingers time.Duration) {
 	if t.lock != nil {
 		t.file.unreserve(t.key)
+		if lingers > 0 && t.file.deadRequests > 0 {
+			time.AfterFunc(lingers, t.unlock) // or the end of the process
+			return
+		}
+	}
+	t.unlock()
+}
+
+func (t *fileTurn) unlock() {
+	if t.lock != nil {
 		t.lock.unlock()
 		t.lock = nil
 	}
-	t.slotTurn.End()
+	t.slotTurn.End(0)
 }

@@ -93,7 +93,7 @@ func (t *slotTurn) Ready(ctx context.Context, _ *protocol.Record) (bool, error) 
 	return false, err // the record may have changed before the slot was ours
 }
 
-func (t *slotTurn) End() {
+func (t *slotTurn) End(time.Duration) {
 	if t.held {
 		t.held = false
 		t.slots.release(t.key)

@@ -21,12 +21,13 @@ type Settings struct {
 
 	// The store, for Program.Open.
 
-	Engine, Address string
-	Margin          time.Duration
-	KeyID           string
-	SealKey         []byte
-	Notes           string // a file to write down in what the store is asked; "": do not
-	UID             int    // who to become before anything else; 0: stay who you are
+	Engine, Address       string
+	Margin                time.Duration
+	DeadRequestsEndWithin time.Duration // of store.FileOptions
+	KeyID                 string
+	SealKey               []byte
+	Notes                 string // a file to write down in what the store is asked; "": do not
+	UID                   int    // who to become before anything else; 0: stay who you are
 }
 
 // An Order is what an agent is told to do. Each runs on a goroutine of its own.

@@ -36,7 +36,7 @@ func openFiles(s processes.Settings) (tokenclient.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.NewFile(s.Address, store.Seal(key))
+	return store.NewFileWithOptions(s.Address, store.Seal(key), &store.FileOptions{DeadRequestsEndWithin: s.DeadRequestsEndWithin})
 }
 
 const account = "default"

@@ -137,6 +137,11 @@
 // wait for it as long as their contexts last. All else stays as it is. A claim that is
 // found under the lock is that of a dead holder, and its request is waited for.
 //
+// A caller may know that a request has no effect when its process has been dead for some
+// time, which is less than what is left of the hold ([Record.Outlives]). To go by that, a
+// Turn has to know that the holder has died: it keeps the lock of a call that was given up
+// as long as the request may be at work, and believes only claims of holders that do.
+//
 // # What always holds
 //
 //	P1  No refresh token is presented more often than once, and once more for each answer
@@ -172,7 +177,8 @@
 // dies between the server's exchange and the save, the pair is gone whoever does what. A
 // server that accepts the previous token for a while closes these gaps. A lock instead
 // of a lease closes the first two, at the price that others wait while its holder is
-// stopped.
+// stopped. Of the first a crack is left: who went on gives the call up, because its time is
+// over, though the request has just left, and frees the lock; others wait for the margin.
 //
 // # What this package does not know
 //

@@ -66,8 +66,10 @@ type Turn interface {
 	// reads the record again.
 	Ready(ctx context.Context, r *Record) (bool, error)
 
-	// End gives up what Ready took. The claim in the record is the caller's.
-	End()
+	// End gives up what Ready took. The claim in the record is the caller's. lingers is
+	// for how long the request of a call that was given up may be at work still; 0: none
+	// is. A Turn that takes its end for the end of a process lasts until then.
+	End(lingers time.Duration)
 }
 
 // An Engine is a tokenclient.Store over a Medium; see the package comment. Its

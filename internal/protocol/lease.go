@@ -42,7 +42,7 @@ func (t *leaseTurn) Ready(ctx context.Context, r *Record) (bool, error) {
 	}
 	left := r.Hold() - now.Sub(t.since)
 	if r.Lease == [16]byte{} || left <= 0 {
-		t.End() // who holds the key does not look for others
+		t.End(0) // who holds the key does not look for others
 		return true, ctx.Err()
 	}
 	if t.wait == nil {
@@ -101,7 +101,7 @@ func (t *leaseTurn) pause(ctx context.Context, left, waited time.Duration) (call
 	}
 }
 
-func (t *leaseTurn) End() {
+func (t *leaseTurn) End(time.Duration) {
 	if t.wait != nil {
 		t.waits.leave(t, t.wait)
 		t.wait, t.call, t.called = nil, nil, false

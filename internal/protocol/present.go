@@ -83,26 +83,26 @@ func (f *flight) finish(ctx context.Context, held entry, cur tokenclient.Record,
 		f.e.rememberRefusal(f.key, held.rec, res.err)
 		return f.refuse(ctx, held, res.err)
 	}
-	announced, linger := held.rec.Announced, time.Duration(0)
+	announced := held.rec.Announced
 	switch {
 	case notSpent(res.err):
 		announced = f.before
 	case unread(res.err):
 		// The server is done with the request, and has most likely spent the token. Who
 		// waits for the hold would present it a second time within a millisecond.
-		linger = unreadPause
+		f.lingers = unreadPause
 	case res.late || timedOut(res.err):
 		// The server may be at work on the request, and who presented the token
 		// meanwhile would end the session. Whoever gave up early says nothing about
 		// that; and if the process was stopped in the call, or the connection was
 		// slow to come about, the request left late, and is handled later than the
 		// timeout, by up to the margin.
-		linger = f.timeout + f.margin
+		f.lingers = f.timeout + f.margin
 		if age, ok := f.e.timing.elapsed(f.issued); ok {
-			linger = max(linger-age, f.margin)
+			f.lingers = max(f.lingers-age, f.margin)
 		}
 	}
-	f.release(ctx, held, announced, linger)
+	f.release(ctx, held, announced, f.lingers)
 	cur.Announced = int(announced)
 	return cur, true, res.err
 }

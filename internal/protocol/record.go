@@ -57,6 +57,17 @@ type Record struct {
 // hold in r for over.
 func (r *Record) Hold() time.Duration { return min(r.LeaseLen, maxHold) }
 
+// Outlives is for how long the request of the holder of r, which has died, may still have an
+// effect: the rest of the hold, of which passed is over, or what is promised of requests whose
+// process has died, if that is less. 0: nothing is promised.
+func (r *Record) Outlives(passed, promised time.Duration) time.Duration {
+	left := max(r.Hold()-passed, 0)
+	if promised > 0 {
+		left = min(left, promised)
+	}
+	return left
+}
+
 // maxFormat is the last format that there may ever be. What begins with a higher
 // byte, a character of text among others, is not ours.
 const maxFormat = 8

@@ -32,6 +32,8 @@ type flight struct {
 	issued   time.Time // when the last claim was issued
 	patience patience  // with writes and reads that fail
 	refusal  error     // fn's, while the record is not a tombstone yet
+
+	lingers time.Duration // for how long fn's request may be at work, though fn has returned
 }
 
 // The longest hold that there may be is the longest call and the longest margin. A record
@@ -137,7 +139,7 @@ func (f *flight) leave(ctx context.Context) {
 		f.retract(ctx)
 	}
 	if f.turn != nil {
-		f.turn.End()
+		f.turn.End(f.lingers)
 	}
 }
 

@@ -155,7 +155,7 @@ func (t *lockTurn) Ready(ctx context.Context, _ *protocol.Record) (bool, error) 
 	return false, nil
 }
 
-func (t *lockTurn) End() {
+func (t *lockTurn) End(time.Duration) {
 	if t.held {
 		<-t.taken
 	}

@@ -79,7 +79,8 @@ func (e *Engine) newSaving(key string, era [16]byte, number uint64, t *tokenclie
 func (f *flight) save(ctx context.Context, held entry, t *tokenclient.Token) (tokenclient.Record, error) {
 	s := f.e.newSaving(f.key, held.rec.Era, held.rec.Number, t)
 	s.over, s.data = held, f.data
-	rec, err := s.persist(ctx, f.turn.End)
+	turn := f.turn
+	rec, err := s.persist(ctx, func() { turn.End(0) })
 	if !settled(err) {
 		f.turn = nil
 	}

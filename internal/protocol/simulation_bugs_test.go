@@ -21,6 +21,11 @@ func (w *world) plant() {
 		w.set.deletes = true
 	case "logout deletes the key (ABA)":
 		w.set.deletes, w.set.absent = true, true
+	case "requests of the dead outlive the promise":
+		w.lockIt()
+		w.set.promiseBroken = true
+	case "the promise counts from the claim", "lock let go while the request may be at work":
+		w.lockIt()
 	}
 }
 
@@ -41,6 +46,7 @@ const (
 	refuseFile  = "internal/protocol/refuse.go"
 	replaceFile = "internal/protocol/replace.go"
 	leaseFile   = "internal/protocol/lease.go"
+	recordFile  = "internal/protocol/record.go"
 	waitFile    = "internal/protocol/wait.go"
 )
 
@@ -157,6 +163,13 @@ var plantedBugs = []plantedBug{
 	{"every look begins the wait anew", "P3", []patch{{leaseFile,
 		"	left := r.Hold() - now.Sub(t.since)\n",
 		"	if BUG {\n		t.since = now\n	}\n	left := r.Hold() - now.Sub(t.since)\n"}}},
+	{"requests of the dead outlive the promise", "P6", nil},
+	{"lock let go while the request may be at work", "P1", []patch{{refreshFile,
+		"		f.turn.End(f.lingers)\n",
+		"		if BUG {\n			f.lingers = 0\n		}\n		f.turn.End(f.lingers)\n"}}},
+	{"the promise counts from the claim", "P[16]", []patch{{recordFile,
+		"		left = min(left, promised)\n",
+		"		left = min(left, promised)\n		if BUG {\n			left = min(left, promised-passed)\n		}\n"}}},
 	{"hold as long as the machine slept", "P6", []patch{{refreshFile,
 		"2*min(age, OperationTimeout)",
 		"2*map[bool]time.Duration{true: age, false: min(age, OperationTimeout)}[BUG]"}}},

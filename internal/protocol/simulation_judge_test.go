@@ -81,7 +81,7 @@ func (w *world) commit(o *operation, new []byte) {
 		w.engine = register{} // a planted bug
 		return
 	}
-	w.engine = register{new, h}
+	w.engine = register{new, h, w.now(), c}
 	if j.writes[h.WriteID] {
 		w.violated("P4: a write took effect twice")
 	}
@@ -196,7 +196,7 @@ func (j *judge) checked(q *presentation) {
 		q.why = cmp.Or(why, q.why)
 		switch {
 		case t.family.revoked:
-		case !before.over && w.now()-before.call.wrote < before.call.hold:
+		case !before.over && w.now()-before.call.wrote < before.call.hold && !w.ended(before.call.p):
 			w.violated("P1: %s is presented again while the first hold lasts", t.text)
 		case !(before.over && before.ambiguous) && !before.refused && why == "":
 			w.violated("P1: %s is presented again, and nothing was wrong with the first time", t.text)
@@ -220,6 +220,8 @@ func (j *judge) broken(q *presentation) string {
 		return endCrashed
 	case q.over && q.ambiguous:
 		return endAnswerLost
+	case w.set.locks: // nobody takes over from one that lives
+		return ""
 	case w.now()-c.wrote < c.hold || stood+without < w.set.reserve():
 		return ""
 	case stood > 0:
@@ -285,7 +287,7 @@ func (j *judge) looked(c *call, h header) {
 	case h.Lease == [16]byte{}:
 	case h.Lease == c.lease && waited > h.LeaseLen/2:
 		w.violated("P3: waits for its own hold")
-	case waited > h.LeaseLen+slow:
+	case waited > h.LeaseLen+slow && !w.set.locks:
 		w.violated("P3: waits for %v, and the hold is over after %v", waited, h.LeaseLen)
 	}
 }

@@ -16,6 +16,8 @@ import (
 type register struct {
 	raw    []byte
 	header header
+	wrote  time.Duration // when
+	by     *call
 }
 
 // engineOf is the engine as p reaches it. It waits for an operation as long as package

@@ -19,6 +19,9 @@ func (w *world) startProcess() {
 	}
 	w.procs = append(w.procs, p)
 	engine := &protocol.Engine{Medium: engineOf{p}, Sealer: &testSealer{}, Margin: w.set.margin}
+	if w.set.locks {
+		engine.Margin, engine.NewTurn = 0, p.turn
+	}
 	engine.SetTiming(p.clock, p.jitter)
 	p.store = &judgedStore{p: p, Store: engine, calls: map[string]int{}}
 	if w.set.sessions {

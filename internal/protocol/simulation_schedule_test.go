@@ -44,6 +44,7 @@ type world struct {
 
 	procs  []*process
 	engine register
+	lock   *kernelTurn // who has it; see newLockWorld
 	server authority
 	judge  judge
 
@@ -281,6 +282,7 @@ type process struct {
 
 	// The scheduler's.
 	dead    bool
+	died    time.Duration // when
 	frozen  time.Duration // until when it stands still
 	frozeAt time.Duration
 	stood   time.Duration // for how long it has stood still before
@@ -354,7 +356,7 @@ func (p *process) crash() {
 		return
 	}
 	p.w.note(p.name(), "CRASHES")
-	p.dead = true
+	p.dead, p.died = true, p.w.now()
 	for _, o := range slices.Clone(p.open) {
 		o.die = true
 		p.w.end(o, nil)

@@ -50,6 +50,7 @@ type presentation struct {
 	result    *pair
 	answered  time.Duration // when the answer reached the process; 0: not yet
 	arrives   time.Duration // when it arrives, if that is after its client has left; 0: never
+	gaveUp    time.Duration // when its client left; 0: it did not
 	over      bool          // the process knows what there is to know
 	ambiguous bool          // and that is nothing
 	refused   bool
@@ -163,7 +164,7 @@ func (w *world) send(o *operation, q *presentation) {
 	q.sent, q.stood = w.now(), w.now()-o.started
 	c.sent = q
 	o.abandoned = func() {
-		q.over, q.ambiguous = true, true
+		q.over, q.ambiguous, q.gaveUp = true, true, w.now()
 		w.judge.abandoned(o)
 	}
 	kind := asAsked
@@ -235,6 +236,11 @@ func (w *world) send(o *operation, q *presentation) {
 		w.after(work, func() {
 			if w.set.lingerDead && o.p.dead {
 				w.after(w.between(w.set.lease(), 3*w.set.lease()), handle)
+				return
+			}
+			if w.ended(o.p) && !w.set.promiseBroken {
+				w.count(deadDropped)
+				w.note(c.who, "server: drops %d-%d of the dead", t.family.id, t.n)
 				return
 			}
 			handle()

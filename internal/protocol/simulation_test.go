@@ -55,6 +55,8 @@ const (
 	latePair
 	renewedToken
 	saveAnnounced
+	deadDropped
+	takenOver
 	faultKinds
 )
 
@@ -65,6 +67,7 @@ var faultNames = [faultKinds]string{
 	"requests not sent", "429", "requests lost", "answers lost", "503", "500 after the exchange", "answers too late", "requests swallowed",
 	"requests of the dead handled", "grace used",
 	"pairs that came late", "tokens sent by the server", "saves that were announced against",
+	"requests of the dead dropped", "taken over from the dead before the hold was over",
 }
 
 func (w *world) count(kind int) { w.faults[kind]++ }
@@ -84,14 +87,25 @@ type settings struct {
 	serverTrouble, slowServer             float64
 	readTrouble, writeTrouble, slowEngine float64
 
+	// As in a store.File; see newLockWorld.
+	locks    bool
+	promised time.Duration // requests of the dead end within that; 0: nobody says so
+
 	// What must not be, and is planted.
 	lingerDead bool // the server works on requests of the dead for longer than a hold lasts
 	lingerGone bool // and on those that their process waits for no longer
 	deletes    bool // the engine takes a logout for a deletion
+
+	promiseBroken bool // the server carries out the requests of the dead
 }
 
-func (s *settings) lease() time.Duration   { return s.timeout + s.margin }
-func (s *settings) reserve() time.Duration { return min(s.margin/2, time.Second) }
+func (s *settings) lease() time.Duration { return s.timeout + s.margin }
+func (s *settings) reserve() time.Duration {
+	if s.locks {
+		return 0
+	}
+	return min(s.margin/2, time.Second)
+}
 
 // newWorld draws a run. Most have a few kinds of faults: many of one kind find what
 // some of all kinds do not.
@@ -245,21 +259,40 @@ func (y *tally) String() string {
 //   - The engine keeps the contract of store.KV, and the server finishes a request within
 //     RefreshTimeout from when it was sent, if it ever gets it. A connection breaks
 //     before the server has the request or after it has answered, not in between.
-//   - The turns of store.File, which are locks and not leases, have tests of their own.
+//   - The turns of store.File, which are locks and not leases, are those of
+//     TestSimulationLocks.
 func TestSimulation(t *testing.T) {
+	total := simulateAll(t, 20_000, simulate)
+	if total == nil {
+		return
+	}
+	for k, n := range total.hit[:deadDropped] {
+		if n == 0 {
+			t.Errorf("no run had %s", faultNames[k])
+		}
+	}
+	for _, why := range []string{endAnswerLost, endCrashed, endFrozen, endCutOff, endGap} {
+		if total.ends[why] == 0 {
+			t.Errorf("no session was lost because of: %s", why)
+		}
+	}
+}
+
+// simulateAll runs as many seeds as are usual, or those of the flags. The tally is nil
+// if it says nothing: too few ran, or a bug is planted.
+func simulateAll(t *testing.T, seeds int, run func(t *testing.T, seed uint64) *world) *tally {
 	if *simulationSeed >= 0 {
-		w := simulate(t, uint64(*simulationSeed))
+		w := run(t, uint64(*simulationSeed))
 		for _, e := range w.trace {
 			t.Log(e)
 		}
 		if w.violation != "" {
 			t.Error(w.violation)
 		}
-		return
+		return nil
 	}
-	seeds := 20_000
 	if testing.Short() {
-		seeds = 1000
+		seeds /= 20
 	}
 	if *simulationSeeds > 0 {
 		seeds = *simulationSeeds
@@ -279,7 +312,7 @@ func TestSimulation(t *testing.T) {
 					if seed >= int64(seeds) {
 						return
 					}
-					w := simulate(t, uint64(seed))
+					w := run(t, uint64(seed))
 					total.add(w)
 					if w.violation != "" {
 						failed.Add(1)
@@ -291,18 +324,9 @@ func TestSimulation(t *testing.T) {
 	})
 	t.Logf("%v\n%d violations", total, failed.Load())
 	if t.Failed() || *simulationSeeds > 0 || planted.Name() != "" {
-		return
+		return nil
 	}
-	for k, n := range total.hit {
-		if n == 0 {
-			t.Errorf("no run had %s", faultNames[k])
-		}
-	}
-	for _, why := range []string{endAnswerLost, endCrashed, endFrozen, endCutOff, endGap} {
-		if total.ends[why] == 0 {
-			t.Errorf("no session was lost because of: %s", why)
-		}
-	}
+	return total
 }
 
 // report prints a run that failed.
@@ -321,8 +345,12 @@ func TestSimulationRepeats(t *testing.T) {
 	if testing.Short() {
 		seeds = 100
 	}
-	for seed := range seeds {
-		a, b := simulate(t, seed), simulate(t, seed)
+	for n := range 2 * seeds {
+		run, seed := simulate, n/2
+		if n%2 == 1 {
+			run = simulateLocks
+		}
+		a, b := run(t, seed), run(t, seed)
 		if a.hash() == b.hash() {
 			continue
 		}
