@@ -69,8 +69,13 @@ func newServer(tb testing.TB, kill syscall.Signal, a *account) *Server {
 // while it is stopped.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	host := net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))
-	l, err := net.Listen("tcp", net.JoinHostPort(host.String(), "0"))
+	return freeAddress(tb, net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254))).String())
+}
+
+// freeAddress returns another address of a host of FreeAddress.
+func freeAddress(tb testing.TB, host string) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		tb.Fatal(err)
 	}
