@@ -17,9 +17,8 @@ const galeraLibrary = "/usr/lib/galera/libgalera_smm.so"
 func Galera(tb testing.TB, nodes int) []*Server {
 	tb.Helper()
 	client := program(tb, "mariadb", "mariadb-client")
-	rsync := []string{"rsync", "lsof", "ss"} // wsrep_sst_rsync runs them; mariadb-server depends on their packages
-	for _, name := range rsync {
-		program(tb, name, "mariadb-server")
+	for _, name := range []string{"rsync", "lsof", "ss"} { // which wsrep_sst_rsync runs
+		program(tb, name, "mariadb-server") // which depends on their packages
 	}
 	if _, err := os.Stat(galeraLibrary); err != nil {
 		tb.Skipf("servers: %s is missing: install the Debian package galera-4", galeraLibrary)
@@ -30,11 +29,12 @@ func Galera(tb testing.TB, nodes int) []*Server {
 	for i := range cluster {
 		s := newMariaDB(tb)
 		host, port := s.hostPort()
-		groups[i] = freeAddress(tb, host)
+		free := s.freeAddresses(3)
+		groups[i] = free[0]
 		s.command = append(s.command, "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2",
 			"--wsrep-on=ON", "--wsrep-provider="+galeraLibrary, "--wsrep-cluster-name=servers",
-			"--wsrep-node-address="+host, "--wsrep-sst-method=rsync", "--wsrep-sst-receive-address="+freeAddress(tb, host),
-			"--wsrep-provider-options=gmcast.listen_addr=tcp://"+groups[i]+";ist.recv_addr="+freeAddress(tb, host)+";gcache.size=8M")
+			"--wsrep-node-address="+host, "--wsrep-sst-method=rsync", "--wsrep-sst-receive-address="+free[1],
+			"--wsrep-provider-options=gmcast.listen_addr=tcp://"+groups[i]+";ist.recv_addr="+free[2]+";gcache.size=8M")
 		s.ready = func() error { // a node that has not joined answers, but to no query
 			return s.run(5*time.Second, client, "--no-defaults", "--protocol=tcp", "-h", host, "-P", port,
 				"-u", s.User, "--connect-timeout=2", "-e", "SELECT User FROM mysql.global_priv LIMIT 0")

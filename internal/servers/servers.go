@@ -69,18 +69,29 @@ func newServer(tb testing.TB, kill syscall.Signal, a *account) *Server {
 // while it is stopped.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	return freeAddress(tb, net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254))).String())
-}
-
-// freeAddress returns another address of a host of FreeAddress.
-func freeAddress(tb testing.TB, host string) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	host := net.IPv4(127, byte(1+rand.IntN(254)), byte(rand.IntN(256)), byte(1+rand.IntN(254)))
+	l, err := net.Listen("tcp", net.JoinHostPort(host.String(), "0"))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// freeAddresses returns more addresses of the same host, for a server that listens at several.
+func (s *Server) freeAddresses(n int) []string {
+	s.tb.Helper()
+	var found []string
+	host, port := s.hostPort()
+	for range n + 1 {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		defer l.Close() // not before all are found, which differ by that
+		found, port = append(found, l.Addr().String()), "0"
+	}
+	return found[1:]
 }
 
 func (s *Server) hostPort() (host, port string) {

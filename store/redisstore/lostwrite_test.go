@@ -46,7 +46,7 @@ func newPair(t *testing.T, config ...string) *pair {
 // process is a session of alice's as another process has it: with nothing in memory yet.
 func (p *pair) process(t *testing.T) *tokenclient.Session {
 	t.Helper()
-	c := connect(t, &redis.Options{Addr: "the primary", MaxRetries: -1, Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	c := connect(t, &redis.Options{Addr: "the primary", Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, p.primary.Load().Address)
 	}})
 	s, err := tokenclient.New(tokenclient.Config{
@@ -101,7 +101,7 @@ func (p *pair) losing(t *testing.T, do func()) {
 	do()
 	p.master.Stop()
 	p.replica.Thaw()
-	if err := connect(t, &redis.Options{Addr: p.replica.Address}).SlaveOf(t.Context(), "NO", "ONE").Err(); err != nil {
+	if err := connect(t, &redis.Options{Addr: p.replica.Address}).Do(t.Context(), "replicaof", "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 	p.primary.Store(p.replica)

@@ -25,18 +25,19 @@ func (g *galera) text(statement string) string {
 	return statement
 }
 
-// learns reports whether err, of a statement, is that the server does not know how to wait. Then
-// it has done nothing, and the statement is to be run again.
-func (g *galera) learns(err error) bool {
-	if err == nil || g.unknown.Load() {
-		return false
+// run runs do, which runs one statement. A server that does not know how to wait refuses it
+// before it has done anything, and is asked without from then on.
+func (g *galera) run(do func() error) error {
+	waits := !g.unknown.Load()
+	err := do()
+	if err == nil || !waits {
+		return err
 	}
-	code, _ := codeOf(err)
-	if code != "error 1193" && code != "error 1064" { // no such variable, no such syntax
-		return false
+	if code, _ := codeOf(err); code != "error 1193" && code != "error 1064" { // no such variable, no such syntax
+		return err
 	}
 	g.unknown.Store(true)
-	return true
+	return do()
 }
 
 // conflicts is how often a write is run that is in conflict with others. Each conflict is the

@@ -5,6 +5,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store/sqlstore"
@@ -48,6 +50,34 @@ func TestServerWithoutClusters(t *testing.T) {
 			}
 		})
 	}
+	t.Run("found out at once", func(t *testing.T) {
+		together := make(chan struct{})
+		var asked atomic.Int32
+		db := sql.OpenDB(connector{fail: func() error {
+			switch n := asked.Add(1); {
+			case n == 2:
+				close(together)
+			case n > 2:
+				return nil
+			}
+			<-together
+			return errors.New("Error 1193 (HY000): Unknown system variable 'wsrep_sync_wait'")
+		}})
+		defer db.Close()
+		kv, err := sqlstore.New(db, sqlstore.MariaDB, "tokens")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				if _, err := kv.Get(t.Context(), "k"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 	t.Run("other mistakes", func(t *testing.T) { // such as a statement that no server takes
 		var ran []string
 		db := sql.OpenDB(connector{ran: &ran, prepare: func() error { return errors.New("Error 1064 (42000): You have an error") }})

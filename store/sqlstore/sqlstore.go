@@ -223,9 +223,7 @@ func (t *table) inTurn(ctx context.Context, l *line, do func(querier) error) err
 		mine.close()
 		return err
 	}
-	if err = do(mine.conn); t.galera.learns(err) {
-		err = do(mine.conn)
-	}
+	err = t.galera.run(func() error { return do(mine.conn) })
 	if err == nil {
 		mine.uses++
 		next = mine
@@ -239,7 +237,7 @@ func (t *table) inTurn(ctx context.Context, l *line, do func(querier) error) err
 	if errors.Is(err, driver.ErrBadConn) {
 		// The server had closed it before the statement was sent. Any other that is free
 		// may be no better, which database/sql knows how to find out.
-		err = do(t.db)
+		err = t.galera.run(func() error { return do(t.db) })
 	}
 	return err
 }
