@@ -55,7 +55,9 @@ func TestGalera(t *testing.T) {
 	t.Run("swaps at once", func(t *testing.T) { swapAtOnce(t, kvs) })
 	t.Run("read after write", func(t *testing.T) { readAfterWrite(t, kvs) })
 	t.Run("a node that is behind", func(t *testing.T) { behind(t, kvs, dbs[1]) })
-	t.Run("a node alone", func(t *testing.T) { alone(t, kvs, dbs[0], cluster[1]) })
+	if !testing.Short() { // it waits for most of its time, until nodes take each other for lost
+		t.Run("a node alone", func(t *testing.T) { alone(t, kvs, dbs[0], cluster[1]) })
+	}
 }
 
 // swapAtOnce has all nodes swap the same record at the same moment. The nodes find out when they
