@@ -30,7 +30,7 @@ func TestReadme(t *testing.T) {
 
 	_, named, _ := strings.Cut(page, "from Debian's packages ")
 	named, _, _ = strings.Cut(named, ". ")
-	packages := strings.FieldsFunc(named, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz-`", r) })
+	packages := strings.FieldsFunc(named, func(r rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-`", r) })
 	packages = slices.DeleteFunc(packages, func(s string) bool { return !strings.HasPrefix(s, "`") })
 	for i := range packages {
 		packages[i] = strings.Trim(packages[i], "`")

@@ -78,6 +78,22 @@ func FreeAddress(tb testing.TB) string {
 	return l.Addr().String()
 }
 
+// freeAddresses returns more addresses of the same host, for a server that listens at several.
+func (s *Server) freeAddresses(n int) []string {
+	s.tb.Helper()
+	var found []string
+	host, port := s.hostPort()
+	for range n + 1 {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		defer l.Close() // not before all are found, which differ by that
+		found, port = append(found, l.Addr().String()), "0"
+	}
+	return found[1:]
+}
+
 func (s *Server) hostPort() (host, port string) {
 	host, port, _ = net.SplitHostPort(s.Address)
 	return host, port

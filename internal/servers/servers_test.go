@@ -171,3 +171,13 @@ func TestMariaDB(t *testing.T) {
 		return query(t, timeout, statement, "mariadb", "--no-defaults", "-N", "-h", host, "-P", port, "-u", s.User, s.Database)
 	})
 }
+
+// Clusters of more nodes are at work in internal/interop.
+func TestGalera(t *testing.T) {
+	s := servers.Galera(t, 1)[0]
+	host, port, _ := net.SplitHostPort(s.Address)
+	got, err := query(t, time.Minute, "SHOW STATUS LIKE 'wsrep_local_state_comment';", "mariadb", "--no-defaults", "-N", "-h", host, "-P", port, "-u", s.User, s.Database)
+	if err != nil || got != "wsrep_local_state_comment\tSynced" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}

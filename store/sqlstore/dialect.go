@@ -58,9 +58,9 @@ func (d Dialect) statements(schema, table string) statements {
 		quote = "`"
 		s = statements{
 			create: `CREATE TABLE IF NOT EXISTS %t (k CHAR(64) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, value MEDIUMBLOB NOT NULL, updated_at DATETIME(6) NOT NULL) ENGINE=InnoDB`,
-			get:    `SELECT (SELECT value FROM %t WHERE k = ?), CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')`,
-			insert: `INSERT INTO %t (k, value, updated_at) VALUES (?, ?, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE updated_at = GREATEST(UTC_TIMESTAMP(6), updated_at + INTERVAL 1 MICROSECOND)`,
-			update: `UPDATE %t SET value = ?, updated_at = GREATEST(UTC_TIMESTAMP(6), updated_at + INTERVAL 1 MICROSECOND) WHERE k = ? AND value = ?`,
+			get:    inSync + `SELECT (SELECT value FROM %t WHERE k = ?), CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')`,
+			insert: inSync + `INSERT INTO %t (k, value, updated_at) VALUES (?, ?, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE updated_at = GREATEST(UTC_TIMESTAMP(6), updated_at + INTERVAL 1 MICROSECOND)`,
+			update: inSync + `UPDATE %t SET value = ?, updated_at = GREATEST(UTC_TIMESTAMP(6), updated_at + INTERVAL 1 MICROSECOND) WHERE k = ? AND value = ?`,
 		}
 	}
 	name := quote + table + quote

@@ -55,13 +55,18 @@ func told(err error) error {
 // is an older refresh token.
 var errReplica = &ownError{errors.New("the server is a replica, or set to read only, so that its records may be old: connect to the primary")}
 
-// isReplica reports whether the server of that connection is to be left for another.
-func isReplica(err error) bool {
+// isToBeLeft reports whether the server of that connection is to be left for another: a replica,
+// or a node that waits for its cluster in vain.
+func isToBeLeft(err error) bool {
 	if errors.Is(err, errReplica) {
 		return true
 	}
 	code, state := codeOf(err)
-	return state != "" && meaning(code, state) == readOnly
+	if state == "" {
+		return false
+	}
+	means := meaning(code, state)
+	return means == readOnly || means == apart || means == waited
 }
 
 // isLocked reports whether SQLite said so.
@@ -129,8 +134,10 @@ const (
 	noRoom   = "the server has no connection left"
 	noDB     = "there is no such database or schema"
 	readOnly = "the server takes no writes: it is a replica, or set to read only"
+	apart    = "the node has lost its cluster, or has not joined it yet"
 	full     = "the disk is full"
 	busy     = "it was in conflict with another transaction, or waited too long for one"
+	waited   = "it waited too long for another transaction, or for the rest of its cluster"
 	coming   = "the server is starting or stopping"
 	stopped  = "the server stopped the statement"
 	locked   = "database is locked by another connection"
@@ -155,8 +162,9 @@ var meanings = map[string]string{
 	"error 1040": noRoom, "error 1203": noRoom, "error 1226": noRoom, "53300": noRoom, "08004": noRoom,
 	"error 1049": noDB, "3D000": noDB, "3F000": noDB,
 	"error 1290": readOnly, "error 1792": readOnly, "error 1836": readOnly, "25006": readOnly,
+	"error 1047": apart,
 	"error 1021": full, "error 1114": full, "53100": full,
-	"error 1205": busy, "error 1213": busy, "40": busy, "55P03": busy,
+	"error 1205": waited, "error 1213": busy, "40": busy, "55P03": busy,
 	"error 1053": coming, "57P01": coming, "57P02": coming, "57P03": coming,
 	"error 1317": stopped, "error 3024": stopped, "57014": stopped,
 	"08": "the connection broke",

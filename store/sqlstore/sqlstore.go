@@ -135,6 +135,7 @@ type table struct {
 	name string // as the caller wrote it, for errors
 	statements
 	sqlite *sqlite // nil: another dialect
+	galera galera
 
 	// They are one and the same, but for SQLite. That lets one connection write at a time
 	// and has no line for the others. They ask again after ever longer pauses, up to
@@ -165,7 +166,7 @@ func newTable(db *sql.DB, d Dialect, name string) (*table, error) {
 func (t *table) Get(ctx context.Context, key string) (value []byte, err error) {
 	err = t.inTurn(ctx, t.reads, func(q querier) error {
 		var replica bool
-		err := q.QueryRowContext(ctx, t.get, key).Scan(&value, &replica)
+		err := q.QueryRowContext(ctx, t.galera.text(t.get), key).Scan(&value, &replica)
 		if err == nil && replica {
 			err = errReplica
 		}
@@ -178,20 +179,20 @@ func (t *table) Get(ctx context.Context, key string) (value []byte, err error) {
 }
 
 func (t *table) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
+	statement, args := t.insert, []any{key, new}
+	if old != nil {
+		statement, args = t.update, []any{new, key, old}
+	}
 	err = t.inTurn(ctx, t.writes, func(q querier) error {
-		var result sql.Result
-		var err error
-		if old == nil {
-			result, err = q.ExecContext(ctx, t.insert, key, new)
-		} else {
-			result, err = q.ExecContext(ctx, t.update, new, key, old)
-		}
-		if err != nil {
+		return againInConflict(ctx, func() error {
+			result, err := q.ExecContext(ctx, t.galera.text(statement), args...)
+			if err != nil {
+				return err
+			}
+			n, err := result.RowsAffected()
+			swapped = err == nil && n == 1
 			return err
-		}
-		n, err := result.RowsAffected()
-		swapped = err == nil && n == 1
-		return err
+		})
 	})
 	if err != nil {
 		return false, t.fail(ctx, "write", err)
@@ -222,13 +223,13 @@ func (t *table) inTurn(ctx context.Context, l *line, do func(querier) error) err
 		mine.close()
 		return err
 	}
-	err = do(mine.conn)
+	err = t.galera.run(func() error { return do(mine.conn) })
 	if err == nil {
 		mine.uses++
 		next = mine
 		return nil
 	}
-	if isReplica(err) {
+	if isToBeLeft(err) {
 		mine.discard() // another may lead to the primary, as after a failover
 		return err
 	}
@@ -236,7 +237,7 @@ func (t *table) inTurn(ctx context.Context, l *line, do func(querier) error) err
 	if errors.Is(err, driver.ErrBadConn) {
 		// The server had closed it before the statement was sent. Any other that is free
 		// may be no better, which database/sql knows how to find out.
-		err = do(t.db)
+		err = t.galera.run(func() error { return do(t.db) })
 	}
 	return err
 }

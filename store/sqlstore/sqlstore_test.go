@@ -162,6 +162,9 @@ func TestReplicaIsLeft(t *testing.T) {
 	}{
 		{"read", connector{replica: true}, read, "sqlstore: read table tokens: the server is a replica", 3},
 		{"write", connector{fail: func() error { return stateError("25006") }}, write, "sqlstore: write table tokens: the server takes no writes: it is a replica", 3},
+		{"a node without its cluster", connector{fail: func() error {
+			return errors.New("Error 1047 (08S01): WSREP has not yet prepared node for application use")
+		}}, read, "sqlstore: read table tokens: the node has lost its cluster, or has not joined it yet (error 1047, SQLSTATE 08S01)", 3},
 		{"another refusal", connector{fail: func() error { return stateError("42501") }}, write, "the account lacks the right", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
