@@ -72,7 +72,7 @@ func (p *profile) record(name string) string {
 	bound.Method, bound.Key, bound.RefreshTimeout = "", "", 0
 	b, _ := json.Marshal(bound) // strings only
 	sum := sha256.Sum256(b)
-	return name + "@" + hex.EncodeToString(sum[:8])
+	return name + "@" + hex.EncodeToString(sum[:]) // whole: whoever can choose a profile must not find a second one
 }
 
 // allows reports whether the token may go to u. With a user in it u is for other credentials,
