@@ -109,11 +109,17 @@ func (l *loginCall) run(ctx context.Context, given func(flag string) bool) (err 
 	if err := l.logIn(ctx, c); err != nil {
 		return err
 	}
-	if before != nil && before.record(l.name) != p.record(l.name) {
-		l.endBefore(ctx, home, before)
-	}
+	other := before == nil || before.record(l.name) != p.record(l.name)
+	// The profile is what makes this login the session. Until it is written the one before
+	// is, so that is ended only then, whatever ends this process in between.
 	if err := p.write(home, l.name); err != nil {
+		if other {
+			err = errors.Join(err, c.Logout(ctx)) // nobody would find it again
+		}
 		return err
+	}
+	if before != nil && other {
+		l.endBefore(ctx, home, before)
 	}
 	token, err := c.Peek(ctx)
 	if err != nil {

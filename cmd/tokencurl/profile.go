@@ -66,10 +66,12 @@ type profile struct {
 }
 
 // record is the name of the session's token in the store. The seal binds it, and it has all
-// that decides where the tokens go: a profile that somebody changed finds no token.
+// that decides where the tokens go: a profile that somebody changed finds no token. It has the
+// key's name too: a login with another key leaves the record before it readable until the
+// profile that names its key is replaced.
 func (p *profile) record(name string) string {
 	bound := *p
-	bound.Method, bound.Key, bound.RefreshTimeout = "", "", 0
+	bound.Method, bound.RefreshTimeout = "", 0
 	b, _ := json.Marshal(bound) // strings only
 	sum := sha256.Sum256(b)
 	return name + "@" + hex.EncodeToString(sum[:]) // whole: whoever can choose a profile must not find a second one

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// TestRecordBinds: the name of the record has all that decides where a token goes, and a hash
-// that nobody finds a second profile for. A new field has to be decided about here.
+// TestRecordBinds: the name of the record has all that decides where a token goes and what
+// opens it, in a hash that nobody finds a second profile for. A new field has to be decided about here.
 func TestRecordBinds(t *testing.T) {
-	free := map[string]bool{"Method": true, "Key": true, "RefreshTimeout": true}
+	free := map[string]bool{"Method": true, "RefreshTimeout": true}
 	was := (&profile{}).record("x")
 	if _, sum, _ := strings.Cut(was, "@"); len(sum) != hex.EncodedLen(sha256.Size) {
 		t.Errorf("the hash in %s has %d digits", was, len(sum))
