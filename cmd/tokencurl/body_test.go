@@ -1,10 +1,8 @@
 package main_test
 
 import (
-	"bytes"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 )
@@ -41,29 +39,5 @@ func TestFormOfAPipe(t *testing.T) {
 	}
 	if got := r.run("", "-F", "f=@"+t.TempDir(), "/api/form"); got.code != 26 {
 		t.Errorf("a folder: %+v", got)
-	}
-}
-
-// TestInterrupt: ^C ends a wait for standard input.
-func TestInterrupt(t *testing.T) {
-	r := newRig(t, nil)
-	r.login()
-	cmd := r.command(t.Context(), "-d", "@-", "/api/things")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := in.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil { // more than a pipe holds: it is read
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
-		t.Errorf("want exit code 130, got %v", err)
 	}
 }
