@@ -30,6 +30,7 @@ const (
 	exitEmpty       = 52
 	exitReceive     = 56
 	exitCertificate = 60
+	exitRewind      = 65 // a body that cannot be sent again was to be
 	exitLogin       = 67 // only a login helps, or the login was refused
 	exitEndpoint    = 94 // the token endpoint failed; try again later
 	exitStore       = 110

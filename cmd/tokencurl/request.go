@@ -14,9 +14,6 @@ import (
 	"time"
 )
 
-// mostRedirects is curl's bound for -L.
-const mostRedirects = 50
-
 // A request is a call of the root command.
 type request struct {
 	*tool
@@ -64,6 +61,9 @@ func (r *request) run(ctx context.Context, args []string) (err error) {
 		return withoutURL(err)
 	}
 	defer resp.Body.Close()
+	if err := r.followed(resp); err != nil {
+		return err
+	}
 	return r.write(resp)
 }
 
@@ -74,24 +74,6 @@ func withoutURL(err error) error {
 		return e.Err
 	}
 	return err
-}
-
-var errRedirects = &exitError{exitRedirects, fmt.Errorf("more than %d redirects", mostRedirects)}
-
-func (r *request) client(c *connection, s *story) *http.Client {
-	client := c.Wrap(&http.Client{Transport: s.transport(newTransport(r.compressed))})
-	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
-		switch {
-		case !r.follow:
-			return http.ErrUseLastResponse
-		case len(via) > mostRedirects:
-			return errRedirects
-		case via[0].Header.Get("Referer") == "": // net/http sets it; curl does not, and a query may be a secret
-			next.Header.Del("Referer")
-		}
-		return nil
-	}
-	return client
 }
 
 // target is the URL to ask, which the session must be for.
