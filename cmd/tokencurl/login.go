@@ -91,7 +91,10 @@ func (l *loginCall) run(ctx context.Context, given func(flag string) bool) (err 
 		return err
 	}
 	before, err := readProfile(home, l.name)
-	if err != nil && !errors.Is(err, errNoSession) {
+	switch {
+	case errors.Is(err, errProfile) && saysWhere(given):
+		fmt.Fprintf(l.err, "tokencurl: the login before this one is not ended: %v\n", err)
+	case err != nil && !errors.Is(err, errNoSession):
 		return err
 	}
 	p, err := l.settle(before, given)
@@ -130,10 +133,15 @@ func (l *loginCall) run(ctx context.Context, given func(flag string) bool) (err 
 	return nil
 }
 
+// saysWhere reports whether the flags say where to log in.
+func saysWhere(given func(flag string) bool) bool {
+	return slices.ContainsFunc([]string{"issuer", "token-url", "login-url", "origin"}, given)
+}
+
 // settle is the profile to log in with: the one before, or what the flags say.
 func (l *loginCall) settle(before *profile, given func(string) bool) (*profile, error) {
 	p := l.profile
-	where := slices.ContainsFunc([]string{"issuer", "token-url", "login-url", "origin"}, given)
+	where := saysWhere(given)
 	if !where {
 		if before == nil {
 			return nil, usage(errors.New("say where to log in: --issuer, --token-url or --login-url, as tokencurl login --help shows"))
@@ -244,6 +252,6 @@ func (l *loginCall) endBefore(ctx context.Context, home string, before *profile)
 		c.close(ctx, &err)
 	}
 	if err != nil {
-		fmt.Fprintf(l.err, "tokencurl: the login before this one may not be over at its server: %v\n", err)
+		fmt.Fprintf(l.err, "tokencurl: the login before this one may not be over at its server: %s\n", said(err))
 	}
 }

@@ -133,3 +133,36 @@ func TestLoginNotWritten(t *testing.T) {
 		})
 	}
 }
+
+// TestProfileBroken: a file that somebody's editor broke is said to be that, and a login that says
+// where takes its place.
+func TestProfileBroken(t *testing.T) {
+	for _, broken := range []string{"", "{", "[]", `{"origins":"x"}`} {
+		r := newRig(t, nil)
+		r.login()
+		r.login("--session", "work")
+		if err := os.WriteFile(filepath.Join(r.home, "sessions", "default.json"), []byte(broken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"/api/me"}, {"token"}, {"logout"}, {"login", "--user", "alice", "--password-stdin"}} {
+			if got := r.run("open sesame\n", args...); got.code != 110 || !strings.Contains(got.stderr, "default.json") || !strings.Contains(got.stderr, "log in again") {
+				t.Errorf("%q, %q: %+v", broken, args, got)
+			}
+		}
+		if got := r.ok("", "status"); !strings.Contains(got, "default.json") || !strings.Contains(got, "active") {
+			t.Errorf("%q: %s", broken, got)
+		}
+		r.login()
+		r.ok("", "/api/me")
+	}
+}
+
+// TestMessages: what people read names the session, and not the record of the store.
+func TestMessages(t *testing.T) {
+	r := newRig(t, nil)
+	r.login("--session", "work")
+	r.srv.RevokeAll("alice")
+	if got := r.run("", "--session", "work", "/api/me"); got.code != 67 || !strings.Contains(got.stderr, `"work"`) || strings.Contains(got.stderr, "@") {
+		t.Errorf("%+v", got)
+	}
+}

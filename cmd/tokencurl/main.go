@@ -109,8 +109,8 @@ func run(ctx context.Context, args []string, s *streams) int {
 		err = usage(err)
 	}
 	code := codeOf(ctx, err)
-	if said := message(err); said != "" && !t.quiet {
-		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, plain(said))
+	if text := message(err); text != "" && !t.quiet {
+		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, plain(text))
 	}
 	return code
 }
@@ -154,13 +154,13 @@ func (u untilDone) Read(p []byte) (int, error) {
 // message is what is said of err.
 func message(err error) string {
 	var e *exitError
-	switch {
-	case err == nil, errors.As(err, &e) && e.err == nil:
+	if err == nil || errors.As(err, &e) && e.err == nil {
 		return ""
-	case errors.Is(err, errLogin):
-		return err.Error() + ": run tokencurl login"
 	}
-	return err.Error()
+	if errors.Is(err, errLogin) {
+		return said(err) + ": run tokencurl login"
+	}
+	return said(err)
 }
 
 // readAll is for what is small: a password, what a helper is asked.

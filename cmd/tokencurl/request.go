@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,9 +36,12 @@ func (r *request) run(ctx context.Context, args []string) (err error) {
 	if len(args) != 1 {
 		return usage(fmt.Errorf("one URL is asked for at a time, not %d: try tokencurl --help", len(args)))
 	}
-	if r.maxTime > 0 {
+	if !(r.maxTime >= 0) { // nor NaN
+		return usage(fmt.Errorf("-m takes seconds, not %v", r.maxTime))
+	}
+	if limit := r.maxTime * float64(time.Second); limit > 0 && limit < math.MaxInt64 { // 292 years are no limit
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.maxTime*float64(time.Second)))
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(limit))
 		defer cancel()
 	}
 	var s *story
@@ -213,6 +219,12 @@ func (r *request) payload(u *url.URL) (string, *body, error) {
 	return http.MethodGet, nil, nil
 }
 
+// headerName is a name of a header (RFC 9110, section 5.6.2).
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+// framing are the headers that net/http makes of the body. It would ignore those of -H.
+var framing = []string{"Content-Length", "Transfer-Encoding", "Trailer"}
+
 // setHeaders sets those of -H. The one that carries the token is not the person's to set:
 // a token that expires is what this program is against.
 func (r *request) setHeaders(req *http.Request, carries string) error {
@@ -226,10 +238,12 @@ func (r *request) setHeaders(req *http.Request, carries string) error {
 		}
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		switch {
-		case !ok || name == "" || strings.ContainsAny(name+value, "\r\n"):
+		case !ok || !headerName.MatchString(name) || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
 			return usage(errors.New("-H takes 'Name: value'"))
 		case strings.EqualFold(name, carries):
 			return usage(fmt.Errorf("-H %s: the session sets this header", name))
+		case slices.ContainsFunc(framing, func(f string) bool { return strings.EqualFold(name, f) }):
+			return usage(fmt.Errorf("-H %s: what is sent decides about this header", name))
 		case strings.EqualFold(name, "Host"):
 			req.Host = value
 		case value == "" && !empty:
