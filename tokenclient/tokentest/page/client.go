@@ -242,11 +242,14 @@ func (t *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	wanted, err := wantsNonce(resp)
+	if err != nil {
+		return nil, err
+	}
 	if wanted {
 		t.refreshes.Add(-1) // nothing was presented
 	}
-	if err != nil || wanted || t.late == 0 {
-		return resp, err
+	if wanted || t.late == 0 {
+		return resp, nil
 	}
 	t.arrived()
 	timer := time.NewTimer(t.late)
@@ -282,6 +285,7 @@ func (a attacher) Attach(req *http.Request, t *tokenclient.Token) error {
 }
 
 // wantsNonce reports whether resp asks for the call once more, with a nonce (RFC 9449, section 8).
+// Its body can be read all the same.
 func wantsNonce(resp *http.Response) (bool, error) {
 	if resp.StatusCode != http.StatusBadRequest {
 		return false, nil

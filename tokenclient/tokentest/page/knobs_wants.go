@@ -33,7 +33,7 @@ var wantGroups = []knobGroup{
 		},
 		ofProofs(flagKnob("token-nonce", "Nonce for refreshes", "proofs need one of the server's; turns proofs on", func(o *tokentest.Options) *bool { return &o.DPoP.TokenNonce })),
 		ofProofs(flagKnob("api-nonce", "Nonce for the API", "the same for API requests", func(o *tokentest.Options) *bool { return &o.DPoP.APINonce })),
-		ofProofs(countKnob("nonce-uses", "Uses of a nonce", "0: no limit", func(o *tokentest.Options) *int { return &o.DPoP.NonceUses })),
+		ofProofs(countKnob("nonce-uses", "Uses of a nonce", "how many proofs it is good for; 0: no limit", func(o *tokentest.Options) *int { return &o.DPoP.NonceUses })),
 		ofProofs(timeKnob("nonce-lifetime", "Life of a nonce", "0s: no limit", func(o *tokentest.Options) *time.Duration { return &o.DPoP.NonceLifetime })),
 		ofProofs(timeKnob("proof-window", "Age of a proof", "how far off its time may be; 0s: 30s", func(o *tokentest.Options) *time.Duration { return &o.DPoP.Window })),
 	}},
