@@ -93,7 +93,7 @@ func (l *loginCall) run(ctx context.Context, given func(flag string) bool) (err 
 	before, err := readProfile(home, l.name)
 	switch {
 	case errors.Is(err, errProfile) && saysWhere(given):
-		fmt.Fprintf(l.err, "tokencurl: the login before this one is not ended: %v\n", err)
+		fmt.Fprintf(l.err, "tokencurl: the login before this one is not ended: %s cannot be understood\n", profilePath(home, l.name))
 	case err != nil && !errors.Is(err, errNoSession):
 		return err
 	}

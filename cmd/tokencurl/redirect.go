@@ -39,15 +39,16 @@ func (r *request) redirect(next *http.Request, via []*http.Request) error {
 		next.Method = r.method
 	}
 	first, before := via[0], via[len(via)-1]
-	if r.upload == "" || next.Response.StatusCode == http.StatusSeeOther || before.ContentLength == 0 {
+	lost := before.Method != first.Method || before.ContentLength != first.ContentLength // by a 303 on the way
+	if r.upload == "" || lost || next.Response.StatusCode == http.StatusSeeOther {
 		return nil
-	}
-	if first.GetBody == nil {
-		return errRewind
 	}
 	next.Method = first.Method
-	if next.Body != nil {
+	switch {
+	case next.Body != nil, first.ContentLength == 0:
 		return nil
+	case first.GetBody == nil:
+		return errRewind
 	}
 	body, err := first.GetBody()
 	if err != nil {

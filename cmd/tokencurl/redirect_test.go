@@ -20,6 +20,10 @@ func TestRedirectMethods(t *testing.T) {
 	if err := os.WriteFile(file, []byte("file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var last atomic.Value // string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		b, err := io.ReadAll(req.Body)
@@ -50,6 +54,7 @@ func TestRedirectMethods(t *testing.T) {
 		{"-X DELETE", map[string]string{"1": "DELETE ", "2": "DELETE ", "3": "DELETE ", "7": "DELETE "}},
 		{"-X GET -d x", map[string]string{"2": "GET ", "3": "GET ", "7": "GET x"}},
 		{"-T FILE", map[string]string{"1": "PUT file", "2": "PUT file", "3": "GET ", "7": "PUT file", "8": "PUT file", "22": "PUT file", "27": "PUT file", "37": "GET ", "32": "GET ", "72": "PUT file"}},
+		{"-T EMPTY", map[string]string{"2": "PUT ", "3": "GET ", "7": "PUT ", "37": "GET "}},
 		{"-X POST -T FILE", map[string]string{"1": "POST file", "2": "POST file", "3": "POST ", "7": "POST file", "27": "POST file"}},
 		{"-T -", map[string]string{"1": rewind, "2": rewind, "3": "GET ", "7": rewind, "8": rewind}},
 		{"-X PATCH -T -", map[string]string{"2": rewind, "3": "PATCH ", "7": rewind}},
@@ -57,7 +62,7 @@ func TestRedirectMethods(t *testing.T) {
 		{"-G -d q=1", map[string]string{"2": "GET ", "7": "GET "}},
 	} {
 		for codes, want := range test.want {
-			args := append(strings.Fields(strings.Replace(test.args, "FILE", file, 1)), "-s", "-L", "-o", filepath.Join(t.TempDir(), "out"), srv.URL+"/"+codes)
+			args := append(strings.Fields(strings.NewReplacer("FILE", file, "EMPTY", empty).Replace(test.args)), "-s", "-L", "-o", filepath.Join(t.TempDir(), "out"), srv.URL+"/"+codes)
 			last.Store("")
 			if got := r.run("from a pipe", args...); got.code != 0 {
 				last.Store(fmt.Sprintf("%d %s", got.code, last.Load()))
