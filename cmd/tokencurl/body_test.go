@@ -1,8 +1,12 @@
 package main_test
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -39,5 +43,44 @@ func TestFormOfAPipe(t *testing.T) {
 	}
 	if got := r.run("", "-F", "f=@"+t.TempDir(), "/api/form"); got.code != 26 {
 		t.Errorf("a folder: %+v", got)
+	}
+}
+
+// TestFileChanges: a file is sent as long as it was, and not at all if it has become shorter.
+func TestFileChanges(t *testing.T) {
+	const size = 16 << 20 // more than is on its way when the server has the headers
+	for _, part := range []string{"-T%s", "-Ff=@%s", "-Fa=b -Ff=@%s -Fc=d"} {
+		for name, test := range map[string]struct {
+			change int64
+			code   int
+		}{"grows": {1 << 20, 0}, "shrinks": {-8 << 20, 26}, "stays": {0, 0}} {
+			t.Run(part+" "+name, func(t *testing.T) {
+				r := newRig(t, nil)
+				file := filepath.Join(t.TempDir(), "log")
+				if err := os.WriteFile(file, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Truncate(file, size); err != nil {
+					t.Fatal(err)
+				}
+				came := make(chan int64, 1)
+				srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+					if err := os.Truncate(file, size+test.change); err != nil {
+						t.Error(err)
+					}
+					n, _ := io.Copy(io.Discard, req.Body)
+					came <- n - req.ContentLength
+				}))
+				defer srv.Close()
+				r.login("--origin", r.srv.URL, "--origin", srv.URL)
+				got := r.run("", append(strings.Fields(fmt.Sprintf(part, file)), srv.URL)...)
+				if got.code != test.code {
+					t.Errorf("want exit code %d: %+v", test.code, got)
+				}
+				if missing := <-came; (missing == 0) != (test.code == 0) {
+					t.Errorf("%d bytes too many", missing)
+				}
+			})
+		}
 	}
 }
