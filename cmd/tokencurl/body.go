@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/textproto"
@@ -96,7 +97,8 @@ func (r *request) uploadBody() (*body, error) {
 	if err != nil {
 		return nil, &exitError{exitRead, err}
 	}
-	return &body{open: func() (io.ReadCloser, error) { return os.Open(r.upload) }, again: true, size: info.Size()}, nil
+	file := []section{{file: r.upload, size: info.Size()}}
+	return &body{open: func() (io.ReadCloser, error) { return openSections(file) }, again: true, size: info.Size()}, nil
 }
 
 // A section is a piece of a form: bytes, or a file that is opened when it is sent.
@@ -232,10 +234,34 @@ func openSections(sections []section) (io.ReadCloser, error) {
 			return nil, &exitError{exitRead, err}
 		}
 		all.files = append(all.files, f)
-		readers = append(readers, io.LimitReader(f, s.size)) // one that grew meanwhile
+		readers = append(readers, &exactly{f, s.size})
 	}
 	all.Reader = io.MultiReader(readers...)
 	return &all, nil
+}
+
+// exactly reads a file as long as it was when its size was asked for, which was announced: a log that
+// grew meanwhile to there, and one that became shorter not at all.
+type exactly struct {
+	file *os.File
+	left int64
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := e.file.Read(p[:min(int64(len(p)), e.left)])
+	e.left -= int64(n)
+	switch {
+	case err == io.EOF && e.left > 0:
+		err = &exitError{exitRead, fmt.Errorf("%s has become shorter by %d bytes", e.file.Name(), e.left)}
+	case err == io.EOF:
+		err = nil // the next call says so
+	case err != nil:
+		err = &exitError{exitRead, err}
+	}
+	return n, err
 }
 
 type sectionReader struct {

@@ -1,10 +1,12 @@
 package main_test
 
 import (
-	"bytes"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -44,26 +46,41 @@ func TestFormOfAPipe(t *testing.T) {
 	}
 }
 
-// TestInterrupt: ^C ends a wait for standard input.
-func TestInterrupt(t *testing.T) {
-	r := newRig(t, nil)
-	r.login()
-	cmd := r.command(t.Context(), "-d", "@-", "/api/things")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := in.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil { // more than a pipe holds: it is read
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
-		t.Errorf("want exit code 130, got %v", err)
+// TestFileChanges: a file is sent as long as it was, and not at all if it has become shorter.
+func TestFileChanges(t *testing.T) {
+	const size = 16 << 20 // more than is on its way when the server has the headers
+	for _, part := range []string{"-T%s", "-Ff=@%s", "-Fa=b -Ff=@%s -Fc=d"} {
+		for name, test := range map[string]struct {
+			change int64
+			code   int
+		}{"grows": {1 << 20, 0}, "shrinks": {-8 << 20, 26}, "stays": {0, 0}} {
+			t.Run(part+" "+name, func(t *testing.T) {
+				r := newRig(t, nil)
+				file := filepath.Join(t.TempDir(), "log")
+				if err := os.WriteFile(file, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Truncate(file, size); err != nil {
+					t.Fatal(err)
+				}
+				came := make(chan int64, 1)
+				srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+					if err := os.Truncate(file, size+test.change); err != nil {
+						t.Error(err)
+					}
+					n, _ := io.Copy(io.Discard, req.Body)
+					came <- n - req.ContentLength
+				}))
+				defer srv.Close()
+				r.login("--origin", r.srv.URL, "--origin", srv.URL)
+				got := r.run("", append(strings.Fields(fmt.Sprintf(part, file)), srv.URL)...)
+				if got.code != test.code {
+					t.Errorf("want exit code %d: %+v", test.code, got)
+				}
+				if missing := <-came; (missing == 0) != (test.code == 0) {
+					t.Errorf("%d bytes too many", missing)
+				}
+			})
+		}
 	}
 }

@@ -30,11 +30,12 @@ const (
 	exitEmpty       = 52
 	exitReceive     = 56
 	exitCertificate = 60
+	exitRewind      = 65 // a body that cannot be sent again was to be
 	exitLogin       = 67 // only a login helps, or the login was refused
 	exitEndpoint    = 94 // the token endpoint failed; try again later
 	exitStore       = 110
 	exitOrigin      = 111
-	exitInterrupted = 130
+	exitInterrupted = 130 // by SIGINT; other signals have codes of their own
 )
 
 // errLogin is what only a login helps against.
@@ -62,15 +63,17 @@ func usage(err error) error { return &exitError{exitUsage, err} }
 func codeOf(ctx context.Context, err error) int {
 	var e *exitError
 	var at *tokenclient.TokenError
+	var by signalled
+	ended := errors.As(context.Cause(ctx), &by)
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(ctx.Err(), context.Canceled) && errors.Is(err, context.Canceled): // in an exitError too
-		return exitInterrupted
+	case ended && errors.Is(err, context.Canceled): // in an exitError too
+		return by.code()
 	case errors.As(err, &e):
 		return e.code
-	case errors.Is(ctx.Err(), context.Canceled):
-		return exitInterrupted
+	case ended:
+		return by.code()
 	case errors.Is(err, errLogin), errors.Is(err, login.ErrDenied), errors.Is(err, login.ErrNotFinished):
 		return exitLogin
 	case errors.Is(err, tokenclient.ErrStoreUnavailable), errors.Is(err, tokenclient.ErrStoreCorrupt):

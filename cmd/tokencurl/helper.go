@@ -97,7 +97,7 @@ func (h *helper) docker(ctx context.Context, operation string) error {
 	if err == nil {
 		return nil
 	}
-	_ = h.say("%s\n", err)
+	_ = h.say("%s\n", said(err))
 	return &exitError{code: 1} // docker knows no other
 }
 

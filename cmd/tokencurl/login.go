@@ -91,7 +91,10 @@ func (l *loginCall) run(ctx context.Context, given func(flag string) bool) (err 
 		return err
 	}
 	before, err := readProfile(home, l.name)
-	if err != nil && !errors.Is(err, errNoSession) {
+	switch {
+	case errors.Is(err, errProfile) && saysWhere(given):
+		fmt.Fprintf(l.err, "tokencurl: the login before this one is not ended: %s cannot be understood\n", profilePath(home, l.name))
+	case err != nil && !errors.Is(err, errNoSession):
 		return err
 	}
 	p, err := l.settle(before, given)
@@ -109,11 +112,17 @@ func (l *loginCall) run(ctx context.Context, given func(flag string) bool) (err 
 	if err := l.logIn(ctx, c); err != nil {
 		return err
 	}
-	if before != nil && before.record(l.name) != p.record(l.name) {
-		l.endBefore(ctx, home, before)
-	}
+	other := before == nil || before.record(l.name) != p.record(l.name)
+	// The profile is what makes this login the session. Until it is written the one before
+	// is, so that is ended only then, whatever ends this process in between.
 	if err := p.write(home, l.name); err != nil {
+		if other {
+			err = errors.Join(err, c.Logout(ctx)) // nobody would find it again
+		}
 		return err
+	}
+	if before != nil && other {
+		l.endBefore(ctx, home, before)
 	}
 	token, err := c.Peek(ctx)
 	if err != nil {
@@ -124,10 +133,15 @@ func (l *loginCall) run(ctx context.Context, given func(flag string) bool) (err 
 	return nil
 }
 
+// saysWhere reports whether the flags say where to log in.
+func saysWhere(given func(flag string) bool) bool {
+	return slices.ContainsFunc([]string{"issuer", "token-url", "login-url", "origin"}, given)
+}
+
 // settle is the profile to log in with: the one before, or what the flags say.
 func (l *loginCall) settle(before *profile, given func(string) bool) (*profile, error) {
 	p := l.profile
-	where := slices.ContainsFunc([]string{"issuer", "token-url", "login-url", "origin"}, given)
+	where := saysWhere(given)
 	if !where {
 		if before == nil {
 			return nil, usage(errors.New("say where to log in: --issuer, --token-url or --login-url, as tokencurl login --help shows"))
@@ -238,6 +252,6 @@ func (l *loginCall) endBefore(ctx context.Context, home string, before *profile)
 		c.close(ctx, &err)
 	}
 	if err != nil {
-		fmt.Fprintf(l.err, "tokencurl: the login before this one may not be over at its server: %v\n", err)
+		fmt.Fprintf(l.err, "tokencurl: the login before this one may not be over at its server: %s\n", said(err))
 	}
 }

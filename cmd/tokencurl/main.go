@@ -27,16 +27,53 @@ import (
 )
 
 func main() {
-	// Without SIGTERM here, a shutdown or a timeout(1) in the middle of a refresh would be
-	// the end of the login.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	ctx, stop := untilSignal(context.Background())
 	// A reader that leaves is an error of writing, and no reason to drop a refresh. Not by
 	// signal.Ignore, which the browser that a login starts would inherit.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := run(ctx, calledAs(os.Args), &streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)
+}
+
+// A signalled error is the cause of a context that a signal ended.
+type signalled struct{ signal os.Signal }
+
+func (s signalled) Error() string { return s.signal.String() }
+
+// Is has net/http's errors, which are the cause, still be cancellations.
+func (s signalled) Is(target error) bool { return target == context.Canceled }
+
+// code is what a shell makes of a program that the signal ended.
+func (s signalled) code() int {
+	if number, ok := s.signal.(syscall.Signal); ok && number != syscall.SIGINT {
+		return 128 + int(number)
+	}
+	return exitInterrupted
+}
+
+// untilSignal returns a context that ends with the first signal; a second one ends the program
+// at once. SIGTERM is among them because a shutdown or a timeout(1) in the middle of a refresh
+// would be the end of the login, and so is SIGHUP, which a terminal sends that somebody
+// closes. What nohup has the program ignore is ignored.
+func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	go func() {
+		select {
+		case s := <-signals:
+			signal.Stop(signals)
+			cancel(signalled{s})
+		case <-ctx.Done():
+			signal.Stop(signals)
+		}
+	}()
+	return ctx, func() { cancel(context.Canceled) }
 }
 
 // streams are the files that a command reads and writes. Tests of what a terminal shows
@@ -72,8 +109,8 @@ func run(ctx context.Context, args []string, s *streams) int {
 		err = usage(err)
 	}
 	code := codeOf(ctx, err)
-	if said := message(err); said != "" && !t.quiet {
-		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, plain(said))
+	if text := message(err); text != "" && !t.quiet {
+		fmt.Fprintf(s.err, "tokencurl: (%d) %s\n", code, plain(text))
 	}
 	return code
 }
@@ -117,13 +154,13 @@ func (u untilDone) Read(p []byte) (int, error) {
 // message is what is said of err.
 func message(err error) string {
 	var e *exitError
-	switch {
-	case err == nil, errors.As(err, &e) && e.err == nil:
+	if err == nil || errors.As(err, &e) && e.err == nil {
 		return ""
-	case errors.Is(err, errLogin):
-		return err.Error() + ": run tokencurl login"
 	}
-	return err.Error()
+	if errors.Is(err, errLogin) {
+		return said(err) + ": run tokencurl login"
+	}
+	return said(err)
 }
 
 // readAll is for what is small: a password, what a helper is asked.

@@ -62,6 +62,7 @@ type rig struct {
 	srv  *tokentest.Server
 	home string
 	env  []string
+	bin  string // of withBrowser
 }
 
 func newRig(t *testing.T, o *tokentest.Options) *rig {
@@ -276,21 +277,29 @@ func TestDevice(t *testing.T) {
 	}
 }
 
+// withBrowser has the program that shows pages be a browser that follows the address, and user
+// approve. It ignores SIGPIPE if there is a file of the name that is returned.
+func (r *rig) withBrowser(user string) (deaf string) {
+	r.t.Helper()
+	r.bin = r.t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	deaf = filepath.Join(r.bin, "deaf")
+	script := "#!/bin/sh\nsh -c 'kill -PIPE $$; : >" + deaf + "'\nexec " + self + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(r.bin, "xdg-open"), []byte(script), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	r.env = []string{"DISPLAY=:0", "TOKENCURL_TEST_APPROVE=1", "PATH=" + r.bin + ":" + os.Getenv("PATH")}
+	r.srv.Approve(user)
+	return deaf
+}
+
 // TestBrowser: the program that shows pages is a browser that follows the address.
 func TestBrowser(t *testing.T) {
 	r := newRig(t, nil)
-	bin := t.TempDir()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	deaf := filepath.Join(bin, "deaf")
-	script := "#!/bin/sh\nsh -c 'kill -PIPE $$; : >" + deaf + "'\nexec " + self + " \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(bin, "xdg-open"), []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	r.env = []string{"DISPLAY=:0", "TOKENCURL_TEST_APPROVE=1", "PATH=" + bin + ":" + os.Getenv("PATH")}
-	r.srv.Approve("carol")
+	deaf := r.withBrowser("carol")
 	r.ok("", r.oauth()...)
 	if got := r.ok("", "/api/me"); !strings.Contains(got, `"subject":"carol"`) {
 		t.Error(got)

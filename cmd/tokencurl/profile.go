@@ -66,14 +66,21 @@ type profile struct {
 }
 
 // record is the name of the session's token in the store. The seal binds it, and it has all
-// that decides where the tokens go: a profile that somebody changed finds no token.
+// that decides where the tokens go: a profile that somebody changed finds no token. It has the
+// key's name too: a login with another key leaves the record before it readable until the
+// profile that names its key is replaced.
 func (p *profile) record(name string) string {
 	bound := *p
-	bound.Method, bound.Key, bound.RefreshTimeout = "", "", 0
+	bound.Method, bound.RefreshTimeout = "", 0
 	b, _ := json.Marshal(bound) // strings only
 	sum := sha256.Sum256(b)
-	return name + "@" + hex.EncodeToString(sum[:8])
+	return name + "@" + hex.EncodeToString(sum[:]) // whole: whoever can choose a profile must not find a second one
 }
+
+var recordHash = regexp.MustCompile(`@[0-9a-f]{64}\b`)
+
+// said is err as people read it, with the session's name in place of the record's.
+func said(err error) string { return recordHash.ReplaceAllString(err.Error(), "") }
 
 // allows reports whether the token may go to u. With a user in it u is for other credentials,
 // and what stands before the @ is what a person may take for the host.
@@ -150,9 +157,13 @@ func checkName(name string) error {
 	return nil
 }
 
-var errNoSession = fmt.Errorf("there is none of that name: %w", errLogin)
+var (
+	errNoSession = fmt.Errorf("there is none of that name: %w", errLogin)
+	errProfile   = errors.New("what is known of the session cannot be understood: log in again, and say where")
+)
 
-// readProfile returns an error that is errNoSession if nobody ever logged in.
+// readProfile returns an error that is errNoSession if nobody ever logged in, and errProfile if
+// somebody's editor, or a newer version, left what this one does not understand.
 func readProfile(home, name string) (*profile, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -166,7 +177,7 @@ func readProfile(home, name string) (*profile, error) {
 	}
 	p := &profile{}
 	if err := json.Unmarshal(b, p); err != nil {
-		return nil, &exitError{exitStore, fmt.Errorf("%s: %w", profilePath(home, name), err)}
+		return nil, &exitError{exitStore, fmt.Errorf("%s: %w: %w", profilePath(home, name), errProfile, err)}
 	}
 	return p, nil
 }

@@ -6,16 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
-
-// mostRedirects is curl's bound for -L.
-const mostRedirects = 50
 
 // A request is a call of the root command.
 type request struct {
@@ -36,9 +36,12 @@ func (r *request) run(ctx context.Context, args []string) (err error) {
 	if len(args) != 1 {
 		return usage(fmt.Errorf("one URL is asked for at a time, not %d: try tokencurl --help", len(args)))
 	}
-	if r.maxTime > 0 {
+	if !(r.maxTime >= 0) { // nor NaN
+		return usage(fmt.Errorf("-m takes seconds, not %v", r.maxTime))
+	}
+	if limit := r.maxTime * float64(time.Second); limit > 0 && limit < math.MaxInt64 { // 292 years are no limit
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.maxTime*float64(time.Second)))
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(limit))
 		defer cancel()
 	}
 	var s *story
@@ -64,6 +67,9 @@ func (r *request) run(ctx context.Context, args []string) (err error) {
 		return withoutURL(err)
 	}
 	defer resp.Body.Close()
+	if err := r.followed(resp); err != nil {
+		return err
+	}
 	return r.write(resp)
 }
 
@@ -74,24 +80,6 @@ func withoutURL(err error) error {
 		return e.Err
 	}
 	return err
-}
-
-var errRedirects = &exitError{exitRedirects, fmt.Errorf("more than %d redirects", mostRedirects)}
-
-func (r *request) client(c *connection, s *story) *http.Client {
-	client := c.Wrap(&http.Client{Transport: s.transport(newTransport(r.compressed))})
-	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
-		switch {
-		case !r.follow:
-			return http.ErrUseLastResponse
-		case len(via) > mostRedirects:
-			return errRedirects
-		case via[0].Header.Get("Referer") == "": // net/http sets it; curl does not, and a query may be a secret
-			next.Header.Del("Referer")
-		}
-		return nil
-	}
-	return client
 }
 
 // target is the URL to ask, which the session must be for.
@@ -231,6 +219,12 @@ func (r *request) payload(u *url.URL) (string, *body, error) {
 	return http.MethodGet, nil, nil
 }
 
+// headerName is a name of a header (RFC 9110, section 5.6.2).
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+// framing are the headers that net/http makes of the body. It would ignore those of -H.
+var framing = []string{"Content-Length", "Transfer-Encoding", "Trailer"}
+
 // setHeaders sets those of -H. The one that carries the token is not the person's to set:
 // a token that expires is what this program is against.
 func (r *request) setHeaders(req *http.Request, carries string) error {
@@ -244,10 +238,12 @@ func (r *request) setHeaders(req *http.Request, carries string) error {
 		}
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		switch {
-		case !ok || name == "" || strings.ContainsAny(name+value, "\r\n"):
+		case !ok || !headerName.MatchString(name) || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
 			return usage(errors.New("-H takes 'Name: value'"))
 		case strings.EqualFold(name, carries):
 			return usage(fmt.Errorf("-H %s: the session sets this header", name))
+		case slices.ContainsFunc(framing, func(f string) bool { return strings.EqualFold(name, f) }):
+			return usage(fmt.Errorf("-H %s: what is sent decides about this header", name))
 		case strings.EqualFold(name, "Host"):
 			req.Host = value
 		case value == "" && !empty:

@@ -70,7 +70,7 @@ func (t *tool) status(ctx context.Context, one, asJSON bool) error {
 			if one {
 				return err
 			}
-			conditions = append(conditions, condition{Session: name, State: "unknown", Error: err.Error()})
+			conditions = append(conditions, condition{Session: name, State: "unknown", Error: said(err)})
 			continue
 		}
 		conditions = append(conditions, p.condition(ctx, home, name))
@@ -108,7 +108,7 @@ func (p *profile) condition(ctx context.Context, home, name string) condition {
 		i, err = store.Inspect(ctx, files, p.record(name))
 	}
 	if err != nil {
-		c.Error = cmp.Or(keyErr, err).Error()
+		c.Error = said(cmp.Or(keyErr, err))
 		c.State = "unknown"
 		if i.Era == [16]byte{} {
 			return c

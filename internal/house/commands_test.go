@@ -32,11 +32,18 @@ var commands = map[string]string{
 
 	"go install github.com/seed-fbfaa0ec/silentrefresh/cmd/tokencurl@latest": ".ci/run consumer, at the packed version",
 
+	"tokencurl login --issuer https://auth.example.com --client-id my-cli --scope offline_access --origin https://api.example.com": "TestPage of cmd/tokencurl",
+	"tokencurl login --login-url https://api.example.com/login --refresh-url https://api.example.com/token/refresh":                "the same",
+	"tokencurl https://api.example.com/me":                         "the same",
+	"tokencurl --json '{\"name\":\"x\"}' /things":                  "the same",
+	"tokencurl -F photo=@me.jpg -F name=me -o answer.json /photos": "the same",
+	"tokencurl -T backup.tar /upload/":                             "the same",
+
 	"go run ./internal/bench -charts docs/charts":                                       "nobody: measures for five minutes, and the page is what it printed",
 	"go test ./internal/interop/fleet -run '^$' -bench '^BenchmarkPool$' -benchtime 5x": "nobody: the same",
 }
 
-var command = regexp.MustCompile(`(?m)^ {4,}((?:go|git|curl|ssh|gomobile|make|\.ci/run|\./|\$ )\b.*)$`)
+var command = regexp.MustCompile(`(?m)^ {4,}((?:go|git|curl|tokencurl|ssh|gomobile|make|\.ci/run|\./|\$ )\b.*)$`)
 
 // TestCommands: each command in a block of a page for users is in the list above, and the list has
 // no other.

@@ -262,7 +262,8 @@ func (s *Server) noteVerdict(w http.ResponseWriter, v apiVerdict) {
 	r.Fault = v.fault != nil
 	r.Reason = v.refused
 	if v.demanded != 0 {
-		r.Reason = "the API demands more than a good token"
+		_, wants, _ := strings.Cut(v.demand, " ") // without the scheme
+		r.Reason = "the API demands more than a good token: " + wants
 	}
 	if v.renewed != "" {
 		s.mu.Lock()

@@ -7,11 +7,13 @@ package depot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
@@ -21,6 +23,9 @@ import (
 // ErrLoginRequired is what a call's error is when only [Client.Login] helps. It has the name of the
 // SDK, so that its users import nothing else.
 var ErrLoginRequired = tokenclient.ErrLoginRequired
+
+// ErrName is what [Client.Put] makes of a name that no file can have.
+var ErrName = errors.New("depot: not the name of a file")
 
 // A StatusError is an answer of the service that is no success.
 type StatusError struct{ Status int }
@@ -119,9 +124,15 @@ type Receipt struct {
 }
 
 // Put sends a file. An [io.Seeker], such as an *os.File, is sent again if the token was refused in
-// the middle, whatever its size; anything else up to 1 MiB.
+// the middle, whatever its size; anything else up to 1 MiB. A name has no slashes, and is not "." or
+// "..": with a login of the user's they would be calls of something else. It is [ErrName] then, and
+// nothing is sent.
 func (c *Client) Put(ctx context.Context, name string, file io.Reader) (Receipt, error) {
 	var r Receipt
+	// PathEscape is not enough: it leaves dots alone, and servers decode %2F.
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") {
+		return r, fmt.Errorf("%w: %q", ErrName, name)
+	}
 	err := c.call(ctx, http.MethodPut, "/api/files/"+url.PathEscape(name), file, &r)
 	return r, err
 }

@@ -130,3 +130,23 @@ func TestDir(t *testing.T) {
 		t.Errorf("the server counted %+v", c)
 	}
 }
+
+// TestNames: a name stays a name, whatever somebody else typed into it.
+func TestNames(t *testing.T) {
+	server := newServer(t)
+	client := newClient(t, server, depot.Options{})
+	if err := client.Login(t.Context(), "alice", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", ".", "..", "../me", "a/b", "a/../../me", `..\me`, "a\x00"} {
+		before := server.Counters().Requests
+		if _, err := client.Put(t.Context(), name, strings.NewReader("x")); !errors.Is(err, depot.ErrName) || server.Counters().Requests != before {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"...", "..a", "a..", "%2e%2e", "a?b", "a#b", "über uns;v=1"} {
+		if _, err := client.Put(t.Context(), name, strings.NewReader("x")); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

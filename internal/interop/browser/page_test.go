@@ -46,6 +46,7 @@ func TestPage(t *testing.T) {
 	browser := start(t)
 	t.Run("scenes", func(t *testing.T) { testScenes(t, browser) })
 	t.Run("controls", func(t *testing.T) { testControls(t, browser) })
+	t.Run("wants", func(t *testing.T) { testWants(t, browser) })
 	t.Run("keyboard", func(t *testing.T) { testKeyboard(t, browser) })
 	t.Run("many events", func(t *testing.T) { testManyEvents(t, browser) })
 	t.Run("foreign page", func(t *testing.T) { testForeignPageOfPage(t, browser) })
@@ -75,7 +76,7 @@ func openPage(t *testing.T, browser context.Context) (*tokentest.Server, *tab) {
 			if m.Text == "the end" {
 				break
 			}
-			if !strings.Contains(m.Text, "status of 400") { // a mistake that was made on purpose
+			if !strings.Contains(m.Text, "status of 400") && !strings.Contains(m.Text, "status of 409") { // a mistake that was made on purpose
 				t.Errorf("the console has %s", m)
 			}
 		}
@@ -221,6 +222,50 @@ func testControls(t *testing.T, browser context.Context) {
 		t.Fatal(err)
 	}
 	seen(t, p, loadTimeout, `document.getElementById("problem").innerText.includes("want a time")`)
+}
+
+// testWants: a person has the server want a stronger login and proofs, and sees what becomes of
+// the clients.
+func testWants(t *testing.T, browser context.Context) {
+	srv, p := openPage(t, browser)
+	fill := func(id, value string) {
+		t.Helper()
+		if err := chromedp.Do(p, evaluate(fmt.Sprintf(`document.getElementById(%q).select()`, id)), chromedp.KeyEvent(kb.Backspace), chromedp.SendKeys(chromedp.CSS(`#`+id), value+"\t")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill("knob-demand-acr", "mfa")
+	seen(t, p, loadTimeout, row("Strength: mfa"))
+	click(t, p, `[data-key="stampede-naive"]`)
+	seen(t, p, loadTimeout, `document.getElementById("stampede-naive").innerText.includes("Session lost")`)
+	click(t, p, `[data-key="stampede-library"]`)
+	seen(t, p, loadTimeout, `document.getElementById("stampede-library").innerText.includes("Session kept")`)
+	seen(t, p, loadTimeout, row("program, library", "/api/orders", "401", "insufficient_user_authentication"))
+	fill("knob-demand-acr", "")
+	seen(t, p, loadTimeout, row("Strength: as usual"))
+	fill("knob-demand-scope", "write")
+	click(t, p, `[data-key="two-library"]`)
+	seen(t, p, loadTimeout, `document.getElementById("two-library").innerText.includes("Session kept")`)
+	seen(t, p, loadTimeout, row("library", "/api/orders", "403", "insufficient_scope"))
+	fill("knob-demand-scope", "")
+	seen(t, p, loadTimeout, row("Scope: as usual"))
+	click(t, p, `#knob-api-nonce`)
+	seen(t, p, loadTimeout, `document.getElementById("knob-dpop").checked`)
+	click(t, p, `[data-key="kill-library"]`)
+	seen(t, p, loadTimeout, `document.getElementById("kill-library").innerText.includes("Session kept")`)
+	seen(t, p, loadTimeout, `document.getElementById("counters").innerText.toLowerCase().includes("nonce challenges")`)
+	click(t, p, `[data-key="kill-naive"]`)
+	seen(t, p, loadTimeout, `document.getElementById("problem").innerText.includes("make no proofs")`)
+	fill("knob-demand-claims", "[]")
+	seen(t, p, loadTimeout, `document.getElementById("problem").innerText.includes("want a JSON object")`)
+	click(t, p, `#knob-dpop`)
+	seen(t, p, loadTimeout, row("Proofs: false"))
+	srv.Set(func(o *tokentest.Options) {
+		if o.DPoP != nil || len(o.Demands) != 0 {
+			t.Errorf("%+v %+v", o.DPoP, o.Demands)
+		}
+	})
+	wantAccessible(t, p, axeCore(t), "with a problem")
 }
 
 // testKeyboard: a person gets to each control by the Tab key alone, and starts clients by Enter.

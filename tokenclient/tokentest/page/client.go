@@ -22,7 +22,11 @@ import (
 // errLost is that a login is over.
 var errLost = errors.New("the session is lost: log in again")
 
-const refreshPath = "/token/refresh"
+// Where programs refresh. The second one is for proofs, which RFC 9449 has for OAuth alone.
+const (
+	refreshPath = "/token/refresh"
+	proofPath   = "/oauth/token"
+)
 
 // A program is what a scene starts: with a session of the library, or without.
 type program interface {
@@ -225,7 +229,7 @@ func (g *gate) wait(ctx context.Context) error {
 func (t *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set("User-Agent", t.name)
-	refresh := req.URL.Path == refreshPath
+	refresh := req.URL.Path == refreshPath || req.URL.Path == proofPath
 	if refresh {
 		t.refreshes.Add(1)
 	} else if g := t.gate.Load(); g != nil {
@@ -234,8 +238,18 @@ func (t *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := t.base.RoundTrip(req)
-	if err != nil || !refresh || t.late == 0 {
+	if err != nil || !refresh {
 		return resp, err
+	}
+	wanted, err := wantsNonce(resp)
+	if err != nil {
+		return nil, err
+	}
+	if wanted {
+		t.refreshes.Add(-1) // nothing was presented
+	}
+	if wanted || t.late == 0 {
+		return resp, nil
 	}
 	t.arrived()
 	timer := time.NewTimer(t.late)
@@ -268,4 +282,16 @@ func (a attacher) Attach(req *http.Request, t *tokenclient.Token) error {
 	}
 	req.Header.Set(a.name, a.before+t.AccessToken)
 	return nil
+}
+
+// wantsNonce reports whether resp asks for the call once more, with a nonce (RFC 9449, section 8).
+// Its body can be read all the same.
+func wantsNonce(resp *http.Response) (bool, error) {
+	if resp.StatusCode != http.StatusBadRequest {
+		return false, nil
+	}
+	b, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	resp.Body = io.NopCloser(bytes.NewReader(b))
+	return bytes.Contains(b, []byte("use_dpop_nonce")), err
 }

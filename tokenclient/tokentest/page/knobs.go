@@ -37,7 +37,7 @@ const (
 	otherwise   = "the program's own"
 )
 
-var knobGroups = []knobGroup{
+var knobGroups = slices.Concat([]knobGroup{
 	{"Lifetimes", []knob{
 		timeKnob("access-lifetime", "Access token", "of tokens to come; 0s: 15m", func(o *tokentest.Options) *time.Duration { return &o.AccessLifetime }),
 		timeKnob("refresh-lifetime", "Refresh token", "of tokens to come; 0s: 720h", func(o *tokentest.Options) *time.Duration { return &o.RefreshLifetime }),
@@ -46,18 +46,7 @@ var knobGroups = []knobGroup{
 	{"Rotation", []knob{
 		flagKnob("no-rotation", "No rotation", "refresh tokens stay good when used", func(o *tokentest.Options) *bool { return &o.NoRotation }),
 		timeKnob("reuse-grace", "Reuse grace", "how long a spent refresh token is taken again; 0s: reuse revokes its family", func(o *tokentest.Options) *time.Duration { return &o.ReuseGrace }),
-		{
-			Name: "max-uses", Label: "Refreshes a login", Help: "0: no limit",
-			get: func(o *tokentest.Options) string { return strconv.Itoa(o.MaxUses) },
-			set: func(o *tokentest.Options, v string) error {
-				n, err := strconv.ParseUint(v, 10, 31)
-				if err != nil {
-					return errors.New("want a number, such as 3")
-				}
-				o.MaxUses = int(n)
-				return nil
-			},
-		},
+		countKnob("max-uses", "Refreshes a login", "0: no limit", func(o *tokentest.Options) *int { return &o.MaxUses }),
 	}},
 	{"Slow and late", []knob{
 		timeKnob("latency", "Latency", "of every call but the API's", func(o *tokentest.Options) *time.Duration { return &o.Latency }),
@@ -98,7 +87,7 @@ var knobGroups = []knobGroup{
 		flagKnob("no-expires-in", "No expires_in", "answers do not say how long tokens live", func(o *tokentest.Options) *bool { return &o.NoExpiresIn }),
 		flagKnob("milliseconds", "Milliseconds", "in iat and exp of JWTs", func(o *tokentest.Options) *bool { return &o.Milliseconds }),
 	}},
-}
+}, wantGroups)
 
 var dialects = map[string]func() tokentest.Dialect{
 	standard:    func() tokentest.Dialect { return tokentest.Dialect{} },
@@ -132,6 +121,21 @@ func timeKnob(name, label, help string, field func(*tokentest.Options) *time.Dur
 				return errors.New("want a time, such as 90s, 200ms or 1h30m")
 			}
 			*field(o) = d
+			return nil
+		},
+	}
+}
+
+func countKnob(name, label, help string, field func(*tokentest.Options) *int) knob {
+	return knob{
+		Name: name, Label: label, Help: help,
+		get: func(o *tokentest.Options) string { return strconv.Itoa(*field(o)) },
+		set: func(o *tokentest.Options, v string) error {
+			n, err := strconv.ParseUint(v, 10, 31)
+			if err != nil {
+				return errors.New("want a number, such as 3")
+			}
+			*field(o) = int(n)
 			return nil
 		},
 	}

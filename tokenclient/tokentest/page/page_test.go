@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -152,11 +153,19 @@ func TestScenes(t *testing.T) {
 		"wording":  {Header: "X-Auth-Token", Opaque: true, NoExpiresIn: true},
 		"scheme":   {Dialect: tokentest.Dialect{Scheme: "Token"}},
 		"HTTP/2":   {HTTP2: true},
+		"proofs":   {DPoP: &tokentest.DPoP{TokenNonce: true, APINonce: true}, ClientSecret: "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := mounted(t, o)
 			for _, scene := range []string{"stampede", "two", "kill"} {
 				for _, library := range []bool{false, true} {
+					if o != nil && o.DPoP != nil && !library {
+						resp, why := send(t, srv, "POST", "/page/run", url.Values{"scene": {scene}, "library": {"false"}})
+						if resp.StatusCode != http.StatusConflict || !strings.Contains(why, "proofs") {
+							t.Errorf("%s %s", resp.Status, why)
+						}
+						continue
+					}
 					var got struct {
 						Asked, Answered, Refreshes int
 						Lost                       bool
@@ -172,6 +181,46 @@ func TestScenes(t *testing.T) {
 					if wanted := got.Asked - map[string]int{"kill": 1}[scene]; library && got.Answered != wanted {
 						t.Errorf("%s: %+v, want %d answered", scene, got, wanted)
 					}
+				}
+			}
+		})
+	}
+}
+
+// TestDemands: with the library the person is asked once, and every request is answered. Without
+// it a demand is taken for an expired token.
+func TestDemands(t *testing.T) {
+	for name, o := range map[string]*tokentest.Options{
+		"scope":            {Demands: []tokentest.Demand{{Scope: "write"}}},
+		"strength":         {Demands: []tokentest.Demand{{Path: "/api/orders", ACRValues: "mfa", MaxAge: time.Hour}}},
+		"claims":           {Demands: []tokentest.Demand{{Claims: `{"id_token":{}}`}}},
+		"strength, proofs": {DPoP: &tokentest.DPoP{APINonce: true}, Demands: []tokentest.Demand{{ACRValues: "mfa"}}},
+		"elsewhere":        {Demands: []tokentest.Demand{{Path: "/api/payments", ACRValues: "mfa"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := mounted(t, o)
+			want := 1
+			if name == "elsewhere" {
+				want = 0
+			}
+			for _, scene := range []string{"stampede", "two"} {
+				before := srv.Counters().Demands
+				var got struct {
+					Asked, Answered int
+					Lost            bool
+					Text            string
+				}
+				body := do(t, srv, "/page/run", "scene", scene, "library", "true")
+				if err := json.Unmarshal([]byte(body), &got); err != nil {
+					t.Fatal(err)
+				}
+				if n := srv.Counters().Demands - before; got.Lost || got.Answered != got.Asked || n != want {
+					t.Errorf("%s: %d demands, %+v", scene, n, got)
+				}
+			}
+			if name == "strength" {
+				if body := do(t, srv, "/page/run", "scene", "stampede", "library", "false"); !strings.Contains(body, `"lost":true`) {
+					t.Errorf("without the library: %s", body)
 				}
 			}
 		})
@@ -266,13 +315,16 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestKnobs: what each control does, and what it says to nonsense.
+// TestKnobs: each option of the server has a control, but for those that cannot be changed, and
+// each control says what is wrong with nonsense.
 func TestKnobs(t *testing.T) {
 	srv := mounted(t, nil)
 	for name, value := range map[string]string{
 		"access-lifetime": "1s", "refresh-lifetime": "1m", "clock-skew": "-1s", "no-rotation": "true", "reuse-grace": "2s",
 		"max-uses": "3", "latency": "1ms", "lag": "2ms", "dialect": "Slack", "header": "x-auth-token", "sliding-header": "true",
-		"opaque": "true", "no-expires-in": "true", "milliseconds": "true",
+		"opaque": "true", "no-expires-in": "true", "milliseconds": "true", "client-secret": "quiet",
+		"token-nonce": "true", "api-nonce": "true", "nonce-uses": "4", "nonce-lifetime": "1m", "proof-window": "5s",
+		"demand-path": "/api/payments", "demand-scope": "read write", "demand-acr": "mfa", "demand-age": "6m", "demand-claims": `{"id_token":{}}`,
 	} {
 		do(t, srv, "/page/set", "name", name, "value", value)
 	}
@@ -282,14 +334,52 @@ func TestKnobs(t *testing.T) {
 			o.Dialect.Refused == nil || o.Header != "X-Auth-Token" || !o.SlidingHeader || !o.Opaque || !o.NoExpiresIn || !o.Milliseconds {
 			t.Errorf("%+v", o)
 		}
+		if o.DPoP == nil || *o.DPoP != (tokentest.DPoP{TokenNonce: true, APINonce: true, NonceUses: 4, NonceLifetime: time.Minute, Window: 5 * time.Second}) {
+			t.Errorf("%+v", o.DPoP)
+		}
+		if len(o.Demands) != 1 || o.Demands[0] != (tokentest.Demand{Path: "/api/payments", Scope: "read write", ACRValues: "mfa", MaxAge: 6 * time.Minute, Claims: `{"id_token":{}}`}) {
+			t.Errorf("%+v", o.Demands)
+		}
+		fixed := map[string]bool{"InMemory": true, "HTTP2": true}
+		for _, part := range []reflect.Value{reflect.ValueOf(*o), reflect.ValueOf(*o.DPoP), reflect.ValueOf(o.Demands[0])} {
+			for i := range part.NumField() {
+				if name := part.Type().Field(i).Name; part.Field(i).IsZero() && !fixed[name] {
+					t.Errorf("no control sets %s.%s", part.Type(), name)
+				}
+			}
+		}
 	})
 	s := listen(t, srv, "")
-	if m, _ := s.next(); !strings.Contains(m.data, `"dialect":"Slack"`) || !strings.Contains(m.data, `"max-uses":"3"`) {
+	if m, _ := s.next(); !strings.Contains(m.data, `"dialect":"Slack"`) || !strings.Contains(m.data, `"max-uses":"3"`) || !strings.Contains(m.data, `"dpop":"true"`) || !strings.Contains(m.data, `"demand-acr":"mfa"`) {
 		t.Errorf("%+v", m)
 	}
+	// Off again. What a program demands beside the page's stays.
+	srv.Set(func(o *tokentest.Options) { o.Demands = append(o.Demands, tokentest.Demand{Scope: "its own"}) })
+	for _, name := range []string{"demand-path", "demand-scope", "demand-acr", "demand-claims"} {
+		do(t, srv, "/page/set", "name", name, "value", "")
+	}
+	for name, value := range map[string]string{"demand-age": "0s", "dpop": "false"} {
+		do(t, srv, "/page/set", "name", name, "value", value)
+	}
+	srv.Set(func(o *tokentest.Options) {
+		if o.DPoP != nil || len(o.Demands) != 1 || o.Demands[0].Scope != "its own" {
+			t.Errorf("%+v %+v", o.DPoP, o.Demands)
+		}
+	})
+	for _, name := range []string{"token-nonce", "api-nonce"} { // what is off already turns nothing on
+		do(t, srv, "/page/set", "name", name, "value", "false")
+	}
+	srv.Set(func(o *tokentest.Options) {
+		if o.DPoP != nil {
+			t.Errorf("%+v", o.DPoP)
+		}
+	})
 	for _, form := range []url.Values{
 		{"name": {"latency"}, "value": {"7"}}, {"name": {"max-uses"}, "value": {"-1"}}, {"name": {"opaque"}, "value": {"?"}},
 		{"name": {"dialect"}, "value": {"none"}}, {"name": {"header"}, "value": {"a b"}}, {"name": {"nothing"}},
+		{"name": {"dpop"}, "value": {"?"}}, {"name": {"nonce-uses"}, "value": {"x"}}, {"name": {"proof-window"}, "value": {"7"}},
+		{"name": {"demand-path"}, "value": {"api"}}, {"name": {"demand-scope"}, "value": {"a\"b"}}, {"name": {"demand-acr"}, "value": {"a\nb"}},
+		{"name": {"demand-age"}, "value": {"old"}}, {"name": {"demand-claims"}, "value": {"[]"}},
 	} {
 		if resp, _ := send(t, srv, "POST", "/page/set", form); resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("%v: %s", form, resp.Status)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/dpop"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
 
@@ -84,6 +86,7 @@ type stage struct {
 	refreshes atomic.Int64
 
 	mu      sync.Mutex // guards the rest
+	asked   url.Values // of logins, by demands
 	outcome outcome
 }
 
@@ -103,8 +106,8 @@ func (p *page) serveRun(w http.ResponseWriter, r *http.Request) {
 	}
 	s.user = s.key
 	p.srv.Set(func(o *tokentest.Options) { s.options = *o })
-	if s.options.DPoP != nil || len(s.options.Demands) > 0 {
-		http.Error(w, "these clients have no proofs (DPoP), and meet no demands", http.StatusConflict)
+	if why := s.impossible(); why != "" {
+		http.Error(w, why, http.StatusConflict)
 		return
 	}
 	if !p.begin(s.key) {
@@ -148,7 +151,10 @@ func (p *page) over(key string, o outcome) {
 func (s *stage) run(ctx context.Context, c scene) error {
 	ctx, cancel := context.WithTimeout(ctx, steady+playtime)
 	defer cancel()
-	t := s.srv.Issue(s.user)
+	t, err := s.logIn(ctx, nil)
+	if err != nil {
+		return err
+	}
 	s.disk = &disk{pair: pair{t.AccessToken, t.RefreshToken}}
 	s.store = new(store.Memory)
 	if _, _, err := s.store.Replace(ctx, s.user, t); err != nil {
@@ -192,12 +198,18 @@ func (s *stage) start(name string, t *wire) (program, error) {
 		return &naive{url: s.srv.URL, name: http.Header{header: {before}}, client: client, disk: s.disk, pair: s.disk.load()}, nil
 	}
 	t.name = name + ", library"
-	session, err := tokenclient.New(tokenclient.Config{
+	config := tokenclient.Config{
 		Refresher: &tokenclient.JSONRefresher{TokenURL: s.srv.URL + refreshPath, HTTPClient: client},
 		Attacher:  attacher{header, before},
 		Origins:   []string{s.srv.URL},
 		Store:     s.store, Key: s.user,
-	})
+		StepUp: s.stepUp,
+	}
+	if s.options.DPoP != nil {
+		proofs := new(dpop.Prover)
+		config.Refresher, config.Attacher = s.prover(client, proofs), proofs
+	}
+	session, err := tokenclient.New(config)
 	if err != nil {
 		return nil, err
 	}
