@@ -512,3 +512,48 @@ func TestKept(t *testing.T) {
 		t.Errorf("%d bytes are kept of a body that was sent again", n)
 	}
 }
+
+// TestRepeats: what needs no care can be sent again and again, and a sending of it that is given
+// up closes its body. What needs some is sent twice, and not once more.
+func TestRepeats(t *testing.T) {
+	var got []*watched
+	standard, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := newRequest(t, nil, nil)
+	rewinds := watch(t, pattern(10))
+	for _, tc := range []struct {
+		name string
+		req  *http.Request
+		want bool
+	}{
+		{"none", none, true},
+		{"net/http's own", standard, true},
+		{"kept", newRequest(t, watch(t, pattern(10)), nil), false},
+		{"rewound", newRequest(t, rewinds, rewinds.rewind), false},
+		{"another", newRequest(t, watch(t, pattern(10)), func() (io.ReadCloser, error) {
+			got = append(got, watch(t, pattern(10)))
+			return got[len(got)-1], nil
+		}), false},
+	} {
+		b := replay.New(tc.req, replay.Options{Limit: limit})
+		for range 3 {
+			if b.Repeats() != tc.want {
+				t.Errorf("%s: repeats %v", tc.name, b.Repeats())
+			}
+			again, ok := b.TakeBack(t.Context())
+			if !ok {
+				t.Fatalf("%s: there is no second sending", tc.name)
+			}
+			again.Close()
+			if b = again; !tc.want {
+				break
+			}
+		}
+	}
+	rewinds.wantClosed(t, 1)
+	for _, body := range got {
+		body.wantClosed(t, 1)
+	}
+}
