@@ -271,3 +271,27 @@ func TestFloodOfCalls(t *testing.T) {
 		done()
 	})
 }
+
+// TestDeafNoLonger: who was called for nothing is deaf for a while, and looks no later for it
+// than it would without any call.
+func TestDeafNoLonger(t *testing.T) {
+	for range 20 { // half of each pause is left to chance
+		synctest.Test(t, func(t *testing.T) {
+			m := &callingMedium{countedMedium: countedMedium{faultyMedium: &faultyMedium{}}}
+			a, b := newEngine(m, nil, &testSealer{}), newEngine(m, nil, &testSealer{})
+			seen := map[string]tokenclient.Record{"k": login(t, a, "k", "a")}
+			done := holdFor(t, a, 700*time.Millisecond, seen)
+			go func() {
+				for deaf := time.Duration(0); deaf < 512*time.Millisecond; deaf = max(2*deaf, time.Millisecond) {
+					time.Sleep(deaf + time.Microsecond)
+					m.call("k")
+				}
+			}()
+			// The last call is after half a second. The pause that follows takes a second at most.
+			if waited := waitFor(t, b, 1, seen); waited > 1600*time.Millisecond {
+				t.Errorf("waited %v", waited)
+			}
+			done()
+		})
+	}
+}
