@@ -557,3 +557,45 @@ func TestRepeats(t *testing.T) {
 		body.wantClosed(t, 1)
 	}
 }
+
+// broken is a body of which one Read fails, when it is told to, and that has something to say
+// afterwards all the same.
+type broken struct {
+	fails chan struct{}
+	err   error
+}
+
+func (b *broken) Read(p []byte) (int, error) {
+	if b.err == nil {
+		return copy(p, "the rest"), io.EOF
+	}
+	<-b.fails
+	err := b.err
+	b.err = nil
+	return 0, err
+}
+
+func (b *broken) Close() error { return nil }
+
+// TestPendingReadBreaks: a Read that was handed on and failed ends the second sending, which
+// would have a gap where that was.
+func TestPendingReadBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := &broken{make(chan struct{}), errors.New("the disk is gone")}
+		want := body.err
+		req := newRequest(t, body, nil)
+		b := replay.New(req, replay.Options{Limit: limit})
+		first := attach(req, b)
+		go func() { _, _ = first.Body.Read(make([]byte, 4)) }()
+		synctest.Wait()
+		again, ok := b.TakeBack(t.Context())
+		if !ok {
+			t.Fatal("there is no second sending")
+		}
+		close(body.fails)
+		if got, err := io.ReadAll(attach(req, again).Body); len(got) > 0 || !errors.Is(err, want) {
+			t.Errorf("the second sending has %q, error %v", got, err)
+		}
+		again.Close()
+	})
+}
