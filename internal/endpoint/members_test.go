@@ -73,6 +73,7 @@ var pairs = map[string][]byte{
 	"callback, commented":     []byte(`/**/ typeof cb === 'function' && cb({"access_token":"a","refresh_token":"r"});`),
 	"warning before it":       []byte("\nWarning: undefined {closure} in /srv/token.php on line 3\n" + `{"access_token":"a","refresh_token":"r"}`),
 	"warning in HTML":         []byte("<br />\n<b>Notice</b>: undefined index<br />\n" + `{"access_token":"a","refresh_token":"r"}`),
+	"a page before it":        []byte("<html><style>b {color:red}</style><script>f({\"debug\":1, on: 2})</script></html>\n" + `{"access_token":"a","refresh_token":"r"}`),
 	"comment before it":       []byte(`<!-- served by web03 -->{"access_token":"a","refresh_token":"r"}`),
 	"a list of one":           []byte(`[{"access_token":"a","refresh_token":"r"}]`),
 	"a JSON string":           []byte(`"{\"access_token\":\"a\",\"refresh_token\":\"r\"}"`),

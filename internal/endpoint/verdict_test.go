@@ -138,6 +138,7 @@ func TestVerdicts(t *testing.T) {
 		{400, page, `<html>your refresh token is invalid</html>`, false, false, ""},
 		{403, js, ``, false, false, ""},
 		{403, js, `{"error":"something_else"}`, false, false, "something_else"},
+		{400, js, `{"error":"E17","help":"if the refresh token is expired, log in"}`, false, false, "E17"},
 		{200, js, `{}`, false, false, ""},
 		{200, js, `{"status":"error","code":"E17"}`, false, false, "E17"},
 	} {

@@ -21,7 +21,7 @@ type plan struct {
 // shares are such that each of the two parts takes an hour or so, once a day. Who changes one
 // writes the package's score anew.
 var plans = map[string]plan{
-	"internal/endpoint": {share: 4},
+	"internal/endpoint": {share: 8},
 	"internal/replay":   {share: 2},
 	"internal/protocol": {slow: true, share: 4, flags: []string{"-simulation.seeds=200"}},
 	"store":             {slow: true, share: 8, patience: time.Minute},

@@ -295,3 +295,21 @@ func TestDeafNoLonger(t *testing.T) {
 		})
 	}
 }
+
+// TestWaitsAreOver: keys that were waited for make nobody wait longer once they are not any more.
+func TestWaitsAreOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &countedMedium{faultyMedium: &faultyMedium{}}
+		a, b := newEngine(m, nil, &testSealer{}), newEngine(m, nil, &testSealer{})
+		const d = 50 * time.Millisecond
+		for i := range 40 {
+			key := string(rune('A' + i))
+			seen := map[string]tokenclient.Record{key: login(t, a, key, key)}
+			done := holdFor(t, a, d, seen)
+			if waited := waitFor(t, b, 2, seen); waited > d+d/10+2*time.Millisecond {
+				t.Fatalf("key %d: a refresh of %v was waited for for %v", i, d, waited)
+			}
+			done()
+		}
+	})
+}

@@ -599,3 +599,91 @@ func TestPendingReadBreaks(t *testing.T) {
 		again.Close()
 	})
 }
+
+// TestBrokenBody: a body whose Read failed is not sent again, as nobody knows where it stands.
+func TestBrokenBody(t *testing.T) {
+	body := &broken{make(chan struct{}), errors.New("the disk is gone")}
+	close(body.fails)
+	req := newRequest(t, body, nil)
+	b := replay.New(req, replay.Options{Limit: limit})
+	first := attach(req, b)
+	if _, err := first.Body.Read(make([]byte, 4)); err == nil {
+		t.Error("the first sending is not told")
+	}
+	if _, ok := b.TakeBack(t.Context()); ok {
+		t.Error("there is a second sending")
+	}
+	b.HandOver()
+}
+
+// unclosable is a body whose Close fails.
+type unclosable struct {
+	*watched
+	err error
+}
+
+func (u unclosable) Close() error {
+	_ = u.watched.Close()
+	return u.err
+}
+
+// TestCloseFails: whoever closes the body is told what became of that, in its own words if
+// there is one body, and of each if there are more.
+func TestCloseFails(t *testing.T) {
+	one, other := errors.New("not flushed"), errors.New("not unlocked")
+	for _, tc := range []struct {
+		name string
+		errs []error // of the first body, and of what GetBody gives
+		want string
+	}{
+		{"fine", []error{nil}, ""},
+		{"alone", []error{one}, "not flushed"},
+		{"the first", []error{one, nil}, "not flushed"},
+		{"the second", []error{nil, other}, "not unlocked"},
+		{"both", []error{one, other}, "not flushed\nnot unlocked"},
+	} {
+		req := newRequest(t, unclosable{watch(t, pattern(10)), tc.errs[0]}, nil)
+		if len(tc.errs) > 1 {
+			req.GetBody = func() (io.ReadCloser, error) { return unclosable{watch(t, pattern(10)), tc.errs[1]}, nil }
+		}
+		b := replay.New(req, replay.Options{Limit: limit})
+		_, _ = io.ReadAll(attach(req, b).Body)
+		again, ok := b.TakeBack(t.Context())
+		if !ok {
+			t.Fatalf("%s: there is no second sending", tc.name)
+		}
+		got := ""
+		if err := attach(req, again).Body.Close(); err != nil {
+			got = err.Error()
+		}
+		if got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+// TestNothingIsKeptOfWhatWasRead: with Often, too, nothing is kept from HandOver on, in memory or
+// in a file, if the last sending has read it: the answer may be read for hours.
+func TestNothingIsKeptOfWhatWasRead(t *testing.T) {
+	for _, keep := range []int64{100, 10} {
+		dir := t.TempDir()
+		req := newRequest(t, watch(t, pattern(100)), nil)
+		b := replay.New(req, replay.Options{Limit: keep, SpoolDir: dir, MaxSpool: limit, Often: true})
+		skip(t, attach(req, b).Body, 50)
+		again, ok := b.TakeBack(t.Context())
+		if !ok {
+			t.Fatal("there is no second sending")
+		}
+		second := attach(req, again)
+		skip(t, second.Body, 50)
+		b.HandOver()
+		if n := replay.Kept(b); n > 0 {
+			t.Errorf("limit %d: %d bytes are kept", keep, n)
+		}
+		wantEmpty(t, "handed over", dir)
+		if rest, err := io.ReadAll(second.Body); err != nil || !bytes.Equal(rest, pattern(100)[50:]) {
+			t.Errorf("limit %d: the rest is %d bytes, error %v", keep, len(rest), err)
+		}
+		_ = second.Body.Close()
+	}
+}
