@@ -316,6 +316,44 @@ func TestReadTheRest(t *testing.T) {
 	}
 }
 
+// TestReadNearest: the type that counts is the one beside the access token, and what is farther
+// away only where that says none.
+func TestReadNearest(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"token_type":"user","data":{"access_token":"a","token_type":"DPoP"}}`:  "DPoP",
+		`{"token_type":"user","data":{"access_token":"a","token_type":""}}`:      "user",
+		`{"token_type":"user","data":{"access_token":"a","token_type":"a b"}}`:   "user",
+		`{"token_type":"user","data":{"access_token":"a"}}`:                      "user",
+		`{"data":{"access_token":"a"},"other":{"token_type":"another token's"}}`: "",
+	} {
+		got, err := endpoint.Read([]byte(body), endpoint.Names{}, clock)
+		if err != nil || got.Type != want {
+			t.Errorf("%s: %+v, %v, want the type %q", body, got, err, want)
+		}
+	}
+}
+
+// TestReadCharacters: a token may have each character that RFC 6749, appendix A, lets it have
+// (VSCHAR), and no other; a type goes into a header before a space, and may have none.
+func TestReadCharacters(t *testing.T) {
+	for r := rune(1); r <= 0xff; r++ {
+		text := "a" + string(r) + "b"
+		body, err := json.Marshal(map[string]string{"access_token": text, "refresh_token": text, "token_type": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := endpoint.Read(body, endpoint.Names{}, clock)
+		if visible := r >= 0x20 && r <= 0x7e; visible != (err == nil) {
+			t.Errorf("%q: %v", text, err)
+		} else if !visible {
+			continue
+		}
+		if kind := strings.Replace(text, "a b", "", 1); got.Access != text || got.Refresh != text || got.Type != kind {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
 // FuzzRead: no answer with a usable access token is dropped, and what is read can be used.
 func FuzzRead(f *testing.F) {
 	for _, body := range pairs {

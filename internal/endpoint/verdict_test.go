@@ -130,6 +130,8 @@ func TestVerdicts(t *testing.T) {
 		{401, js, `{"error":"temporarily_unavailable","error_description":"refresh token not found"}`, false, false, "temporarily_unavailable"},
 		{400, js, `{"error":{"message":"TOO_MANY_ATTEMPTS_TRY_LATER : x"}}`, false, false, ""},
 		{200, js, `{"code":429,"message":"invalid refresh token"}`, false, false, ""},
+		{200, js, `{"code":429,"status":400,"message":"invalid refresh token"}`, false, false, ""}, // the first place counts
+		{200, js, `{"code":400,"status":429,"message":"invalid refresh token"}`, true, true, ""},
 		{400, js, `{"error":"server_busy","message":"could not look the refresh token up, try again later"}`, false, false, "server_busy"},
 		{400, js, `{"message":"An unknown error occurred with the refresh token"}`, false, false, ""},
 		{400, js, `{"error_description":"invalid_grant"}`, false, false, ""},
