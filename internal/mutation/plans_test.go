@@ -21,7 +21,8 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-// TestShare: a share is about what it says, and without one each line is tried.
+// TestShare: a share is about what it says, without one each line is tried, and a share that
+// divides another one holds it: a larger share does not change what is known.
 func TestShare(t *testing.T) {
 	for _, share := range []int{0, 1, 4, 16} {
 		n := 0
@@ -35,9 +36,11 @@ func TestShare(t *testing.T) {
 			t.Errorf("one line in %d: %d of 10,000", share, n)
 		}
 	}
-	p := plan{share: 1000}
-	if p.tries("p/p.go", "f", "a") != p.tries("p/p.go", "f", "a") {
-		t.Error("a line is tried, or is not, by chance")
+	for i := range 1000 { // what half as many lines are chosen from
+		line := fmt.Sprint("x := ", i)
+		if (plan{share: 8}).tries("p/p.go", "f", line) && !(plan{share: 4}).tries("p/p.go", "f", line) {
+			t.Errorf("%s is of the smaller share alone", line)
+		}
 	}
 }
 
