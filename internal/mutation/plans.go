@@ -35,7 +35,7 @@ func (p plan) firstPatience() time.Duration { return cmp.Or(p.patience, 10*time.
 func (p plan) tries(file, function, text string) bool {
 	h := fnv.New64a()
 	for _, s := range []string{file, function, text} {
-		io.WriteString(h, s+"\n")
+		_, _ = io.WriteString(h, s+"\n")
 	}
 	return h.Sum64()%uint64(max(p.share, 1)) == 0
 }
