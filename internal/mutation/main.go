@@ -26,18 +26,20 @@
 // it; and the score of such a package is an estimate. A survivor of tokenclient's own tests is
 // tried by those of tokenclient/behaviour too, which say most of what it promises.
 //
-// No score have: what is for tests and for the release alone; the packages that users import
-// beside the two (tokenclient/dpop, tokenclient/login, store/sqlstore and so on) and
-// internal/jws, which is theirs; nested modules; and files that are not of the platform that
-// this runs on.
+// store and tokenclient have a plan and no score yet: name one to measure it. Neither have a
+// score what is for tests and for the release alone; the packages that users import beside the
+// two (tokenclient/dpop, tokenclient/login, store/sqlstore and so on) and internal/jws, which
+// is theirs; nested modules; and files that are not of the platform that this runs on.
 //
 // # What gremlins does not do
 //
 // It takes the exit status of go test for its verdict, in which a mutant that does not compile
 // looks like a failing test; it runs no mutant on lines that no test covers, constants among
 // them, and counts them nowhere; its patience is a multiple of the time that it took to build
-// and test once. So it does not run the go command, but this command under its name: see
-// standIn. It knows operators only: no statement is left out, and no constant is changed.
+// and test once; and its temporary files, those of the tests among them, are in a folder that
+// nobody else may enter, where tests that run as another user fail. So it does not run the go
+// command, but this command under its name: see standIn. It knows operators only: no statement
+// is left out, and no constant is changed.
 package main
 
 import (

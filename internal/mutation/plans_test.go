@@ -56,7 +56,8 @@ func TestPart(t *testing.T) {
 }
 
 // TestTry: what becomes of a mutant is what its tests say. Tests that hang have a second try,
-// for five times as long as they take on the code as it is.
+// for five times as long as they take on the code as it is. Their temporary files are where they
+// were, and not where gremlins has its own.
 func TestTry(t *testing.T) {
 	const (
 		ok    = "ok  \tmodule/p\t30.5s"
@@ -80,7 +81,7 @@ func TestTry(t *testing.T) {
 		dir := t.TempDir()
 		t.Chdir(dir)
 		var script strings.Builder
-		fmt.Fprintf(&script, "#!/bin/sh\ncd %s\n", dir)
+		fmt.Fprintf(&script, "#!/bin/sh\ncd %s\necho $TMPDIR >temp\n", dir)
 		script.WriteString("while [ $# -gt 0 ]; do [ $1 = -timeout ] && echo $2 >>limits; shift; done\n")
 		script.WriteString("case $(wc -l <limits | tr -d ' ') in\n")
 		for i, s := range tc.says {
@@ -95,11 +96,14 @@ func TestTry(t *testing.T) {
 		if err := os.WriteFile(fake, []byte(script.String()), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		for name, value := range map[string]string{envGo: fake, envPackage: ".", envRoot: dir} {
+		for name, value := range map[string]string{envGo: fake, envPackage: ".", envRoot: dir, envTemp: "/theirs", "TMPDIR": "/gremlins"} {
 			t.Setenv(name, value)
 		}
 		if got := try(t.Context(), plan{}, "."); got != tc.want {
 			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)
+		}
+		if temp, _ := os.ReadFile("temp"); string(temp) != "/theirs\n" {
+			t.Errorf("%s: temporary files are in %q", tc.name, temp)
 		}
 		limits, _ := os.ReadFile("limits")
 		if got := strings.Join(strings.Fields(string(limits)), " "); got != tc.limits {

@@ -19,6 +19,7 @@ const (
 	envGo      = "MUTATION_GO"      // the go command
 	envPackage = "MUTATION_PACKAGE" // the folder that is mutated
 	envRoot    = "MUTATION_ROOT"    // in which that is, unchanged
+	envTemp    = "MUTATION_TEMP"    // where temporary files go
 )
 
 // What the go command says if there is nothing to run, a test binary whose time is up, and
@@ -55,7 +56,7 @@ func standInEnv(dir, pkg string) ([]string, error) {
 		return nil, err
 	}
 	return append(os.Environ(), "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
-		envGo+"="+goCommand, envPackage+"="+pkg, envRoot+"="+root), nil
+		envGo+"="+goCommand, envPackage+"="+pkg, envRoot+"="+root, envTemp+"="+os.TempDir()), nil
 }
 
 // standIn is the go command for gremlins. The first go test, which asks for coverage, passes if
@@ -119,7 +120,7 @@ func goTest(ctx context.Context, p plan, dir, tests string, limit time.Duration)
 		args = append(args, p.flags...)
 	}
 	cmd := exec.CommandContext(ctx, "sh", args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+os.Getenv(envTemp))
 	return cmd.CombinedOutput()
 }
 
