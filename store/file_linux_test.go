@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -290,6 +291,24 @@ func TestFileStamp(t *testing.T) {
 		}
 		if _, ok, _ := f.SinceStamp("k"); ok {
 			t.Errorf("%q is taken for a stamp", text)
+		}
+	}
+}
+
+// TestSyncFolder: a file system that cannot sync a folder has to do without; any other failure
+// is one: the write may not outlast a power cut.
+func TestSyncFolder(t *testing.T) {
+	for _, path := range []string{t.TempDir(), "/proc"} { // what /proc answers is EINVAL
+		d, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.SyncOpenDir(d); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		_ = d.Close()
+		if err := store.SyncOpenDir(d); err == nil {
+			t.Errorf("%s: a folder that is closed is synced", path)
 		}
 	}
 }

@@ -30,6 +30,11 @@ func TestParse(t *testing.T) {
 		{[]string{"Bearer error=x, realm=, scope=y", "Basic realm=\"\", a=b"}, []challenge.Challenge{{"Bearer", params{"error": "x", "scope": "y"}}, {"Basic", params{"realm": "", "a": "b"}}}},
 		{[]string{"Bearer realm=\"a\tb\", error=\"a\x01b\", scope=a\x01b, acr_values=\"a\x7fb\""}, []challenge.Challenge{{"Bearer", params{"realm": "a\tb"}}}},
 		{[]string{`Bearer error="cut\`, `Basic realm="\`}, []challenge.Challenge{{"Bearer", nil}, {"Basic", nil}}},
+		{[]string{`Negotiate a-._~+/9=, Bearer error = x scope="a" realm=b"c", d=e`},
+			[]challenge.Challenge{{"Negotiate", params{"": "a-._~+/9="}}, {"Bearer", params{"error": "x", "scope": "a", "realm": "b", "d": "e"}}}},
+		{[]string{"Negotiate abc \t, Bearer error=x\tscope=y, ERROR=z"}, []challenge.Challenge{{"Negotiate", params{"": "abc"}}, {"Bearer", params{"error": "x", "scope": "y"}}}},
+		{[]string{"Bearer realm=\"a\x1fb\", error=\"a b\", scope=\"a\x7eb\""}, []challenge.Challenge{{"Bearer", params{"error": "a b", "scope": "a~b"}}}},
+		{[]string{`Bearer realm="\\", error="\a\"b"`}, []challenge.Challenge{{"Bearer", params{"realm": `\`, "error": `a"b`}}}},
 		{[]string{`()[]{}, =x, "a,b" c, Bearer error=y`}, []challenge.Challenge{{"Bearer", params{"error": "y"}}}},
 	} {
 		if got := challenge.Parse(c.fields); !reflect.DeepEqual(got, c.want) {

@@ -3,10 +3,12 @@ package connections_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -235,6 +237,42 @@ func TestOnlyTimeouts(t *testing.T) {
 				t.Errorf("error %v, %d connections, want one", err, s.Conns())
 			}
 		})
+	}
+}
+
+// silent is an error of a context that has ended, made by somebody who says that it is no timeout.
+type silent struct{}
+
+func (silent) Error() string   { return "no answer" }
+func (silent) Timeout() bool   { return false }
+func (silent) Temporary() bool { return true }
+func (silent) Unwrap() error   { return context.DeadlineExceeded }
+
+// TestTimeouts: whoever's time is up, the context's, the connection's or the client's own, the
+// next call is kept off the connection.
+func TestTimeouts(t *testing.T) {
+	for _, err := range []error{
+		context.DeadlineExceeded,
+		fmt.Errorf("the answer broke off: %w", context.DeadlineExceeded),
+		os.ErrDeadlineExceeded,
+		&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded},
+		&url.Error{Op: "Post", URL: "https://auth.example.com", Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
+		silent{},
+	} {
+		useDefault(t, new(http.Transport))
+		before := connections.For(nil)
+		before.Over(err)
+		if next := connections.For(nil); next.Client.Transport == before.Client.Transport {
+			t.Errorf("%v: the next call has the same Transport", err)
+		}
+		c := &http.Client{Transport: new(http.Transport)}
+		connections.For(c).Over(err)
+		if next := connections.For(c); !next.Close {
+			t.Errorf("%v: the next call goes on a connection of before", err)
+		}
+		if next := connections.For(c); next.Close {
+			t.Errorf("%v: and the one after it wants one of its own, too", err)
+		}
 	}
 }
 

@@ -73,6 +73,7 @@ var pairs = map[string][]byte{
 	"callback, commented":     []byte(`/**/ typeof cb === 'function' && cb({"access_token":"a","refresh_token":"r"});`),
 	"warning before it":       []byte("\nWarning: undefined {closure} in /srv/token.php on line 3\n" + `{"access_token":"a","refresh_token":"r"}`),
 	"warning in HTML":         []byte("<br />\n<b>Notice</b>: undefined index<br />\n" + `{"access_token":"a","refresh_token":"r"}`),
+	"a page before it":        []byte("<html><style>b {color:red}</style><script>f({\"debug\":1, on: 2})</script></html>\n" + `{"access_token":"a","refresh_token":"r"}`),
 	"comment before it":       []byte(`<!-- served by web03 -->{"access_token":"a","refresh_token":"r"}`),
 	"a list of one":           []byte(`[{"access_token":"a","refresh_token":"r"}]`),
 	"a JSON string":           []byte(`"{\"access_token\":\"a\",\"refresh_token\":\"r\"}"`),
@@ -311,6 +312,44 @@ func TestReadTheRest(t *testing.T) {
 		}
 		if got.Type != c.kind || !got.Expiry.Equal(endpoint.Expiry(issuedAt, c.lifetime)) || got.Scope != c.scope || (len(got.Extra) == 1) != c.stays {
 			t.Errorf("%s: %+v", c.value, got)
+		}
+	}
+}
+
+// TestReadNearest: the type that counts is the one beside the access token, and what is farther
+// away only where that says none.
+func TestReadNearest(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"token_type":"user","data":{"access_token":"a","token_type":"DPoP"}}`:  "DPoP",
+		`{"token_type":"user","data":{"access_token":"a","token_type":""}}`:      "user",
+		`{"token_type":"user","data":{"access_token":"a","token_type":"a b"}}`:   "user",
+		`{"token_type":"user","data":{"access_token":"a"}}`:                      "user",
+		`{"data":{"access_token":"a"},"other":{"token_type":"another token's"}}`: "",
+	} {
+		got, err := endpoint.Read([]byte(body), endpoint.Names{}, clock)
+		if err != nil || got.Type != want {
+			t.Errorf("%s: %+v, %v, want the type %q", body, got, err, want)
+		}
+	}
+}
+
+// TestReadCharacters: a token may have each character that RFC 6749, appendix A, lets it have
+// (VSCHAR), and no other; a type goes into a header before a space, and may have none.
+func TestReadCharacters(t *testing.T) {
+	for r := rune(1); r <= 0xff; r++ {
+		text := "a" + string(r) + "b"
+		body, err := json.Marshal(map[string]string{"access_token": text, "refresh_token": text, "token_type": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := endpoint.Read(body, endpoint.Names{}, clock)
+		if visible := r >= 0x20 && r <= 0x7e; visible != (err == nil) {
+			t.Errorf("%q: %v", text, err)
+		} else if !visible {
+			continue
+		}
+		if kind := strings.Replace(text, "a b", "", 1); got.Access != text || got.Refresh != text || got.Type != kind {
+			t.Errorf("%q: %+v", text, got)
 		}
 	}
 }

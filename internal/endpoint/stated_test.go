@@ -20,6 +20,8 @@ func TestStatedLifetimes(t *testing.T) {
 		jwt, want   int // seconds
 	}{
 		{"seconds", `3600`, 0, 3600},
+		{"the shortest", `1`, 0, 1},
+		{"less than that", `0.9`, 0, 0},
 		{"a string", `"3600"`, 0, 3600},
 		{"a float", `3600.9`, 0, 3600},
 		{"an exponent", `3.6e3`, 0, 3600},

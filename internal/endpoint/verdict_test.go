@@ -130,6 +130,8 @@ func TestVerdicts(t *testing.T) {
 		{401, js, `{"error":"temporarily_unavailable","error_description":"refresh token not found"}`, false, false, "temporarily_unavailable"},
 		{400, js, `{"error":{"message":"TOO_MANY_ATTEMPTS_TRY_LATER : x"}}`, false, false, ""},
 		{200, js, `{"code":429,"message":"invalid refresh token"}`, false, false, ""},
+		{200, js, `{"code":429,"status":400,"message":"invalid refresh token"}`, false, false, ""}, // the first place counts
+		{200, js, `{"code":400,"status":429,"message":"invalid refresh token"}`, true, true, ""},
 		{400, js, `{"error":"server_busy","message":"could not look the refresh token up, try again later"}`, false, false, "server_busy"},
 		{400, js, `{"message":"An unknown error occurred with the refresh token"}`, false, false, ""},
 		{400, js, `{"error_description":"invalid_grant"}`, false, false, ""},
@@ -138,6 +140,7 @@ func TestVerdicts(t *testing.T) {
 		{400, page, `<html>your refresh token is invalid</html>`, false, false, ""},
 		{403, js, ``, false, false, ""},
 		{403, js, `{"error":"something_else"}`, false, false, "something_else"},
+		{400, js, `{"error":"E17","help":"if the refresh token is expired, log in"}`, false, false, "E17"},
 		{200, js, `{}`, false, false, ""},
 		{200, js, `{"status":"error","code":"E17"}`, false, false, "E17"},
 	} {

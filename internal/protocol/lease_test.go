@@ -70,3 +70,38 @@ func TestUnreadAnswerPauses(t *testing.T) {
 		})
 	}
 }
+
+// TestTimeoutLingers: after a call that got no answer in time the hold stays until the server is
+// done with whatever it may have got, counted from when the call began; and after one that came
+// to nothing late, for the margin alone.
+func TestTimeoutLingers(t *testing.T) {
+	const timeout = 20 * time.Second
+	for _, tc := range []struct {
+		takes, margin, want time.Duration
+	}{
+		{0, 0, 21 * time.Second}, // a margin of 0 is a second, of such a call
+		{time.Second, 0, 20 * time.Second},
+		{timeout, 0, time.Second},
+		{time.Minute, 0, time.Second},
+		{time.Second, 5 * time.Second, 24 * time.Second},
+		{time.Minute, 5 * time.Second, 5 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &faultyMedium{}
+			a := newEngine(m, nil, &testSealer{})
+			a.Margin = tc.margin
+			seen := login(t, a, "k", "a")
+			if _, err := a.Refresh(t.Context(), "k", seen, timeout, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+				if tc.takes > 0 {
+					time.Sleep(tc.takes)
+				}
+				return nil, context.DeadlineExceeded
+			}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+			if h := m.header(t); h.Lease == [16]byte{} || h.LeaseLen != tc.want || h.Announced != 1 {
+				t.Errorf("after %v, with a margin of %v: held %v for %v, %d announced; want %v", tc.takes, tc.margin, h.Lease != [16]byte{}, h.LeaseLen, h.Announced, tc.want)
+			}
+		})
+	}
+}

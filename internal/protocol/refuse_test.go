@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,4 +204,43 @@ func TestRefusedWhileTheStoreIsDown(t *testing.T) {
 		}
 		wantToken(t, rec, "refresh-a'", 2)
 	})
+}
+
+// TestRefusedWhileNothingIsWritten: the same while the store can be read. The error has what is
+// wrong with the store and what the server said, and comes when patience ends, also for those
+// who find the refusal known.
+func TestRefusedWhileNothingIsWritten(t *testing.T) {
+	for _, lockless := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m, a, _ := bed(false)
+			if lockless {
+				a = newEngine(m, nil, &testSealer{})
+			}
+			seen := login(t, a, "k", "a")
+			fn := func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+				m.mu.Lock()
+				m.onWrite = func(int, []byte, []byte) fault { return dropped }
+				m.mu.Unlock()
+				return nil, fmt.Errorf("invalid_grant: %w", tokenclient.ErrRefused)
+			}
+			for range 2 {
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				_, err := a.Refresh(ctx, "k", seen, time.Second, fn)
+				cancel()
+				wantErr(t, err, tokenclient.ErrStoreUnavailable)
+				wantErr(t, err, errDown)
+				if errors.Is(err, tokenclient.ErrLoginRequired) || !strings.Contains(err.Error(), "invalid_grant") {
+					t.Errorf("%v", err)
+				}
+				if took := time.Since(began); took > 8*time.Second { // the hold that is left, and five seconds
+					t.Errorf("after %v", took)
+				}
+				fn = never(t)
+			}
+			m.up()
+			_, err := a.Refresh(t.Context(), "k", seen, time.Second, fn)
+			wantErr(t, err, tokenclient.ErrRefused)
+		})
+	}
 }

@@ -154,6 +154,7 @@ func TestReplaceWhileTheStoreIsDown(t *testing.T) {
 		m.mu.Unlock()
 		_, _, err = a.Replace(t.Context(), "k", nil)
 		wantErr(t, err, tokenclient.ErrStoreUnavailable)
+		wantErr(t, err, errDown)
 		if d := time.Since(start); d < 3*time.Second || d > 6*time.Second {
 			t.Errorf("tried for %v", d)
 		}
@@ -167,6 +168,29 @@ func TestReplaceWhileTheStoreIsDown(t *testing.T) {
 		wantErr(t, err, tokenclient.ErrStoreUnavailable)
 		_, err = a.Refresh(t.Context(), "k", seen, time.Second, never(t))
 		wantErr(t, err, tokenclient.ErrStoreUnavailable)
+		m.up()
+		wantStored(t, a, "k", "refresh-a", 1)
+	})
+}
+
+// TestReplaceOfWhatChanges: a login over a record that somebody writes again and again gives up
+// like one that fails, and says why.
+func TestReplaceOfWhatChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, a, _ := bed(false)
+		login(t, a, "k", "a")
+		m.mu.Lock()
+		m.onWrite = func(n int, _, _ []byte) fault {
+			m.put("k", setAnnounced(t, m.raw("k"), uint8(n%2)))
+			return fine
+		}
+		m.mu.Unlock()
+		start := time.Now()
+		_, _, err := a.Replace(t.Context(), "k", tok("b"))
+		wantErr(t, err, tokenclient.ErrStoreUnavailable)
+		if d := time.Since(start); d > 6*time.Second || !strings.Contains(err.Error(), "changes all the time") {
+			t.Errorf("after %v: %v", d, err)
+		}
 		m.up()
 		wantStored(t, a, "k", "refresh-a", 1)
 	})

@@ -275,7 +275,9 @@ func TestCallsBegin(t *testing.T) {
 	}
 }
 
-// TestFloodOfCalls: calls for nothing make nobody look more and more.
+// TestFloodOfCalls: calls for nothing make nobody look more and more. A waiter is deaf for twice
+// as long after each, and hears again after the first that it slept through: some eight looks
+// a second, and never twelve, however chance has it.
 func TestFloodOfCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &callingMedium{countedMedium: countedMedium{faultyMedium: &faultyMedium{}}}
@@ -296,9 +298,51 @@ func TestFloodOfCalls(t *testing.T) {
 		}()
 		waited := waitFor(t, b, 1, seen)
 		close(flood)
-		if looks := m.count() - before; looks > 80 || waited > 11*time.Second {
+		if looks := m.count() - before; looks > 12*10 || waited > 11*time.Second {
 			t.Errorf("%d looks, waited %v", looks, waited)
 		}
 		done()
+	})
+}
+
+// TestDeafNoLonger: who was called for nothing is deaf for a while, and looks no later for it
+// than it would without any call.
+func TestDeafNoLonger(t *testing.T) {
+	for range 20 { // half of each pause is left to chance
+		synctest.Test(t, func(t *testing.T) {
+			m := &callingMedium{countedMedium: countedMedium{faultyMedium: &faultyMedium{}}}
+			a, b := newEngine(m, nil, &testSealer{}), newEngine(m, nil, &testSealer{})
+			seen := map[string]tokenclient.Record{"k": login(t, a, "k", "a")}
+			done := holdFor(t, a, 700*time.Millisecond, seen)
+			go func() {
+				for deaf := time.Duration(0); deaf < 512*time.Millisecond; deaf = max(2*deaf, time.Millisecond) {
+					time.Sleep(deaf + time.Microsecond)
+					m.call("k")
+				}
+			}()
+			// The last call is after half a second. The pause that follows takes a second at most.
+			if waited := waitFor(t, b, 1, seen); waited > 1600*time.Millisecond {
+				t.Errorf("waited %v", waited)
+			}
+			done()
+		})
+	}
+}
+
+// TestWaitsAreOver: keys that were waited for make nobody wait longer once they are not any more.
+func TestWaitsAreOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &countedMedium{faultyMedium: &faultyMedium{}}
+		a, b := newEngine(m, nil, &testSealer{}), newEngine(m, nil, &testSealer{})
+		const d = 50 * time.Millisecond
+		for i := range 40 {
+			key := string(rune('A' + i))
+			seen := map[string]tokenclient.Record{key: login(t, a, key, key)}
+			done := holdFor(t, a, d, seen)
+			if waited := waitFor(t, b, 2, seen); waited > d+d/10+2*time.Millisecond {
+				t.Fatalf("key %d: a refresh of %v was waited for for %v", i, d, waited)
+			}
+			done()
+		}
 	})
 }

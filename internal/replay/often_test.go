@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -77,5 +79,76 @@ func TestOften(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestRepeats: what needs no care can be sent again and again, and a sending of it that is given
+// up closes its body. What needs some is sent twice, and not once more.
+func TestRepeats(t *testing.T) {
+	var got []*watched
+	standard, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := newRequest(t, nil, nil)
+	rewinds := watch(t, pattern(10))
+	for _, tc := range []struct {
+		name string
+		req  *http.Request
+		want bool
+	}{
+		{"none", none, true},
+		{"net/http's own", standard, true},
+		{"kept", newRequest(t, watch(t, pattern(10)), nil), false},
+		{"rewound", newRequest(t, rewinds, rewinds.rewind), false},
+		{"another", newRequest(t, watch(t, pattern(10)), func() (io.ReadCloser, error) {
+			got = append(got, watch(t, pattern(10)))
+			return got[len(got)-1], nil
+		}), false},
+	} {
+		b := replay.New(tc.req, replay.Options{Limit: limit})
+		for range 3 {
+			if b.Repeats() != tc.want {
+				t.Errorf("%s: repeats %v", tc.name, b.Repeats())
+			}
+			again, ok := b.TakeBack(t.Context())
+			if !ok {
+				t.Fatalf("%s: there is no second sending", tc.name)
+			}
+			again.Close()
+			if b = again; !tc.want {
+				break
+			}
+		}
+	}
+	rewinds.wantClosed(t, 1)
+	for _, body := range got {
+		body.wantClosed(t, 1)
+	}
+}
+
+// TestNothingIsKeptOfWhatWasRead: with Often, too, nothing is kept from HandOver on, in memory or
+// in a file, if the last sending has read it: the answer may be read for hours.
+func TestNothingIsKeptOfWhatWasRead(t *testing.T) {
+	for _, keep := range []int64{100, 10} {
+		dir := t.TempDir()
+		req := newRequest(t, watch(t, pattern(100)), nil)
+		b := replay.New(req, replay.Options{Limit: keep, SpoolDir: dir, MaxSpool: limit, Often: true})
+		skip(t, attach(req, b).Body, 50)
+		again, ok := b.TakeBack(t.Context())
+		if !ok {
+			t.Fatal("there is no second sending")
+		}
+		second := attach(req, again)
+		skip(t, second.Body, 50)
+		b.HandOver()
+		if n := replay.Kept(b); n > 0 {
+			t.Errorf("limit %d: %d bytes are kept", keep, n)
+		}
+		wantEmpty(t, "handed over", dir)
+		if rest, err := io.ReadAll(second.Body); err != nil || !bytes.Equal(rest, pattern(100)[50:]) {
+			t.Errorf("limit %d: the rest is %d bytes, error %v", keep, len(rest), err)
+		}
+		_ = second.Body.Close()
 	}
 }

@@ -370,6 +370,7 @@ func TestExpectAsked(t *testing.T) {
 		{"the base does not wait", standard(1000), options{ExpectAbove: 100}, false},
 		{"longer, a stream", stream(101), options{Limit: limit, ExpectTimeout: 1, ExpectAbove: 100}, true},
 		{"unknown length", stream(-1), options{Limit: limit, ExpectTimeout: 1, ExpectAbove: 100}, true},
+		{"unknown length, said otherwise", stream(0), options{Limit: limit, ExpectTimeout: 1, ExpectAbove: 100}, true},
 		{"shorter, but not kept", stream(50), options{ExpectTimeout: 1, ExpectAbove: 100, ExpectUnkept: true}, true},
 		{"shorter, and kept", stream(50), options{Limit: limit, ExpectTimeout: 1, ExpectAbove: 100, ExpectUnkept: true}, false},
 		{"longer than is kept, not asked for", stream(50), options{ExpectTimeout: 1, ExpectAbove: 100}, false},

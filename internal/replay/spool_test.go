@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -217,4 +218,76 @@ func TestSpoolPending(t *testing.T) {
 		_ = second.Body.Close()
 	})
 	wantEmpty(t, "after a Read that was handed on", dir)
+}
+
+// TestSpoolUnwanted: without a directory nothing is written anywhere, whatever the limits say;
+// nor is a body that can seek, which is read again instead.
+func TestSpoolUnwanted(t *testing.T) {
+	data := pattern(10_000)
+	temp := t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP"} { // where a file goes whose directory is not said
+		t.Setenv(name, temp)
+	}
+	for _, tc := range []struct {
+		name string
+		body io.ReadCloser
+		dir  string
+		want bool // there is a second sending
+	}{
+		{"no directory", watch(t, data), "", false},
+		{"a body that seeks", seeks{watch(t, data)}, temp, true},
+	} {
+		req := newRequest(t, tc.body, nil)
+		b := replay.New(req, replay.Options{Limit: 10, SpoolDir: tc.dir, MaxSpool: limit})
+		first := attach(req, b)
+		skip(t, first.Body, 5000)
+		wantEmpty(t, tc.name, temp)
+		again, ok := b.TakeBack(t.Context())
+		if ok != tc.want {
+			t.Errorf("%s: there is a second sending: %v", tc.name, ok)
+		}
+		if ok {
+			again.Close()
+		} else {
+			b.HandOver()
+		}
+		_ = first.Body.Close()
+	}
+}
+
+// TestSpoolCut: what somebody else has done to the file ends the second sending with an error,
+// and not as if that were all.
+func TestSpoolCut(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // there is no way to reach a file that has no name
+	}
+	dir := t.TempDir()
+	body := watch(t, pattern(10_000))
+	req := newRequest(t, body, nil)
+	b := replay.New(req, replay.Options{Limit: 10, SpoolDir: dir, MaxSpool: limit})
+	_, _ = io.ReadAll(attach(req, b).Body)
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := 0
+	for _, e := range list {
+		name := filepath.Join("/proc/self/fd", e.Name())
+		if to, err := os.Readlink(name); err == nil && strings.HasPrefix(to, dir+"/") {
+			if err := os.Truncate(name, 3000); err != nil {
+				t.Fatal(err)
+			}
+			cut++
+		}
+	}
+	again, ok := b.TakeBack(t.Context())
+	if cut != 1 || !ok {
+		t.Fatalf("%d files are cut, a second sending: %v", cut, ok)
+	}
+	second := attach(req, again)
+	if got, err := io.ReadAll(second.Body); len(got) != 3000 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the second sending has %d bytes, error %v", len(got), err)
+	}
+	_ = second.Body.Close()
+	wantEmpty(t, "afterwards", dir)
 }
