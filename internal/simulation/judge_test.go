@@ -19,7 +19,7 @@ type invariant struct {
 // invariants are those that are checked, in the order of docs/proof.md.
 var invariants = []invariant{
 	{"one refresh", "Of one refresh token at most one presentation is on its way, and one is made only for a reason: its access token was refused, expires soon or is unknown, somebody asked for it, or the last answer was lost.", "judge.presents, judge.reason"},
-	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept.", "judge.presents"},
+	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept. A process that is killed explains the loss of an answer that it had not heard, and of a pair that it had no time to store; the token is not presented again while the server may be at work on what it sent.", "judge.presents, judge.dies, judge.afterKill"},
 	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer, unless another token came meanwhile or the process is new. Refreshes whose new token is refused as well are no more than four in 25 seconds.", "judge.sent, judge.presents, judge.storms"},
 	{"same body", "A body arrives whole and as it was given, or not to its end; also when it is sent again.", "judge.arrived"},
 	{"own origin", "No token arrives at an origin that is not allowed, nor after a redirect through one.", "judge.arrived"},
@@ -44,6 +44,7 @@ type judge struct {
 	w        *world
 	found    *violation
 	engine   register
+	writer   map[string]*process // of what is in the engine
 	memory   *store.Memory
 	accounts map[string]*account
 	shown    []*presentation
@@ -58,12 +59,13 @@ type account struct {
 }
 
 type loginOf struct {
+	by          *call
 	began, done time.Duration // done 0: not yet, or it failed
 	family      *family
 }
 
 func newJudge(w *world) *judge {
-	j := &judge{w: w, engine: register{}, memory: new(store.Memory), accounts: map[string]*account{}}
+	j := &judge{w: w, engine: register{}, writer: map[string]*process{}, memory: new(store.Memory), accounts: map[string]*account{}}
 	for _, user := range users {
 		j.accounts[user] = &account{}
 	}
@@ -88,6 +90,7 @@ func (w *world) violated(name, format string, args ...any) {
 // begins notes that a step begins.
 func (j *judge) begins(c *call) {
 	p := c.p
+	p.calls[c] = true
 	switch c.step.kind {
 	case forceRefresh:
 		p.forced[c.user]++
@@ -124,7 +127,7 @@ func (j *judge) logsIn(c *call) *tokenclient.Token {
 	}
 	p := w.server.login(c.user)
 	a := j.account(c)
-	a.logins = append(a.logins, &loginOf{began: w.now(), family: p.family})
+	a.logins = append(a.logins, &loginOf{by: c, began: w.now(), family: p.family})
 	w.note(c.who(), "has %s with %s", p, p.access)
 	t := &tokenclient.Token{AccessToken: p.access.text, RefreshToken: p.refresh, TokenType: "Bearer", Issued: time.Now().Round(0)}
 	if w.plan.set.tellsExpiry {
@@ -140,6 +143,7 @@ func (j *judge) logsIn(c *call) *tokenclient.Token {
 func (j *judge) ends(c *call, status int, err error) {
 	w, p, now := j.w, c.p, j.w.now()
 	j.readsOutput()
+	delete(p.calls, c)
 	if c.until > 0 && now > c.until+300*time.Millisecond && c.step.kind != restart {
 		w.violated("waiters end", "%s ends %v after its context", c.who(), now-c.until)
 	}
@@ -175,8 +179,10 @@ func (j *judge) ends(c *call, status int, err error) {
 	case restart:
 		p.closed = now
 		p.closing--
-		j.forgets(p)
-		j.closes(p, err)
+		if c.reached { // else another step does it, and has not done so yet
+			j.forgets(p)
+			j.closes(p, err)
+		}
 		return
 	}
 	if c.body != nil && !c.body.isClosed() {
@@ -201,7 +207,7 @@ func (s *stream) isClosed() bool {
 // loginBy returns what c has begun; nil: it has not come so far.
 func (j *judge) loginBy(c *call) *loginOf {
 	for _, l := range j.account(c).logins {
-		if l.began >= c.began && l.done == 0 {
+		if l.by == c {
 			return l
 		}
 	}

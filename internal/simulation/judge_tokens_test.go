@@ -23,6 +23,8 @@ func (j *judge) presents(q *presentation) {
 	recent := 0
 	for _, before := range p.shown {
 		switch {
+		case before.killed:
+			j.afterKill(q, before)
 		case w.plan.set.keepsToken && before.over:
 		case !before.over:
 			w.violated("one refresh", "%s is presented while it is on its way", p)
@@ -46,6 +48,7 @@ func (j *judge) presents(q *presentation) {
 	j.storms(q)
 	p.shown = append(p.shown, q)
 	j.shown = append(j.shown, q)
+	q.p.meets(whenPresenting)
 }
 
 const becauseRefused = "the API refused its access token"
@@ -147,6 +150,7 @@ func (j *judge) said(q *presentation, a answer) {
 func (j *judge) heard(q *presentation) {
 	q.ends(j.w)
 	j.w.note(q.p.name(), "hears %s with %s", q.result, q.result.access)
+	q.p.meets(whenHeard)
 	if j.w.plan.set.store == storeNone {
 		q.result.access.saved = true
 	}
@@ -160,7 +164,8 @@ func (j *judge) revokes(p *process, pair *pair) {
 }
 
 // wrote notes what is in the engine now.
-func (j *judge) wrote(raw []byte) {
+func (j *judge) wrote(p *process, key string, raw []byte) {
+	j.writer[key] = p
 	for _, text := range accessIn(raw) {
 		if a := j.w.server.access[text]; a != nil {
 			a.saved = true

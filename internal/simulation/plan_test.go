@@ -80,6 +80,7 @@ const (
 	login        stepKind = "logs in"
 	logout       stepKind = "logs out"
 	restart      stepKind = "restarts"
+	kill         stepKind = "is killed"
 	revokeAccess stepKind = "the server revokes access tokens"
 	endSession   stepKind = "the server ends the session"
 	tokenOutage  stepKind = "the token endpoint is down"
@@ -115,7 +116,8 @@ type step struct {
 	cancels  bool          // its context is cancelled then, rather than at its deadline
 	body     int
 	to       int
-	lasts    time.Duration // of an outage
+	lasts    time.Duration // of an outage, or until a process that was killed is started again
+	moment   moment        // when a process is killed
 }
 
 var users = []string{"alice", "bob"}
@@ -186,6 +188,9 @@ func drawPlan(seed uint64) *plan {
 			add(drawStep(rng, s, at+within(60*time.Millisecond)))
 		}
 	}
+	for _, st := range drawKills(seed, s) {
+		add(st)
+	}
 	slices.SortStableFunc(p.steps, func(a, b *step) int { return int(a.at - b.at) })
 	for i, st := range p.steps {
 		st.n = i
@@ -233,6 +238,8 @@ func drawStep(rng *rand.Rand, s *settings, at time.Duration) step {
 func (st *step) String() string {
 	text := fmt.Sprintf("%v p%d %s %s", st.at.Round(time.Millisecond), st.proc, st.user, st.kind)
 	switch {
+	case st.kind == kill:
+		text += fmt.Sprintf("%v, and is started again after %v", st.moment, st.lasts.Round(time.Millisecond))
 	case st.lasts > 0:
 		text += fmt.Sprintf(" for %v", st.lasts.Round(time.Millisecond))
 	case st.kind == request:

@@ -13,7 +13,7 @@ import (
 
 // newWorld makes one of a plan.
 func newWorld(p *plan, telling bool) *world {
-	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, telling: telling}
+	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, met: map[string]int{}, telling: telling}
 	w.server = &server{w: w, pairs: map[string]*pair{}, access: map[string]*access{}}
 	w.judge = newJudge(w)
 	for id := range p.set.processes {
@@ -62,8 +62,12 @@ func (w *world) begins(st *step) {
 			w.note(p.name(), "cannot reach the store for %v", st.lasts.Round(time.Millisecond))
 			p.storeDown = w.now() + st.lasts
 		}
+	case kill:
+		p.isDoomed(st)
 	default:
-		w.spawn(func() { w.do(st, false) })
+		if !p.dead.Load() {
+			w.spawn(func() { w.do(p, st, false) })
+		}
 	}
 }
 
@@ -94,7 +98,7 @@ func (w *world) finish() {
 		for _, user := range users[:w.plan.set.users] {
 			n++
 			st := &step{n: n, at: w.now(), proc: id, user: user, kind: request, patience: time.Minute}
-			w.spawn(func() { w.do(st, true) })
+			w.spawn(func() { w.do(w.procs[id], st, true) })
 		}
 	}
 	if !w.run(w.idleButKeepers) {
@@ -132,8 +136,8 @@ func (w *world) leftovers() {
 		}
 		p.mu.Unlock()
 	}
-	for _, raw := range w.judge.engine {
-		if r, err := protocol.DecodeRecord(raw); err != nil || r.Lease != [16]byte{} && w.plan.set.storeTrouble == 0 && w.plan.set.tokenTrouble == 0 {
+	for key, raw := range w.judge.engine {
+		if r, err := protocol.DecodeRecord(raw); err != nil || r.Lease != [16]byte{} && !w.judge.writer[key].dead.Load() && w.plan.set.storeTrouble == 0 && w.plan.set.tokenTrouble == 0 {
 			w.violated("nothing left", "a hold on a record (%v)", err)
 		}
 	}

@@ -23,11 +23,14 @@ var errEngine = errors.New("connection to the engine reset")
 var storeRisks = []risk{{"the engine does not answer", 0.02}, {"the answer of the engine is lost", 0.03}, {"the engine is slow", 0.03}}
 
 // reach has do done in the engine.
-func (e engine) reach(ctx context.Context, name string, do func()) error {
+func (e engine) reach(ctx context.Context, name string, writes bool, do func()) error {
 	w, p := e.p.w, e.p
 	name = fmt.Sprintf("p%d %s", p.id, name)
-	return w.perform(ctx, name, nil, func(o *operation) {
+	return w.perform(p.bound(ctx), name, nil, func(o *operation) {
 		key := w.count(name)
+		if writes {
+			p.meets(whenWriting)
+		}
 		what := w.fate(key, scaled(storeRisks, w.plan.set.storeTrouble))
 		if w.now() < p.storeDown {
 			what = "the store is down"
@@ -50,7 +53,7 @@ func (e engine) reach(ctx context.Context, name string, do func()) error {
 				do()
 				w.end(o, errEngine)
 			default:
-				if !o.over {
+				if !o.over || errors.Is(o.err, errKilled) && w.plan.unit(key+" lands") < 0.5 {
 					do()
 				}
 				w.end(o, nil)
@@ -60,7 +63,7 @@ func (e engine) reach(ctx context.Context, name string, do func()) error {
 }
 
 func (e engine) Get(ctx context.Context, key string) (value []byte, err error) {
-	err = e.reach(ctx, "reads "+key[:4], func() { value = bytes.Clone(e.p.w.judge.engine[key]) })
+	err = e.reach(ctx, "reads "+key[:4], false, func() { value = bytes.Clone(e.p.w.judge.engine[key]) })
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +72,11 @@ func (e engine) Get(ctx context.Context, key string) (value []byte, err error) {
 
 func (e engine) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
 	old, new = bytes.Clone(old), bytes.Clone(new)
-	err = e.reach(ctx, "writes "+key[:4], func() {
+	err = e.reach(ctx, "writes "+key[:4], true, func() {
 		r := e.p.w.judge.engine
 		if have, ok := r[key]; ok == (old != nil) && bytes.Equal(have, old) {
 			r[key], swapped = new, true
-			e.p.w.judge.wrote(new)
+			e.p.w.judge.wrote(e.p, key, new)
 		}
 	})
 	if err != nil {
@@ -105,7 +108,7 @@ type judgedStore struct {
 }
 
 func (s *judgedStore) tell(what, key string, f func()) {
-	s.p.w.tell(fmt.Sprintf("p%d %s %s", s.p.id, what, key), f)
+	s.p.tell(fmt.Sprintf("p%d %s %s", s.p.id, what, key), f)
 }
 
 func (s *judgedStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {

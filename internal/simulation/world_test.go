@@ -35,6 +35,7 @@ type world struct {
 
 	struck map[string]string // what went wrong, by the key of its fate
 	counts map[string]int    // of operations, by what they are
+	met    map[string]int    // how often it came to what is worth a count
 
 	telling bool // the story is wanted
 	story   []string
@@ -50,7 +51,8 @@ type event struct {
 
 // An operation is something that a goroutine of the program waits for.
 type operation struct {
-	key   string // sorts those that arrive at the same time
+	p     *process // whose it is; nil: the world's
+	key   string   // sorts those that arrive at the same time
 	ctx   context.Context
 	start func(*operation) // called by the scheduler; end follows
 	done  chan struct{}
@@ -82,9 +84,13 @@ func (w *world) print(text string) {
 }
 
 // perform waits for the scheduler to do what start says and end the operation. It ends earlier,
-// with the error of ctx, if that ends.
+// with the error of ctx, if that ends, and with errKilled if it is of a process that is killed.
 func (w *world) perform(ctx context.Context, key string, gone func(), start func(*operation)) error {
-	o := &operation{key: key, ctx: ctx, start: start, done: make(chan struct{}), gone: gone}
+	p := processOf(ctx)
+	if p != nil && p.dead.Load() {
+		return errKilled
+	}
+	o := &operation{p: p, key: key, ctx: ctx, start: start, done: make(chan struct{}), gone: gone}
 	w.arrive(o)
 	select {
 	case <-o.done:
@@ -138,6 +144,9 @@ func (w *world) spawn(f func()) {
 func (w *world) end(o *operation, err error) {
 	if !o.over {
 		o.over, o.err = true, err
+		if o.p != nil {
+			o.p.open = slices.DeleteFunc(o.p.open, func(x *operation) bool { return x == o })
+		}
 		close(o.done)
 	}
 }
@@ -159,8 +168,12 @@ func (w *world) admit() {
 		slices.SortStableFunc(arrived, func(a, b *operation) int { return cmp.Compare(a.key, b.key) })
 	}
 	for _, o := range arrived {
+		if o.p != nil {
+			o.p.open = append(o.p.open, o)
+		}
 		w.after(0, func() {
 			switch left := o.left; {
+			case o.over: // its process was killed
 			case left == nil:
 				o.start(o)
 			case !left.over:
