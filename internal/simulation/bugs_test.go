@@ -30,6 +30,7 @@ const (
 	transportFile    = "tokenclient/transport.go"
 	sendFile         = "tokenclient/transport_send.go"
 	poolFile         = "tokenclient/pool.go"
+	sealFile         = "store/seal.go"
 )
 
 // wholeBugs are planted one by one. Each has to be found.
@@ -124,6 +125,15 @@ var wholeBugs = []wholeBug{
 	{"a new pair is not stored at once", []planted.Patch{patch("internal/protocol/present.go",
 		"	case res.err == nil:\n",
 		"	case res.err == nil:\n		if BUG {\n			_ = Sleep(ctx, 200*time.Millisecond)\n		}\n")}},
+	{"old keys open nothing", []planted.Patch{patch(sealFile,
+		"	wrappers := s.s.find(id)\n",
+		"	wrappers := s.s.find(id)\n	if BUG && id != s.s.keys[0].id {\n		wrappers = nil\n	}\n")}},
+	{"sealed with the oldest key", []planted.Patch{patch(sealFile,
+		"	current := s.s.keys[0]\n",
+		"	current := s.s.keys[0]\n	if BUG {\n		current = s.s.keys[len(s.s.keys)-1]\n	}\n")}},
+	{"a record whose key is not at hand counts as damaged", []planted.Patch{patch(sealFile,
+		"	if len(wrappers) == 0 {\n",
+		"	if len(wrappers) == 0 && BUG {\n		return nil, protocol.Corruptf(\"sealed with another key\")\n	}\n	if len(wrappers) == 0 {\n")}},
 	{"an error shows the token", []planted.Patch{patch(presentFile,
 		"	t, err := result()\n	if err != nil {\n",
 		"	t, err := result()\n	if BUG && err != nil {\n		return nil, &TokenError{Err: errors.New(\"refresh of \" + old.RefreshToken + \" failed\")}\n	}\n	if err != nil {\n")}},

@@ -29,8 +29,9 @@ var invariants = []invariant{
 	{"logged out", "A request that begins after a logout does not carry a token of the login that was ended, and no store brings that login back.", "judge.sent, judge.loaded"},
 	{"waiters end", "Whoever waits ends within 0.3 seconds after its context, and everybody ends.", "judge.ends, world.play"},
 	{"saved is used", "A token that a refresh or login brought is in the store before a request carries it, unless the store said that it is not, and when its process has closed without an error.", "judge.sent, judge.closes"},
+	{"own key", "What is stored is sealed with the first key of the process that stores it, and a process opens what is sealed with any of its keys: a change of keys costs no login, and no failure while everybody knows the key.", "judge.sealed, judge.reads, judge.excused"},
 	{"nothing left", "When all is closed there is no goroutine, no timer, no body that is not closed, and no hold on a record.", "world.leftovers, simulate"},
-	{"no secret", "No error, log line or hook shows a token.", "judge.readsOutput"},
+	{"no secret", "No error, log line, hook or sealed record shows a token.", "judge.readsOutput, judge.sealed"},
 }
 
 // A violation is of an invariant.
@@ -44,6 +45,7 @@ type judge struct {
 	w        *world
 	found    *violation
 	engine   register
+	opener   *store.Shared       // opens what is in it
 	writer   map[string]*process // of what is in the engine
 	memory   *store.Memory
 	accounts map[string]*account
@@ -69,6 +71,7 @@ func newJudge(w *world) *judge {
 	for _, user := range users {
 		j.accounts[user] = &account{}
 	}
+	j.opener, _ = store.NewShared(j.engine, sealer([]string{"first", "second"}), nil)
 	return j
 }
 
@@ -100,7 +103,7 @@ func (j *judge) begins(c *call) {
 		for _, f := range j.w.server.families {
 			f.byUser = f.byUser || f.user == c.user
 		}
-	case restart:
+	case restart, rekey:
 		p.closed = j.w.now()
 		p.closing++
 	}
@@ -144,7 +147,7 @@ func (j *judge) ends(c *call, status int, err error) {
 	w, p, now := j.w, c.p, j.w.now()
 	j.readsOutput()
 	delete(p.calls, c)
-	if c.until > 0 && now > c.until+300*time.Millisecond && c.step.kind != restart {
+	if c.until > 0 && now > c.until+300*time.Millisecond && c.step.kind != restart && c.step.kind != rekey {
 		w.violated("waiters end", "%s ends %v after its context", c.who(), now-c.until)
 	}
 	switch c.step.kind {
@@ -176,7 +179,7 @@ func (j *judge) ends(c *call, status int, err error) {
 			}
 		}
 		return // what it says of the store and the server is no failure of a request
-	case restart:
+	case restart, rekey:
 		p.closed = now
 		p.closing--
 		if c.reached { // else another step does it, and has not done so yet

@@ -166,7 +166,11 @@ func (j *judge) revokes(p *process, pair *pair) {
 // wrote notes what is in the engine now.
 func (j *judge) wrote(p *process, key string, raw []byte) {
 	j.writer[key] = p
-	for _, text := range accessIn(raw) {
+	tokens := accessIn(raw)
+	if j.w.plan.set.keys != nil {
+		tokens = j.opened()
+	}
+	for _, text := range tokens {
 		if a := j.w.server.access[text]; a != nil {
 			a.saved = true
 		}

@@ -29,6 +29,7 @@ const (
 type settings struct {
 	processes, users int
 	store            storeKind
+	keys             keyPlan
 	pool             bool
 	keepFresh        bool
 	heartbeat        time.Duration
@@ -57,7 +58,7 @@ func (s *settings) String() string {
 		is   bool
 		text string
 	}{
-		{s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
+		{s.store == storeShared, s.keys.String()}, {s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
 		{!s.tellsExpiry, "no expires_in"}, {s.oldDies, "a new access token ends the old one"},
 		{s.keepsToken, "no rotation"}, {s.grace > 0, fmt.Sprintf("a grace of %v", s.grace)},
 		{s.lag > 0, fmt.Sprintf("an API that learns of tokens after %v", s.lag)}, {s.slides > 0, "an API that renews tokens"},
@@ -81,6 +82,7 @@ const (
 	logout       stepKind = "logs out"
 	restart      stepKind = "restarts"
 	kill         stepKind = "is killed"
+	rekey        stepKind = "restarts with other keys"
 	revokeAccess stepKind = "the server revokes access tokens"
 	endSession   stepKind = "the server ends the session"
 	tokenOutage  stepKind = "the token endpoint is down"
@@ -118,6 +120,7 @@ type step struct {
 	to       int
 	lasts    time.Duration // of an outage, or until a process that was killed is started again
 	moment   moment        // when a process is killed
+	stage    int           // of the keys that a process gets
 }
 
 var users = []string{"alice", "bob"}
@@ -188,7 +191,7 @@ func drawPlan(seed uint64) *plan {
 			add(drawStep(rng, s, at+within(60*time.Millisecond)))
 		}
 	}
-	for _, st := range drawKills(seed, s) {
+	for _, st := range append(drawKills(seed, s), drawKeys(seed, s)...) {
 		add(st)
 	}
 	slices.SortStableFunc(p.steps, func(a, b *step) int { return int(a.at - b.at) })

@@ -13,7 +13,7 @@ import (
 
 // newWorld makes one of a plan.
 func newWorld(p *plan, telling bool) *world {
-	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, met: map[string]int{}, telling: telling}
+	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, met: map[string]int{}, stages: map[int]int{}, telling: telling}
 	w.server = &server{w: w, pairs: map[string]*pair{}, access: map[string]*access{}}
 	w.judge = newJudge(w)
 	for id := range p.set.processes {
@@ -62,6 +62,8 @@ func (w *world) begins(st *step) {
 			w.note(p.name(), "cannot reach the store for %v", st.lasts.Round(time.Millisecond))
 			p.storeDown = w.now() + st.lasts
 		}
+	case rekey:
+		w.rekeys(st, false)
 	case kill:
 		p.isDoomed(st)
 	default:

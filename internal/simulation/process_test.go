@@ -39,6 +39,7 @@ type process struct {
 
 	mu         sync.Mutex // guards all below
 	openBodies int        // answers that nobody has closed
+	stage      int        // of its keys
 	sessions   map[string]*tokenclient.Session
 	pool       *tokenclient.Pool
 	clients    map[string]*http.Client

@@ -126,7 +126,7 @@ func (w *world) doing(ctx context.Context, c *call) (status int, err error) {
 	if c.step.kind == request {
 		return c.request(ctx)
 	}
-	if c.step.kind == restart {
+	if c.step.kind == restart || c.step.kind == rekey {
 		if !c.p.restarting.CompareAndSwap(false, true) {
 			return 0, nil // it does already
 		}

@@ -15,8 +15,11 @@ import (
 // A register is the engine that processes share: a value for each key.
 type register map[string][]byte
 
-// engine is it as one process reaches it.
-type engine struct{ p *process }
+// engine is it as one process reaches it, which has these keys.
+type engine struct {
+	p    *process
+	keys []string
+}
 
 var errEngine = errors.New("connection to the engine reset")
 
@@ -63,7 +66,10 @@ func (e engine) reach(ctx context.Context, name string, writes bool, do func()) 
 }
 
 func (e engine) Get(ctx context.Context, key string) (value []byte, err error) {
-	err = e.reach(ctx, "reads "+key[:4], false, func() { value = bytes.Clone(e.p.w.judge.engine[key]) })
+	err = e.reach(ctx, "reads "+key[:4], false, func() {
+		value = bytes.Clone(e.p.w.judge.engine[key])
+		e.p.w.judge.reads(e.p, e.keys, value)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +81,9 @@ func (e engine) CompareAndSwap(ctx context.Context, key string, old, new []byte)
 	err = e.reach(ctx, "writes "+key[:4], true, func() {
 		r := e.p.w.judge.engine
 		if have, ok := r[key]; ok == (old != nil) && bytes.Equal(have, old) {
+			if len(e.keys) > 0 {
+				e.p.w.judge.sealed(e.p, e.keys, have, new)
+			}
 			r[key], swapped = new, true
 			e.p.w.judge.wrote(e.p, key, new)
 		}
@@ -92,7 +101,8 @@ func (p *process) newStore() tokenclient.Store {
 	case storeMemory:
 		return &judgedStore{p, w.judge.memory}
 	case storeShared:
-		s, err := store.NewShared(engine{p}, store.Plaintext(), &store.SharedOptions{Margin: 2 * time.Second})
+		keys := p.keys()
+		s, err := store.NewShared(engine{p, keys}, sealer(keys), &store.SharedOptions{Margin: 2 * time.Second})
 		if err != nil {
 			panic(err)
 		}
@@ -145,8 +155,7 @@ func (s *judgedStore) Save(ctx context.Context, key string, seen tokenclient.Rec
 	return r, err
 }
 
-// accessIn returns the access tokens that are in what was written to an engine, which is not
-// sealed here.
+// accessIn returns the access tokens that are in what was written to an engine and is not sealed.
 func accessIn(raw []byte) (list []string) {
 	text := string(raw)
 	for {

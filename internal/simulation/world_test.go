@@ -18,10 +18,11 @@ type world struct {
 	begin time.Time
 	bell  chan struct{} // holds one element if something has arrived
 
-	mu      sync.Mutex // guards arrived, running and out
+	mu      sync.Mutex // guards arrived, running, out and stages
 	arrived []*operation
 	running int // goroutines of the program that have not ended
 	out     []string
+	stages  map[int]int // of keys that processes have been given
 
 	queue []*event
 	seq   int
