@@ -13,7 +13,7 @@
 //   - plan_test.go draws what a history is made of, and fates_test.go what becomes of messages.
 //   - play_test.go runs one, and simulation_test.go as many as are wanted.
 //   - server_test.go is the authorization server and the API, present_test.go and wire_test.go
-//     the network before them, store_test.go the stores and what goes wrong with them,
+//     the network before them, store_test.go and file_test.go the stores and what goes wrong with them,
 //     process_test.go a process of the program, steps_test.go what it does, kill_test.go its
 //     sudden end, and keys_test.go the keys that it seals with.
 //   - judge_test.go and the files judge_…_test.go have the invariants.

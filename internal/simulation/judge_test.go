@@ -30,7 +30,7 @@ var invariants = []invariant{
 	{"waiters end", "Whoever waits ends within 0.3 seconds after its context, and everybody ends.", "judge.ends, world.play"},
 	{"saved is used", "A token that a refresh or login brought is in the store before a request carries it, unless the store said that it is not, and when its process has closed without an error.", "judge.sent, judge.closes"},
 	{"own key", "What is stored is sealed with the first key of the process that stores it, and a process opens what is sealed with any of its keys: a change of keys costs no login, and no failure while everybody knows the key.", "judge.sealed, judge.reads, judge.excused"},
-	{"nothing left", "When all is closed there is no goroutine, no timer, no body that is not closed, and no hold on a record.", "world.leftovers, simulate"},
+	{"nothing left", "When all is closed there is no goroutine, no timer, no body that is not closed, no hold on a record, and in a folder no lock that is held and no temporary file.", "world.leftovers, world.judgeFolder, simulate"},
 	{"no secret", "No error, log line, hook or sealed record shows a token.", "judge.readsOutput, judge.sealed"},
 }
 

@@ -23,6 +23,7 @@ const (
 	storeNone   storeKind = "no store"
 	storeMemory storeKind = "a store.Memory"
 	storeShared storeKind = "a store.Shared over an engine"
+	storeFile   storeKind = "a store.File"
 )
 
 // settings are what a history is about.
@@ -58,7 +59,7 @@ func (s *settings) String() string {
 		is   bool
 		text string
 	}{
-		{s.store == storeShared, s.keys.String()}, {s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
+		{s.store == storeShared || s.store == storeFile, s.keys.String()}, {s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
 		{!s.tellsExpiry, "no expires_in"}, {s.oldDies, "a new access token ends the old one"},
 		{s.keepsToken, "no rotation"}, {s.grace > 0, fmt.Sprintf("a grace of %v", s.grace)},
 		{s.lag > 0, fmt.Sprintf("an API that learns of tokens after %v", s.lag)}, {s.slides > 0, "an API that renews tokens"},
@@ -134,6 +135,7 @@ func drawPlan(seed uint64) *plan {
 	within := func(d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }
 	s := &p.set
 	s.store = []storeKind{storeNone, storeMemory, storeShared, storeShared}[rng.IntN(4)]
+	s.drawFile(seed)
 	s.processes, s.users = 1, 1
 	if s.store != storeNone {
 		s.processes = 1 + rng.IntN(3)
@@ -161,6 +163,9 @@ func drawPlan(seed uint64) *plan {
 	}
 	s.apiTrouble, s.tokenTrouble = some(0, 0, 1, 3), some(0, 0, 1, 3)
 	s.storeTrouble, s.refusals = some(0, 0, 0, 1, 3), some(0, 0, 0, 0.1)
+	if s.store == storeFile {
+		s.storeTrouble = 0
+	}
 	s.horizon = time.Duration(float64(s.lifetime) * (1.5 + 2*rng.Float64()))
 
 	add := func(st step) { p.steps = append(p.steps, &st) }

@@ -16,6 +16,9 @@ func newWorld(p *plan, telling bool) *world {
 	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, met: map[string]int{}, stages: map[int]int{}, telling: telling}
 	w.server = &server{w: w, pairs: map[string]*pair{}, access: map[string]*access{}}
 	w.judge = newJudge(w)
+	if p.set.store == storeFile {
+		w.makeFolder()
+	}
 	for id := range p.set.processes {
 		w.procs = append(w.procs, newProcess(w, id))
 	}
@@ -143,11 +146,15 @@ func (w *world) leftovers() {
 			w.violated("nothing left", "a hold on a record (%v)", err)
 		}
 	}
+	if w.plan.set.store == storeFile {
+		w.judgeFolder()
+	}
 	w.judge.readsOutput()
 }
 
 // simulate runs a plan in a bubble.
 func simulate(t *testing.T, p *plan, telling bool) (w *world) {
+	defer func() { w.removeFolder() }()
 	defer func() {
 		if r := recover(); r != nil {
 			text := fmt.Sprint(r)

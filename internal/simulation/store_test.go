@@ -100,6 +100,8 @@ func (p *process) newStore() tokenclient.Store {
 	switch w.plan.set.store {
 	case storeMemory:
 		return &judgedStore{p, w.judge.memory}
+	case storeFile:
+		return p.newFile()
 	case storeShared:
 		keys := p.keys()
 		s, err := store.NewShared(engine{p, keys}, sealer(keys), &store.SharedOptions{Margin: 2 * time.Second})
@@ -121,6 +123,13 @@ func (s *judgedStore) tell(what, key string, f func()) {
 	s.p.tell(fmt.Sprintf("p%d %s %s", s.p.id, what, key), f)
 }
 
+// begin waits until it is the turn of this operation. An engine sees to that by itself.
+func (s *judgedStore) begin(what, key string) {
+	if s.p.w.plan.set.store == storeFile {
+		s.tell(what, key, func() {})
+	}
+}
+
 func (s *judgedStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
 	var began time.Duration
 	s.tell("loads", key, func() { began = s.p.w.now() })
@@ -139,6 +148,7 @@ func (s *judgedStore) Replace(ctx context.Context, key string, t *tokenclient.To
 
 func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
 	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	s.begin("refreshes", key)
 	var made *tokenclient.Token
 	r, err := s.inner.Refresh(ctx, key, seen, timeout, func(ctx context.Context, now tokenclient.Record) (*tokenclient.Token, error) {
 		t, err := fn(ctx, now)
@@ -150,6 +160,7 @@ func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.
 }
 
 func (s *judgedStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	s.begin("saves", key)
 	r, err := s.inner.Save(ctx, key, seen, t)
 	s.tell("saved", key, func() { s.p.w.judge.saved(s.p, r, t, err) })
 	return r, err

@@ -33,6 +33,7 @@ type world struct {
 	procs  []*process
 	server *server
 	judge  *judge
+	folder string // of a store.File; "": there is none
 
 	struck map[string]string // what went wrong, by the key of its fate
 	counts map[string]int    // of operations, by what they are
