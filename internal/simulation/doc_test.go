@@ -15,7 +15,7 @@
 //   - server_test.go is the authorization server and the API, present_test.go and wire_test.go
 //     the network before them, store_test.go and file_test.go the stores and what goes wrong with them,
 //     process_test.go a process of the program, steps_test.go what it does, kill_test.go its
-//     sudden end, and keys_test.go the keys that it seals with.
+//     sudden end, keys_test.go the keys that it seals with, and clock_test.go its clock.
 //   - judge_test.go and the files judge_…_test.go have the invariants.
 //   - shrink_test.go makes a history that fails as short as it gets; bugs_test.go plants bugs,
 //     each of which is to be found; reference_test.go compares the library with a client that

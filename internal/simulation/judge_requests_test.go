@@ -43,7 +43,7 @@ func (j *judge) sent(x *sending, body sentBody) {
 	}
 	c.seen = append(c.seen, x)
 	a := x.access
-	age := young
+	age := young + max(0, c.p.later(a))
 	if a != nil && a.renewed { // it may have been on its way for long
 		age += 10 * time.Second
 	}
@@ -57,7 +57,7 @@ func (j *judge) sent(x *sending, body sentBody) {
 		return
 	}
 	f := a.family
-	if w.plan.set.tellsExpiry && !a.renewed && same == 0 && now > a.told+150*time.Millisecond {
+	if w.plan.set.tellsExpiry && !a.renewed && same == 0 && now > a.told+c.p.later(a)+150*time.Millisecond {
 		w.violated("own tokens", "%s carries a token that has expired %v ago", x, now-a.told)
 	}
 	if !a.saved && !a.unsaved && !a.renewed && w.plan.set.store != storeNone {

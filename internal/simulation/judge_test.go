@@ -129,6 +129,7 @@ func (j *judge) logsIn(c *call) *tokenclient.Token {
 		f.byUser = f.byUser || f.user == c.user
 	}
 	p := w.server.login(c.user)
+	p.access.ahead = c.p.clock()
 	a := j.account(c)
 	a.logins = append(a.logins, &loginOf{by: c, began: w.now(), family: p.family})
 	w.note(c.who(), "has %s with %s", p, p.access)

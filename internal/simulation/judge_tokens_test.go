@@ -90,7 +90,7 @@ func (j *judge) reason(q *presentation) string {
 	case set.heartbeat > 0:
 		return "the heart beats"
 	}
-	if soon := p.access; set.tellsExpiry && now >= soon.expires-set.lifetime/4-2*time.Second {
+	if soon := p.access; set.tellsExpiry && now >= soon.expires+min(0, q.p.later(soon))-set.lifetime/4-2*time.Second {
 		return "it expires soon" // also if one before it was refused
 	}
 	for _, before := range j.shown {
@@ -105,7 +105,7 @@ func (j *judge) reason(q *presentation) string {
 		switch {
 		case a.refused > 0:
 			return becauseRefused
-		case set.tellsExpiry && now >= a.expires-set.lifetime/4-2*time.Second:
+		case set.tellsExpiry && now >= a.expires+min(0, q.p.later(a))-set.lifetime/4-2*time.Second:
 			return "it expires soon"
 		}
 	}
@@ -150,6 +150,7 @@ func (j *judge) said(q *presentation, a answer) {
 func (j *judge) heard(q *presentation) {
 	q.ends(j.w)
 	j.w.note(q.p.name(), "hears %s with %s", q.result, q.result.access)
+	q.access.ahead = q.p.clock()
 	q.p.meets(whenHeard)
 	if j.w.plan.set.store == storeNone {
 		q.result.access.saved = true

@@ -31,6 +31,7 @@ type settings struct {
 	processes, users int
 	store            storeKind
 	keys             keyPlan
+	skew             time.Duration // by which wall clocks differ
 	pool             bool
 	keepFresh        bool
 	heartbeat        time.Duration
@@ -59,7 +60,7 @@ func (s *settings) String() string {
 		is   bool
 		text string
 	}{
-		{s.store == storeShared || s.store == storeFile, s.keys.String()}, {s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
+		{s.store == storeShared || s.store == storeFile, s.keys.String()}, {s.skew > 0, fmt.Sprintf("clocks that differ by up to %v", s.skew)}, {s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
 		{!s.tellsExpiry, "no expires_in"}, {s.oldDies, "a new access token ends the old one"},
 		{s.keepsToken, "no rotation"}, {s.grace > 0, fmt.Sprintf("a grace of %v", s.grace)},
 		{s.lag > 0, fmt.Sprintf("an API that learns of tokens after %v", s.lag)}, {s.slides > 0, "an API that renews tokens"},
@@ -136,6 +137,7 @@ func drawPlan(seed uint64) *plan {
 	s := &p.set
 	s.store = []storeKind{storeNone, storeMemory, storeShared, storeShared}[rng.IntN(4)]
 	s.drawFile(seed)
+	s.drawClocks(seed)
 	s.processes, s.users = 1, 1
 	if s.store != storeNone {
 		s.processes = 1 + rng.IntN(3)

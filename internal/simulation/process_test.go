@@ -37,9 +37,10 @@ type process struct {
 
 	restarting atomic.Bool
 
-	mu         sync.Mutex // guards all below
-	openBodies int        // answers that nobody has closed
-	stage      int        // of its keys
+	mu         sync.Mutex    // guards all below
+	openBodies int           // answers that nobody has closed
+	stage      int           // of its keys
+	ahead      time.Duration // its clock
 	sessions   map[string]*tokenclient.Session
 	pool       *tokenclient.Pool
 	clients    map[string]*http.Client

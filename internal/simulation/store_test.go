@@ -108,7 +108,7 @@ func (p *process) newStore() tokenclient.Store {
 		if err != nil {
 			panic(err)
 		}
-		return &judgedStore{p, s}
+		return &judgedStore{p, p.byItsClock(s)}
 	}
 	return nil
 }
