@@ -14,10 +14,7 @@ import (
 // but all that one learns of another's are the times in the records that they share. So the
 // times of what a process reads and writes are changed on the way, by as much as its clock is
 // ahead of the bubble's: it gets what it would get if it were its clock that is right.
-//
-// A clock is set only while its process is not running. What a Session holds has times too, and
-// it looks at the clock itself, at some twenty places, by package time: to set the clock of one
-// that runs would take a seam in tokenclient that nothing but a test would use.
+// A clock is set only while its process does not run: see the package comment.
 
 // drawClocks draws by how much clocks differ, by a chance of its own.
 func (s *settings) drawClocks(seed uint64) {

@@ -20,4 +20,10 @@
 //   - shrink_test.go makes a history that fails as short as it gets; bugs_test.go plants bugs,
 //     each of which is to be found; reference_test.go compares the library with a client that
 //     is obviously correct; proof_test.go writes docs/proof.md.
+//
+// The clock of a process may differ from those of others, and may be set while it does not run,
+// but not while it runs. What decides in tokenclient is given the time; but a Session, a Pool
+// and the reading of an answer take it from package time, as do timers and contexts, and what a
+// Session holds has times in it that were taken before. To set the clock under them would take a
+// seam in tokenclient that nothing but this test uses.
 package simulation_test

@@ -27,9 +27,7 @@ const filesIn = 0.03
 func (s *settings) drawFile(seed uint64) {
 	if rng := rand.New(rand.NewPCG(seed, 13)); s.store == storeShared && rng.Float64() < filesIn {
 		s.store = storeFile
-		if rng.Float64() < 0.5 {
-			s.keys = keyPlan{{"first"}}
-		}
+		s.keys = oneKey
 	}
 }
 
@@ -99,7 +97,7 @@ func (w *world) judgeRecord(raw []byte) error {
 		return err
 	case r.Lease != [16]byte{} && w.plan.set.tokenTrouble == 0:
 		return fmt.Errorf("a hold on a record of a store.File")
-	case w.plan.set.keys != nil && containsSecret(string(raw)):
+	case containsSecret(string(raw)):
 		w.violated("no secret", "a file has a token in plaintext")
 	}
 	return nil

@@ -168,7 +168,7 @@ func (j *judge) revokes(p *process, pair *pair) {
 func (j *judge) wrote(p *process, key string, raw []byte) {
 	j.writer[key] = p
 	tokens := accessIn(raw)
-	if j.w.plan.set.keys != nil {
+	if j.w.plan.set.keys.stages != nil {
 		tokens = j.opened()
 	}
 	for _, text := range tokens {

@@ -17,22 +17,21 @@ import (
 // opens. A process gets the next ones at a restart, not before all have the last, and not at the
 // same time as others. The last one, from which the old key is missing, it gets only when all
 // records are sealed anew.
-type keyPlan [][]string
+type keyPlan struct {
+	name   string
+	stages [][]string // none: plaintext
+	blinds bool       // processes may be without a key that others seal with
+}
 
 var keyPlans = []keyPlan{
-	nil, // plaintext
-	nil,
-	{{"first"}},
-	{{"first"}, {"first", "second"}, {"second", "first"}, {"second"}}, // all know a key before one seals with it
-	{{"first"}, {"second", "first"}, {"second"}},                      // some cannot read what others have written, for a while
+	{name: "in plaintext"},
+	{name: "in plaintext"},
+	oneKey,
+	{name: "sealed, and all know a new key first", stages: [][]string{{"first"}, {"first", "second"}, {"second", "first"}, {"second"}}},
+	{name: "sealed, with a new key at once", stages: [][]string{{"first"}, {"second", "first"}, {"second"}}, blinds: true},
 }
 
-// blinds reports whether the plan leaves processes without a key that others seal with.
-func (k keyPlan) blinds() bool { return len(k) == 3 }
-
-func (k keyPlan) String() string {
-	return []string{"in plaintext", "sealed", "", "sealed, a new key at once", "sealed, a new key that all know first"}[len(k)]
-}
+var oneKey = keyPlan{name: "sealed", stages: [][]string{{"first"}}}
 
 // drawKeys draws the keys of a history and when processes get new ones, by a chance of its own.
 func drawKeys(seed uint64, s *settings) (steps []step) {
@@ -42,11 +41,11 @@ func drawKeys(seed uint64, s *settings) (steps []step) {
 	}
 	s.keys = keyPlans[rng.IntN(len(keyPlans))]
 	spread := s.horizon / 8
-	if s.keys.blinds() {
+	if s.keys.blinds {
 		spread = s.horizon / 2
 	}
-	for stage := 1; stage < len(s.keys); stage++ {
-		begin := s.horizon * time.Duration(stage) / time.Duration(len(s.keys)+1)
+	for stage := 1; stage < len(s.keys.stages); stage++ {
+		begin := s.horizon * time.Duration(stage) / time.Duration(len(s.keys.stages)+1)
 		for proc := range s.processes {
 			at := begin + time.Duration(rng.Int64N(int64(spread)))
 			steps = append(steps, step{kind: rekey, at: at, proc: proc, user: users[0], stage: stage})
@@ -86,7 +85,7 @@ func (w *world) mayRekey(st *step) bool {
 			return false
 		}
 	}
-	keys := w.plan.set.keys[st.stage]
+	keys := w.plan.set.keys.stages[st.stage]
 	for _, raw := range w.judge.engine {
 		if id := keyIn(raw); id != "" && !slices.Contains(keys, id) {
 			return false
@@ -97,20 +96,17 @@ func (w *world) mayRekey(st *step) bool {
 
 // keys are those that p has been given.
 func (p *process) keys() []string {
-	plan := p.w.plan.set.keys
-	if plan == nil {
+	stages := p.w.plan.set.keys.stages
+	if stages == nil {
 		return nil
 	}
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
 	p.stage = p.w.stages[p.id]
-	return plan[p.stage]
+	return stages[p.stage]
 }
 
-var (
-	firstKey, secondKey = sealKey("first"), sealKey("second")
-	sealKeys            = map[string]store.KeyWrapper{"first": firstKey, "second": secondKey}
-)
+var sealKeys = map[string]store.KeyWrapper{"first": sealKey("first"), "second": sealKey("second")}
 
 func sealKey(id string) store.KeyWrapper {
 	key := sha256.Sum256([]byte(id))
@@ -144,7 +140,7 @@ func keyIn(raw []byte) string {
 // reads notes that a process finds raw. It may not have the key.
 func (j *judge) reads(p *process, keys []string, raw []byte) {
 	id := keyIn(raw)
-	if set := &j.w.plan.set; len(keys) == 0 || id == "" || slices.Contains(keys, id) || !set.keys.blinds() {
+	if set := &j.w.plan.set; len(keys) == 0 || id == "" || slices.Contains(keys, id) || !set.keys.blinds {
 		return
 	}
 	j.w.met["a record whose key is not at hand"]++

@@ -75,11 +75,11 @@ type line struct{ p *process }
 
 // RoundTrip is http.RoundTripper.
 func (l line) RoundTrip(req *http.Request) (*http.Response, error) {
-	return wire{l.p}.RoundTrip(req.WithContext(l.p.bound(req.Context())))
+	return wire(l).RoundTrip(req.WithContext(l.p.bound(req.Context())))
 }
 
-// isDoomed has p killed now, or at the next moment of that kind.
-func (p *process) isDoomed(st *step) {
+// condemn has p killed now, or at the next moment of that kind.
+func (p *process) condemn(st *step) {
 	if st.moment == anyTime {
 		p.kill(st)
 		return

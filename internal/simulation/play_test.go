@@ -68,7 +68,7 @@ func (w *world) begins(st *step) {
 	case rekey:
 		w.rekeys(st, false)
 	case kill:
-		p.isDoomed(st)
+		p.condemn(st)
 	default:
 		if !p.dead.Load() {
 			w.spawn(func() { w.do(p, st, false) })
@@ -99,11 +99,11 @@ func (w *world) idleButKeepers() bool {
 // finish has everybody make one more request when nothing goes wrong any more.
 func (w *world) finish() {
 	n := 900
-	for id := range w.procs {
+	for id, p := range w.procs {
 		for _, user := range users[:w.plan.set.users] {
 			n++
 			st := &step{n: n, at: w.now(), proc: id, user: user, kind: request, patience: time.Minute}
-			w.spawn(func() { w.do(w.procs[id], st, true) })
+			w.spawn(func() { w.do(p, st, true) })
 		}
 	}
 	if !w.run(w.idleButKeepers) {
