@@ -50,7 +50,7 @@ func (p *process) clock() time.Duration {
 // server wrote them by another clock. (KeepFresh refreshes what a session has held for as long
 // as it lives, whatever the time is: so to refresh at the real time is always right.)
 func (p *process) later(a *access) time.Duration {
-	if a == nil || a.renewed { // by an API that does not say when it expires
+	if a == nil {
 		return 0
 	}
 	return a.ahead - p.clock()

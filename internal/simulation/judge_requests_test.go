@@ -110,7 +110,8 @@ func (j *judge) refuses(x *sending, a *access, lags bool) {
 func (j *judge) answered(x *sending, a answer) {
 	for _, nv := range a.header {
 		if nv[0] == "X-Renewed" {
-			j.w.server.access[nv[1]].unsaved = true // it is in use before it is stored
+			renewed := j.w.server.access[nv[1]]
+			renewed.unsaved, renewed.ahead = true, x.call.p.clock() // it is in use before it is stored
 		}
 	}
 }
