@@ -16,6 +16,9 @@ func (j *judge) presents(q *presentation) {
 	if q.p.storeFault {
 		late += patience
 	}
+	if w.plan.set.pool {
+		late += j.heldBack(q.p)
+	}
 	q.forced = q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && w.now() < q.p.forcedAt[user]+late
 	if q.reason = j.reason(q); q.reason == "" {
 		w.violated("one refresh", "%s is presented, and nothing is wrong with %s", p, p.access)
@@ -49,6 +52,17 @@ func (j *judge) presents(q *presentation) {
 	p.shown = append(p.shown, q)
 	j.shown = append(j.shown, q)
 	q.p.meets(whenPresenting)
+}
+
+// heldBack is for how long a Pool may keep a refresh waiting: as long as the token endpoint has
+// asked it to wait, whoever's refresh that was.
+func (j *judge) heldBack(p *process) (d time.Duration) {
+	for _, q := range j.shown {
+		if q.p == p {
+			d = max(d, q.again)
+		}
+	}
+	return d
 }
 
 const becauseRefused = "the API refused its access token"
