@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
@@ -103,4 +105,58 @@ func TestPassphrasesAndDamage(t *testing.T) {
 	kv.put(nameInKV("k"), sealed)
 	_, err := a.Load(t.Context(), "k")
 	wantErr(t, err, tokenclient.ErrStoreCorrupt)
+}
+
+// A process that does not have the new key yet is overtaken, while it refreshes, by one that
+// seals with it. That it cannot read what is stored does not mean that a login is needed.
+func TestRotationOvertaken(t *testing.T) {
+	for name, overtake := range map[string]func(ctx context.Context, s tokenclient.Store) error{
+		"by a login": func(ctx context.Context, s tokenclient.Store) error {
+			_, _, err := s.Replace(ctx, "k", &tokenclient.Token{AccessToken: "other", RefreshToken: "refresh-other"})
+			return err
+		},
+		"by a refresh": func(ctx context.Context, s tokenclient.Store) error {
+			seen, err := s.Load(ctx, "k")
+			if err == nil {
+				_, err = s.Save(ctx, "k", seen, &tokenclient.Token{AccessToken: "other", RefreshToken: "refresh-other"})
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kv := &mapKV{}
+			first := sharedWith(t, kv, store.Seal(keyOf(t, "a")))
+			second := sharedWith(t, kv, store.Seal(keyOf(t, "b"), keyOf(t, "a")))
+			ended := make(chan error, 1)
+			s, err := tokenclient.New(tokenclient.Config{
+				Store: first, Key: "k", AnyOrigin: true, RefreshTimeout: time.Second,
+				Hooks: &tokenclient.Hooks{SessionEnded: func(err error) { ended <- err }},
+				Refresher: tokenclient.RefresherFunc(func(ctx context.Context, _ *tokenclient.Token) (*tokenclient.Token, error) {
+					return &tokenclient.Token{AccessToken: "own", RefreshToken: "refresh-own"}, overtake(ctx, second)
+				}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: "a", RefreshToken: "refresh-a"}); err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Refresh(t.Context())
+			wantErr(t, err, tokenclient.ErrStoreUnavailable)
+			if errors.Is(err, tokenclient.ErrLoginRequired) {
+				t.Errorf("a login is required: %v", err)
+			}
+			if _, err := s.Peek(t.Context()); err != nil {
+				t.Errorf("the session has no token any more: %v", err)
+			}
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			select {
+			case err := <-ended:
+				t.Errorf("the session has ended: %v", err)
+			default:
+			}
+		})
+	}
 }

@@ -2,6 +2,7 @@ package tokenclient
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"time"
@@ -115,6 +116,9 @@ func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx 
 		}
 		_ = st.overtaken(&fx, f, ErrReplaced, now)
 		e.err = errFenced
+	case r.State == Active && r.Token == nil && (errors.Is(err, ErrOvertaken) || errors.Is(err, ErrReplaced)):
+		// Somebody is logged in, but what is stored cannot be read: its key may come yet.
+		e.err = st.failed(&fx, f, r, fmt.Errorf("%w: %w", ErrStoreUnavailable, err), now)
 	case err == nil, e.retry != nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
 		own := res.made != nil && (err == nil || e.retry != nil)
 		f.spent = res.made != nil

@@ -30,6 +30,7 @@ const (
 	transportFile    = "tokenclient/transport.go"
 	sendFile         = "tokenclient/transport_send.go"
 	poolFile         = "tokenclient/pool.go"
+	sealFile         = "store/seal.go"
 )
 
 // wholeBugs are planted one by one. Each has to be found.
@@ -121,6 +122,31 @@ var wholeBugs = []wholeBug{
 		"	return errors.Join(s.saveLast(context.WithoutCancel(ctx)), ended)",
 		"	if BUG {\n		return nil\n	}\n	return errors.Join(s.saveLast(context.WithoutCancel(ctx)), ended)"),
 		patch("tokenclient/session_login.go", "	now := s.stop()\n	s.tellHost()\n	ended", "	now := s.stop()\n	if BUG {\n		now = nil\n	}\n	s.tellHost()\n	ended")}},
+	{"a new pair is not stored at once", []planted.Patch{patch("internal/protocol/present.go",
+		"	case res.err == nil:\n",
+		"	case res.err == nil:\n		if BUG {\n			_ = Sleep(ctx, 200*time.Millisecond)\n		}\n")}},
+	{"old keys open nothing", []planted.Patch{patch(sealFile,
+		"	wrappers := s.s.find(id)\n",
+		"	wrappers := s.s.find(id)\n	if BUG && id != s.s.keys[0].id {\n		wrappers = nil\n	}\n")}},
+	{"sealed with the oldest key", []planted.Patch{patch(sealFile,
+		"	current := s.s.keys[0]\n",
+		"	current := s.s.keys[0]\n	if BUG {\n		current = s.s.keys[len(s.s.keys)-1]\n	}\n")}},
+	{"a record whose key is not at hand counts as damaged", []planted.Patch{patch(sealFile,
+		"	if len(wrappers) == 0 {\n",
+		"	if len(wrappers) == 0 && BUG {\n		return nil, protocol.Corruptf(\"sealed with another key\")\n	}\n	if len(wrappers) == 0 {\n")}},
+	{"a File does not look at its lock", []planted.Patch{patch("store/file_turn.go",
+		"	if r.Lease != [16]byte{} {\n		if over",
+		"	if r.Lease != [16]byte{} && !BUG {\n		if over"),
+		patch("store/file_turn.go",
+			"	if t.lock == nil {\n		path",
+			"	if t.lock == nil && BUG {\n		t.lock = &fileLock{func() {}}\n	}\n	if t.lock == nil {\n		path")}},
+	{"a File does not free its lock", []planted.Patch{patch("store/file_turn.go",
+		"	if t.lock != nil {\n		t.file.unreserve",
+		"	if t.lock != nil && !BUG {\n		t.file.unreserve")}},
+	{"the clock says which pair is newer", []planted.Patch{patch("tokenclient/session_state.go",
+		"func newer(r, known Record) bool { return r.Era",
+		"func newer(r, known Record) bool {\n	if BUG && r.Token != nil && known.Token != nil && r.Era == known.Era && r.Token.RefreshToken != known.Token.RefreshToken {\n		return r.Token.Issued.After(known.Token.Issued)\n	}\n	return r.Era"),
+		patch("tokenclient/session_state.go", "r.Number > known.Number }", "r.Number > known.Number\n}")}},
 	{"an error shows the token", []planted.Patch{patch(presentFile,
 		"	t, err := result()\n	if err != nil {\n",
 		"	t, err := result()\n	if BUG && err != nil {\n		return nil, &TokenError{Err: errors.New(\"refresh of \" + old.RefreshToken + \" failed\")}\n	}\n	if err != nil {\n")}},

@@ -43,7 +43,7 @@ func (j *judge) sent(x *sending, body sentBody) {
 	}
 	c.seen = append(c.seen, x)
 	a := x.access
-	age := young
+	age := young + max(0, c.p.later(a))
 	if a != nil && a.renewed { // it may have been on its way for long
 		age += 10 * time.Second
 	}
@@ -57,7 +57,7 @@ func (j *judge) sent(x *sending, body sentBody) {
 		return
 	}
 	f := a.family
-	if w.plan.set.tellsExpiry && !a.renewed && same == 0 && now > a.told+150*time.Millisecond {
+	if w.plan.set.tellsExpiry && !a.renewed && same == 0 && now > a.told+c.p.later(a)+150*time.Millisecond {
 		w.violated("own tokens", "%s carries a token that has expired %v ago", x, now-a.told)
 	}
 	if !a.saved && !a.unsaved && !a.renewed && w.plan.set.store != storeNone {
@@ -110,7 +110,8 @@ func (j *judge) refuses(x *sending, a *access, lags bool) {
 func (j *judge) answered(x *sending, a answer) {
 	for _, nv := range a.header {
 		if nv[0] == "X-Renewed" {
-			j.w.server.access[nv[1]].unsaved = true // it is in use before it is stored
+			renewed := j.w.server.access[nv[1]]
+			renewed.unsaved, renewed.ahead = true, x.call.p.clock() // it is in use before it is stored
 		}
 	}
 }

@@ -19,7 +19,7 @@ type invariant struct {
 // invariants are those that are checked, in the order of docs/proof.md.
 var invariants = []invariant{
 	{"one refresh", "Of one refresh token at most one presentation is on its way, and one is made only for a reason: its access token was refused, expires soon or is unknown, somebody asked for it, or the last answer was lost.", "judge.presents, judge.reason"},
-	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept.", "judge.presents"},
+	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept. A process that is killed explains the loss of an answer that it had not heard, and of a pair that it had no time to store; the token is not presented again while the server may be at work on what it sent.", "judge.presents, judge.dies, judge.afterKill"},
 	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer, unless another token came meanwhile or the process is new. Refreshes whose new token is refused as well are no more than four in 25 seconds.", "judge.sent, judge.presents, judge.storms"},
 	{"same body", "A body arrives whole and as it was given, or not to its end; also when it is sent again.", "judge.arrived"},
 	{"own origin", "No token arrives at an origin that is not allowed, nor after a redirect through one.", "judge.arrived"},
@@ -29,8 +29,9 @@ var invariants = []invariant{
 	{"logged out", "A request that begins after a logout does not carry a token of the login that was ended, and no store brings that login back.", "judge.sent, judge.loaded"},
 	{"waiters end", "Whoever waits ends within 0.3 seconds after its context, and everybody ends.", "judge.ends, world.play"},
 	{"saved is used", "A token that a refresh or login brought is in the store before a request carries it, unless the store said that it is not, and when its process has closed without an error.", "judge.sent, judge.closes"},
-	{"nothing left", "When all is closed there is no goroutine, no timer, no body that is not closed, and no hold on a record.", "world.leftovers, simulate"},
-	{"no secret", "No error, log line or hook shows a token.", "judge.readsOutput"},
+	{"own key", "What is stored is sealed with the first key of the process that stores it, and a process opens what is sealed with any of its keys: a change of keys costs no login, and no failure while everybody knows the key.", "judge.sealed, judge.reads, judge.excused"},
+	{"nothing left", "When all is closed there is no goroutine, no timer, no body that is not closed, no hold on a record, and in a folder no lock that is held and no temporary file.", "world.leftovers, world.judgeFolder, simulate"},
+	{"no secret", "No error, log line, hook or sealed record shows a token.", "judge.readsOutput, judge.sealed"},
 }
 
 // A violation is of an invariant.
@@ -44,6 +45,8 @@ type judge struct {
 	w        *world
 	found    *violation
 	engine   register
+	opener   *store.Shared       // opens what is in it
+	writer   map[string]*process // of what is in the engine
 	memory   *store.Memory
 	accounts map[string]*account
 	shown    []*presentation
@@ -58,15 +61,17 @@ type account struct {
 }
 
 type loginOf struct {
+	by          *call
 	began, done time.Duration // done 0: not yet, or it failed
 	family      *family
 }
 
 func newJudge(w *world) *judge {
-	j := &judge{w: w, engine: register{}, memory: new(store.Memory), accounts: map[string]*account{}}
+	j := &judge{w: w, engine: register{}, writer: map[string]*process{}, memory: new(store.Memory), accounts: map[string]*account{}}
 	for _, user := range users {
 		j.accounts[user] = &account{}
 	}
+	j.opener, _ = store.NewShared(j.engine, sealer([]string{"first", "second"}), nil)
 	return j
 }
 
@@ -88,6 +93,7 @@ func (w *world) violated(name, format string, args ...any) {
 // begins notes that a step begins.
 func (j *judge) begins(c *call) {
 	p := c.p
+	p.calls[c] = true
 	switch c.step.kind {
 	case forceRefresh:
 		p.forced[c.user]++
@@ -97,7 +103,7 @@ func (j *judge) begins(c *call) {
 		for _, f := range j.w.server.families {
 			f.byUser = f.byUser || f.user == c.user
 		}
-	case restart:
+	case restart, rekey:
 		p.closed = j.w.now()
 		p.closing++
 	}
@@ -123,8 +129,9 @@ func (j *judge) logsIn(c *call) *tokenclient.Token {
 		f.byUser = f.byUser || f.user == c.user
 	}
 	p := w.server.login(c.user)
+	p.access.ahead = c.p.clock()
 	a := j.account(c)
-	a.logins = append(a.logins, &loginOf{began: w.now(), family: p.family})
+	a.logins = append(a.logins, &loginOf{by: c, began: w.now(), family: p.family})
 	w.note(c.who(), "has %s with %s", p, p.access)
 	t := &tokenclient.Token{AccessToken: p.access.text, RefreshToken: p.refresh, TokenType: "Bearer", Issued: time.Now().Round(0)}
 	if w.plan.set.tellsExpiry {
@@ -140,7 +147,8 @@ func (j *judge) logsIn(c *call) *tokenclient.Token {
 func (j *judge) ends(c *call, status int, err error) {
 	w, p, now := j.w, c.p, j.w.now()
 	j.readsOutput()
-	if c.until > 0 && now > c.until+300*time.Millisecond && c.step.kind != restart {
+	delete(p.calls, c)
+	if c.until > 0 && now > c.until+300*time.Millisecond && c.step.kind != restart && c.step.kind != rekey {
 		w.violated("waiters end", "%s ends %v after its context", c.who(), now-c.until)
 	}
 	switch c.step.kind {
@@ -172,11 +180,13 @@ func (j *judge) ends(c *call, status int, err error) {
 			}
 		}
 		return // what it says of the store and the server is no failure of a request
-	case restart:
+	case restart, rekey:
 		p.closed = now
 		p.closing--
-		j.forgets(p)
-		j.closes(p, err)
+		if c.reached { // else another step does it, and has not done so yet
+			j.forgets(p)
+			j.closes(p, err)
+		}
 		return
 	}
 	if c.body != nil && !c.body.isClosed() {
@@ -201,7 +211,7 @@ func (s *stream) isClosed() bool {
 // loginBy returns what c has begun; nil: it has not come so far.
 func (j *judge) loginBy(c *call) *loginOf {
 	for _, l := range j.account(c).logins {
-		if l.began >= c.began && l.done == 0 {
+		if l.by == c {
 			return l
 		}
 	}

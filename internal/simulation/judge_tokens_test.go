@@ -16,6 +16,9 @@ func (j *judge) presents(q *presentation) {
 	if q.p.storeFault {
 		late += patience
 	}
+	if w.plan.set.pool {
+		late += j.heldBack(q.p)
+	}
 	q.forced = q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && w.now() < q.p.forcedAt[user]+late
 	if q.reason = j.reason(q); q.reason == "" {
 		w.violated("one refresh", "%s is presented, and nothing is wrong with %s", p, p.access)
@@ -23,6 +26,8 @@ func (j *judge) presents(q *presentation) {
 	recent := 0
 	for _, before := range p.shown {
 		switch {
+		case before.killed:
+			j.afterKill(q, before)
 		case w.plan.set.keepsToken && before.over:
 		case !before.over:
 			w.violated("one refresh", "%s is presented while it is on its way", p)
@@ -46,6 +51,18 @@ func (j *judge) presents(q *presentation) {
 	j.storms(q)
 	p.shown = append(p.shown, q)
 	j.shown = append(j.shown, q)
+	q.p.meets(whenPresenting)
+}
+
+// heldBack is for how long a Pool may keep a refresh waiting: as long as the token endpoint has
+// asked it to wait, whoever's refresh that was.
+func (j *judge) heldBack(p *process) (d time.Duration) {
+	for _, q := range j.shown {
+		if q.p == p {
+			d = max(d, q.again)
+		}
+	}
+	return d
 }
 
 const becauseRefused = "the API refused its access token"
@@ -87,7 +104,7 @@ func (j *judge) reason(q *presentation) string {
 	case set.heartbeat > 0:
 		return "the heart beats"
 	}
-	if soon := p.access; set.tellsExpiry && now >= soon.expires-set.lifetime/4-2*time.Second {
+	if soon := p.access; set.tellsExpiry && now >= soon.expires+min(0, q.p.later(soon))-set.lifetime/4-2*time.Second {
 		return "it expires soon" // also if one before it was refused
 	}
 	for _, before := range j.shown {
@@ -102,7 +119,7 @@ func (j *judge) reason(q *presentation) string {
 		switch {
 		case a.refused > 0:
 			return becauseRefused
-		case set.tellsExpiry && now >= a.expires-set.lifetime/4-2*time.Second:
+		case set.tellsExpiry && now >= a.expires+min(0, q.p.later(a))-set.lifetime/4-2*time.Second:
 			return "it expires soon"
 		}
 	}
@@ -147,6 +164,8 @@ func (j *judge) said(q *presentation, a answer) {
 func (j *judge) heard(q *presentation) {
 	q.ends(j.w)
 	j.w.note(q.p.name(), "hears %s with %s", q.result, q.result.access)
+	q.access.ahead = q.p.clock()
+	q.p.meets(whenHeard)
 	if j.w.plan.set.store == storeNone {
 		q.result.access.saved = true
 	}
@@ -160,8 +179,13 @@ func (j *judge) revokes(p *process, pair *pair) {
 }
 
 // wrote notes what is in the engine now.
-func (j *judge) wrote(raw []byte) {
-	for _, text := range accessIn(raw) {
+func (j *judge) wrote(p *process, key string, raw []byte) {
+	j.writer[key] = p
+	tokens := accessIn(raw)
+	if j.w.plan.set.keys.stages != nil {
+		tokens = j.opened()
+	}
+	for _, text := range tokens {
 		if a := j.w.server.access[text]; a != nil {
 			a.saved = true
 		}

@@ -23,12 +23,15 @@ const (
 	storeNone   storeKind = "no store"
 	storeMemory storeKind = "a store.Memory"
 	storeShared storeKind = "a store.Shared over an engine"
+	storeFile   storeKind = "a store.File"
 )
 
 // settings are what a history is about.
 type settings struct {
 	processes, users int
 	store            storeKind
+	keys             keyPlan
+	skew             time.Duration // by which wall clocks differ
 	pool             bool
 	keepFresh        bool
 	heartbeat        time.Duration
@@ -57,7 +60,7 @@ func (s *settings) String() string {
 		is   bool
 		text string
 	}{
-		{s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
+		{s.store == storeShared || s.store == storeFile, s.keys.name}, {s.skew > 0, fmt.Sprintf("clocks that differ by up to %v", s.skew)}, {s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
 		{!s.tellsExpiry, "no expires_in"}, {s.oldDies, "a new access token ends the old one"},
 		{s.keepsToken, "no rotation"}, {s.grace > 0, fmt.Sprintf("a grace of %v", s.grace)},
 		{s.lag > 0, fmt.Sprintf("an API that learns of tokens after %v", s.lag)}, {s.slides > 0, "an API that renews tokens"},
@@ -80,6 +83,8 @@ const (
 	login        stepKind = "logs in"
 	logout       stepKind = "logs out"
 	restart      stepKind = "restarts"
+	kill         stepKind = "is killed"
+	rekey        stepKind = "restarts with other keys"
 	revokeAccess stepKind = "the server revokes access tokens"
 	endSession   stepKind = "the server ends the session"
 	tokenOutage  stepKind = "the token endpoint is down"
@@ -115,7 +120,9 @@ type step struct {
 	cancels  bool          // its context is cancelled then, rather than at its deadline
 	body     int
 	to       int
-	lasts    time.Duration // of an outage
+	lasts    time.Duration // of an outage, or until a process that was killed is started again
+	moment   moment        // when a process is killed
+	stage    int           // of the keys that a process gets
 }
 
 var users = []string{"alice", "bob"}
@@ -129,6 +136,8 @@ func drawPlan(seed uint64) *plan {
 	within := func(d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }
 	s := &p.set
 	s.store = []storeKind{storeNone, storeMemory, storeShared, storeShared}[rng.IntN(4)]
+	s.drawFile(seed)
+	s.drawClocks(seed)
 	s.processes, s.users = 1, 1
 	if s.store != storeNone {
 		s.processes = 1 + rng.IntN(3)
@@ -156,6 +165,9 @@ func drawPlan(seed uint64) *plan {
 	}
 	s.apiTrouble, s.tokenTrouble = some(0, 0, 1, 3), some(0, 0, 1, 3)
 	s.storeTrouble, s.refusals = some(0, 0, 0, 1, 3), some(0, 0, 0, 0.1)
+	if s.store == storeFile {
+		s.storeTrouble = 0
+	}
 	s.horizon = time.Duration(float64(s.lifetime) * (1.5 + 2*rng.Float64()))
 
 	add := func(st step) { p.steps = append(p.steps, &st) }
@@ -185,6 +197,9 @@ func drawPlan(seed uint64) *plan {
 		for range burst {
 			add(drawStep(rng, s, at+within(60*time.Millisecond)))
 		}
+	}
+	for _, st := range append(drawKills(seed, s), drawKeys(seed, s)...) {
+		add(st)
 	}
 	slices.SortStableFunc(p.steps, func(a, b *step) int { return int(a.at - b.at) })
 	for i, st := range p.steps {
@@ -233,6 +248,8 @@ func drawStep(rng *rand.Rand, s *settings, at time.Duration) step {
 func (st *step) String() string {
 	text := fmt.Sprintf("%v p%d %s %s", st.at.Round(time.Millisecond), st.proc, st.user, st.kind)
 	switch {
+	case st.kind == kill:
+		text += fmt.Sprintf("%v, and is started again after %v", st.moment, st.lasts.Round(time.Millisecond))
 	case st.lasts > 0:
 		text += fmt.Sprintf(" for %v", st.lasts.Round(time.Millisecond))
 	case st.kind == request:

@@ -13,9 +13,12 @@ import (
 
 // newWorld makes one of a plan.
 func newWorld(p *plan, telling bool) *world {
-	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, telling: telling}
+	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, met: map[string]int{}, stages: map[int]int{}, telling: telling}
 	w.server = &server{w: w, pairs: map[string]*pair{}, access: map[string]*access{}}
 	w.judge = newJudge(w)
+	if p.set.store == storeFile {
+		w.makeFolder()
+	}
 	for id := range p.set.processes {
 		w.procs = append(w.procs, newProcess(w, id))
 	}
@@ -62,8 +65,14 @@ func (w *world) begins(st *step) {
 			w.note(p.name(), "cannot reach the store for %v", st.lasts.Round(time.Millisecond))
 			p.storeDown = w.now() + st.lasts
 		}
+	case rekey:
+		w.rekeys(st, false)
+	case kill:
+		p.condemn(st)
 	default:
-		w.spawn(func() { w.do(st, false) })
+		if !p.dead.Load() {
+			w.spawn(func() { w.do(p, st, false) })
+		}
 	}
 }
 
@@ -90,11 +99,11 @@ func (w *world) idleButKeepers() bool {
 // finish has everybody make one more request when nothing goes wrong any more.
 func (w *world) finish() {
 	n := 900
-	for id := range w.procs {
+	for id, p := range w.procs {
 		for _, user := range users[:w.plan.set.users] {
 			n++
 			st := &step{n: n, at: w.now(), proc: id, user: user, kind: request, patience: time.Minute}
-			w.spawn(func() { w.do(st, true) })
+			w.spawn(func() { w.do(p, st, true) })
 		}
 	}
 	if !w.run(w.idleButKeepers) {
@@ -132,16 +141,20 @@ func (w *world) leftovers() {
 		}
 		p.mu.Unlock()
 	}
-	for _, raw := range w.judge.engine {
-		if r, err := protocol.DecodeRecord(raw); err != nil || r.Lease != [16]byte{} && w.plan.set.storeTrouble == 0 && w.plan.set.tokenTrouble == 0 {
+	for key, raw := range w.judge.engine {
+		if r, err := protocol.DecodeRecord(raw); err != nil || r.Lease != [16]byte{} && !w.judge.writer[key].dead.Load() && w.plan.set.storeTrouble == 0 && w.plan.set.tokenTrouble == 0 {
 			w.violated("nothing left", "a hold on a record (%v)", err)
 		}
+	}
+	if w.plan.set.store == storeFile {
+		w.judgeFolder()
 	}
 	w.judge.readsOutput()
 }
 
 // simulate runs a plan in a bubble.
 func simulate(t *testing.T, p *plan, telling bool) (w *world) {
+	defer func() { w.removeFolder() }()
 	defer func() {
 		if r := recover(); r != nil {
 			text := fmt.Sprint(r)

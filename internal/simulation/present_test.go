@@ -23,6 +23,7 @@ type presentation struct {
 	forced  bool // somebody asked for it
 	reason  string
 	unsaved bool // a store said so of what came of it
+	killed  bool // what came of it ended with its process
 }
 
 var tokenRisks = []risk{

@@ -16,6 +16,7 @@ import (
 type process struct {
 	w         *world
 	id        int
+	dead      atomic.Bool // it was killed
 	refresher tokenclient.Refresher
 	hooks     *tokenclient.Hooks
 
@@ -25,6 +26,9 @@ type process struct {
 	storeFault   bool          // there was any
 	closed       time.Duration // when it was closed the last time
 	closing      int           // restarts under way
+	open         []*operation  // under way
+	calls        map[*call]bool
+	doom         *step // how it is going to be killed; nil: it is not
 	forced       map[string]int
 	forcedAt     map[string]time.Duration // when such a call ended
 	sent         map[*family]bool         // whose tokens it has sent
@@ -33,8 +37,10 @@ type process struct {
 
 	restarting atomic.Bool
 
-	mu         sync.Mutex // guards all below
-	openBodies int        // answers that nobody has closed
+	mu         sync.Mutex    // guards all below
+	openBodies int           // answers that nobody has closed
+	stage      int           // of its keys
+	ahead      time.Duration // its clock
 	sessions   map[string]*tokenclient.Session
 	pool       *tokenclient.Pool
 	clients    map[string]*http.Client
@@ -46,8 +52,8 @@ type process struct {
 func (p *process) name() string { return fmt.Sprintf("p%d", p.id) }
 
 func newProcess(w *world, id int) *process {
-	p := &process{w: w, id: id, forced: map[string]int{}, forcedAt: map[string]time.Duration{}, sent: map[*family]bool{}, left: map[*family]time.Duration{}, unstored: map[string]time.Duration{}}
-	client := &http.Client{Transport: wire{p}}
+	p := &process{w: w, id: id, forced: map[string]int{}, forcedAt: map[string]time.Duration{}, sent: map[*family]bool{}, left: map[*family]time.Duration{}, unstored: map[string]time.Duration{}, calls: map[*call]bool{}}
+	client := &http.Client{Transport: line{p}}
 	if w.plan.set.json {
 		p.refresher = &tokenclient.JSONRefresher{TokenURL: "https://" + authHost + "/token", HTTPClient: client}
 	} else {
@@ -57,7 +63,7 @@ func newProcess(w *world, id int) *process {
 		}
 	}
 	p.hooks = p.newHooks()
-	p.open()
+	p.start()
 	return p
 }
 
@@ -115,14 +121,14 @@ func (l logOf) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// open makes the sessions.
-func (p *process) open() {
+// start makes the sessions.
+func (p *process) start() {
 	set := &p.w.plan.set
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sessions, p.clients, p.keeping = map[string]*tokenclient.Session{}, map[string]*http.Client{}, map[string]bool{}
 	p.life, p.stop = context.WithCancel(context.Background())
-	base := &http.Client{Transport: wire{p}}
+	base := &http.Client{Transport: line{p}}
 	s := p.newStore()
 	if set.pool {
 		pool, err := tokenclient.NewPool(tokenclient.PoolConfig{

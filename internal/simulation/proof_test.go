@@ -128,9 +128,10 @@ many it took.
 const limits = `
 ## What it does not say
 
-- Processes do not crash, stand still or sleep here, and their clocks agree: the engine's simulation and the tests with
-  real processes are for that. A restart is orderly, with a Close.
+- Processes do not stand still or sleep here, and a clock is set only while its process does not run: the engine's simulation
+  and the tests with real processes are for that. They are killed only where the store is an engine: what a store.Memory keeps ends with them,
+  and the locks of a store.File would not be free.
 - The network is a RoundTripper: what net/http does by itself (connections, repeats, 100-continue) is not in it.
-- ` + "`store.File`" + ` is not in it; ` + "`store.Memory`" + ` never fails. Audiences, step-up, DPoP and a header set by the caller are not in it.
+- ` + "`store.File`" + `, which is over a real folder, and ` + "`store.Memory`" + ` never fail. Audiences, step-up, DPoP and a header set by the caller are not in it.
 - What a process does between two messages takes no time, and two goroutines meet only where messages let them.
 `

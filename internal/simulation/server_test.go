@@ -54,6 +54,7 @@ type access struct {
 	dead    bool
 	refused time.Duration // when the API first said 401 to it; 0: never
 	taken   bool          // the API has accepted it
+	ahead   time.Duration // the clock of the process that got it
 
 	saved   bool // it is in the store, or was
 	unsaved bool // a store said that it is not

@@ -37,6 +37,9 @@ func (y *tally) add(w *world) {
 	for _, st := range w.plan.steps {
 		y.count["step: "+string(st.kind)]++
 	}
+	for what, n := range w.met {
+		y.count[what] += n
+	}
 	for _, what := range w.struck {
 		y.count["misfortune: "+what]++
 	}

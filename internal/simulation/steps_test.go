@@ -25,7 +25,7 @@ type call struct {
 	cut       bool // the network broke one of its requests
 	cutAnswer bool
 	stepUp    bool // the API wants a wider scope
-	reached   bool // it has got a session
+	reached   bool // it has got a session, or closes them all
 	last      bool // it is of the end of the history, where all is well
 	body      *stream
 }
@@ -87,10 +87,10 @@ func (st *step) content() []byte {
 }
 
 // do does a step of the program.
-func (w *world) do(st *step, last bool) {
-	c := &call{step: st, p: w.procs[st.proc%len(w.procs)], user: st.user, last: last}
+func (w *world) do(p *process, st *step, last bool) {
+	c := &call{step: st, p: p, user: st.user, last: last}
 	ctx, cancel := context.WithValue(context.Background(), callKey{}, c), context.CancelFunc(func() {})
-	w.tell(fmt.Sprintf("step %03d", st.n), func() {
+	p.tell(fmt.Sprintf("step %03d", st.n), func() {
 		c.began = w.now()
 		if st.patience > 0 {
 			c.until = c.began + st.patience
@@ -111,7 +111,7 @@ func (w *world) do(st *step, last bool) {
 	if err != nil {
 		w.print(fmt.Sprintf("%+v", err))
 	}
-	w.tell(fmt.Sprintf("step %03d ends", st.n), func() {
+	p.tell(fmt.Sprintf("step %03d ends", st.n), func() {
 		if err != nil {
 			w.note(c.who(), "ends with %v", err)
 		} else {
@@ -126,13 +126,16 @@ func (w *world) doing(ctx context.Context, c *call) (status int, err error) {
 	if c.step.kind == request {
 		return c.request(ctx)
 	}
-	if c.step.kind == restart {
+	if c.step.kind == restart || c.step.kind == rekey {
 		if !c.p.restarting.CompareAndSwap(false, true) {
 			return 0, nil // it does already
 		}
 		defer c.p.restarting.Store(false)
+		c.reached = true
 		err := c.p.close(context.WithoutCancel(ctx))
-		c.p.open()
+		if !c.p.dead.Load() {
+			c.p.start()
+		}
 		return 0, err
 	}
 	s, err := c.p.session(ctx, c.user)
@@ -152,12 +155,12 @@ func (w *world) doing(ctx context.Context, c *call) (status int, err error) {
 		})
 	case login:
 		var t *tokenclient.Token
-		w.tell(fmt.Sprintf("step %03d login", c.step.n), func() { t = w.judge.logsIn(c) })
+		c.p.tell(fmt.Sprintf("step %03d login", c.step.n), func() { t = w.judge.logsIn(c) })
 		if err = s.SetToken(ctx, t); err == nil {
 			c.p.keepFresh(c.user, s)
 		}
 	case logout:
-		w.tell(fmt.Sprintf("step %03d logout", c.step.n), func() { w.judge.leaves(c) })
+		c.p.tell(fmt.Sprintf("step %03d logout", c.step.n), func() { w.judge.leaves(c) })
 		err = s.Logout(ctx)
 	}
 	return status, err
@@ -202,7 +205,7 @@ func (c *call) other(ctx context.Context, t *tokenclient.Token) (status int, err
 		return 0, err
 	}
 	req.Header.Set("Authorization", "Bearer "+t.AccessToken)
-	resp, err := wire{c.p}.RoundTrip(req)
+	resp, err := line{c.p}.RoundTrip(req)
 	if err != nil {
 		return 0, err
 	}

@@ -15,19 +15,25 @@ import (
 // A register is the engine that processes share: a value for each key.
 type register map[string][]byte
 
-// engine is it as one process reaches it.
-type engine struct{ p *process }
+// engine is it as one process reaches it, which has these keys.
+type engine struct {
+	p    *process
+	keys []string
+}
 
 var errEngine = errors.New("connection to the engine reset")
 
 var storeRisks = []risk{{"the engine does not answer", 0.02}, {"the answer of the engine is lost", 0.03}, {"the engine is slow", 0.03}}
 
 // reach has do done in the engine.
-func (e engine) reach(ctx context.Context, name string, do func()) error {
+func (e engine) reach(ctx context.Context, name string, writes bool, do func()) error {
 	w, p := e.p.w, e.p
 	name = fmt.Sprintf("p%d %s", p.id, name)
-	return w.perform(ctx, name, nil, func(o *operation) {
+	return w.perform(p.bound(ctx), name, nil, func(o *operation) {
 		key := w.count(name)
+		if writes {
+			p.meets(whenWriting)
+		}
 		what := w.fate(key, scaled(storeRisks, w.plan.set.storeTrouble))
 		if w.now() < p.storeDown {
 			what = "the store is down"
@@ -50,7 +56,7 @@ func (e engine) reach(ctx context.Context, name string, do func()) error {
 				do()
 				w.end(o, errEngine)
 			default:
-				if !o.over {
+				if !o.over || errors.Is(o.err, errKilled) && w.plan.unit(key+" lands") < 0.5 {
 					do()
 				}
 				w.end(o, nil)
@@ -60,7 +66,10 @@ func (e engine) reach(ctx context.Context, name string, do func()) error {
 }
 
 func (e engine) Get(ctx context.Context, key string) (value []byte, err error) {
-	err = e.reach(ctx, "reads "+key[:4], func() { value = bytes.Clone(e.p.w.judge.engine[key]) })
+	err = e.reach(ctx, "reads "+key[:4], false, func() {
+		value = bytes.Clone(e.p.w.judge.engine[key])
+		e.p.w.judge.reads(e.p, e.keys, value)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +78,14 @@ func (e engine) Get(ctx context.Context, key string) (value []byte, err error) {
 
 func (e engine) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
 	old, new = bytes.Clone(old), bytes.Clone(new)
-	err = e.reach(ctx, "writes "+key[:4], func() {
+	err = e.reach(ctx, "writes "+key[:4], true, func() {
 		r := e.p.w.judge.engine
 		if have, ok := r[key]; ok == (old != nil) && bytes.Equal(have, old) {
+			if len(e.keys) > 0 {
+				e.p.w.judge.sealed(e.p, e.keys, have, new)
+			}
 			r[key], swapped = new, true
-			e.p.w.judge.wrote(new)
+			e.p.w.judge.wrote(e.p, key, new)
 		}
 	})
 	if err != nil {
@@ -88,12 +100,15 @@ func (p *process) newStore() tokenclient.Store {
 	switch w.plan.set.store {
 	case storeMemory:
 		return &judgedStore{p, w.judge.memory}
+	case storeFile:
+		return p.newFile()
 	case storeShared:
-		s, err := store.NewShared(engine{p}, store.Plaintext(), &store.SharedOptions{Margin: 2 * time.Second})
+		keys := p.keys()
+		s, err := store.NewShared(engine{p, keys}, sealer(keys), &store.SharedOptions{Margin: 2 * time.Second})
 		if err != nil {
 			panic(err)
 		}
-		return &judgedStore{p, s}
+		return &judgedStore{p, p.byItsClock(s)}
 	}
 	return nil
 }
@@ -105,7 +120,14 @@ type judgedStore struct {
 }
 
 func (s *judgedStore) tell(what, key string, f func()) {
-	s.p.w.tell(fmt.Sprintf("p%d %s %s", s.p.id, what, key), f)
+	s.p.tell(fmt.Sprintf("p%d %s %s", s.p.id, what, key), f)
+}
+
+// begin waits until it is the turn of this operation. An engine sees to that by itself.
+func (s *judgedStore) begin(what, key string) {
+	if s.p.w.plan.set.store == storeFile {
+		s.tell(what, key, func() {})
+	}
 }
 
 func (s *judgedStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
@@ -126,6 +148,7 @@ func (s *judgedStore) Replace(ctx context.Context, key string, t *tokenclient.To
 
 func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
 	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
+	s.begin("refreshes", key)
 	var made *tokenclient.Token
 	r, err := s.inner.Refresh(ctx, key, seen, timeout, func(ctx context.Context, now tokenclient.Record) (*tokenclient.Token, error) {
 		t, err := fn(ctx, now)
@@ -137,13 +160,13 @@ func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.
 }
 
 func (s *judgedStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	s.begin("saves", key)
 	r, err := s.inner.Save(ctx, key, seen, t)
 	s.tell("saved", key, func() { s.p.w.judge.saved(s.p, r, t, err) })
 	return r, err
 }
 
-// accessIn returns the access tokens that are in what was written to an engine, which is not
-// sealed here.
+// accessIn returns the access tokens that are in what was written to an engine and is not sealed.
 func accessIn(raw []byte) (list []string) {
 	text := string(raw)
 	for {

@@ -18,10 +18,11 @@ type world struct {
 	begin time.Time
 	bell  chan struct{} // holds one element if something has arrived
 
-	mu      sync.Mutex // guards arrived, running and out
+	mu      sync.Mutex // guards arrived, running, out and stages
 	arrived []*operation
 	running int // goroutines of the program that have not ended
 	out     []string
+	stages  map[int]int // of keys that processes have been given
 
 	queue []*event
 	seq   int
@@ -32,9 +33,11 @@ type world struct {
 	procs  []*process
 	server *server
 	judge  *judge
+	folder string // of a store.File; "": there is none
 
 	struck map[string]string // what went wrong, by the key of its fate
 	counts map[string]int    // of operations, by what they are
+	met    map[string]int    // how often it came to what is worth a count
 
 	telling bool // the story is wanted
 	story   []string
@@ -50,7 +53,8 @@ type event struct {
 
 // An operation is something that a goroutine of the program waits for.
 type operation struct {
-	key   string // sorts those that arrive at the same time
+	p     *process // whose it is; nil: the world's
+	key   string   // sorts those that arrive at the same time
 	ctx   context.Context
 	start func(*operation) // called by the scheduler; end follows
 	done  chan struct{}
@@ -82,9 +86,13 @@ func (w *world) print(text string) {
 }
 
 // perform waits for the scheduler to do what start says and end the operation. It ends earlier,
-// with the error of ctx, if that ends.
+// with the error of ctx, if that ends, and with errKilled if it is of a process that is killed.
 func (w *world) perform(ctx context.Context, key string, gone func(), start func(*operation)) error {
-	o := &operation{key: key, ctx: ctx, start: start, done: make(chan struct{}), gone: gone}
+	p := processOf(ctx)
+	if p != nil && p.dead.Load() {
+		return errKilled
+	}
+	o := &operation{p: p, key: key, ctx: ctx, start: start, done: make(chan struct{}), gone: gone}
 	w.arrive(o)
 	select {
 	case <-o.done:
@@ -138,6 +146,9 @@ func (w *world) spawn(f func()) {
 func (w *world) end(o *operation, err error) {
 	if !o.over {
 		o.over, o.err = true, err
+		if o.p != nil {
+			o.p.open = slices.DeleteFunc(o.p.open, func(x *operation) bool { return x == o })
+		}
 		close(o.done)
 	}
 }
@@ -159,8 +170,12 @@ func (w *world) admit() {
 		slices.SortStableFunc(arrived, func(a, b *operation) int { return cmp.Compare(a.key, b.key) })
 	}
 	for _, o := range arrived {
+		if o.p != nil {
+			o.p.open = append(o.p.open, o)
+		}
 		w.after(0, func() {
 			switch left := o.left; {
+			case o.over: // its process was killed
 			case left == nil:
 				o.start(o)
 			case !left.over:
