@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/planted"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 )
 
 var (
@@ -57,13 +59,17 @@ func TestSimulation(t *testing.T) {
 		}
 		return
 	}
-	seeds := 20_000
+	seeds := 100_000
 	if testing.Short() {
 		seeds /= 10
+	}
+	if sessiontest.Race { // which makes each take seven times as long
+		seeds = seeds * 2 / 5
 	}
 	if *manySeeds > 0 {
 		seeds = *manySeeds
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // what a history needs is soon forgotten
 	most := int64(3)
 	if planted.Name() != "" {
 		most = 1
