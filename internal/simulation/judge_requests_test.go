@@ -32,16 +32,20 @@ func (j *judge) sent(x *sending, body sentBody) {
 		x.access = w.server.access[x.token]
 	}
 	w.note(c.who(), "sends %s", x)
-	same, tokens := 0, map[string]bool{x.token: true}
+	same, first, tokens := 0, true, map[string]bool{x.token: true}
+	asked := false // it is because of the nonce in its proof
 	for _, y := range c.seen {
 		if y.host == x.host && y.path == x.path {
 			tokens[y.token] = true
-			if y.token == x.token {
+			asked = y.wanted != ""
+			first = first && y.token != x.token
+			if y.token == x.token && !asked {
 				same++
 			}
 		}
 	}
 	c.seen = append(c.seen, x)
+	w.server.proofs.sent(x)
 	a := x.access
 	age := young
 	if a != nil && a.renewed { // it may have been on its way for long
@@ -50,14 +54,14 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if c.p.storeFault { // the age counts from when the token came, and the store may have kept it
 		age += patience
 	}
-	if len(tokens) > 2 || same > 0 && (a == nil || now > a.made+age || same > youngTries) {
+	if len(tokens) > 2 || same > 0 && (a == nil || now > a.made+age && !asked || same > youngTries) {
 		w.violated("nothing too often", "%s is sent for the %dth time with one token, and with %d tokens", x, same+1, len(tokens))
 	}
 	if a == nil {
 		return
 	}
 	f := a.family
-	if w.plan.set.tellsExpiry && !a.renewed && same == 0 && now > a.told+150*time.Millisecond {
+	if w.plan.set.tellsExpiry && !a.renewed && first && now > a.told+150*time.Millisecond {
 		w.violated("own tokens", "%s carries a token that has expired %v ago", x, now-a.told)
 	}
 	if !a.saved && !a.unsaved && !a.renewed && w.plan.set.store != storeNone {
@@ -85,6 +89,9 @@ func (j *judge) arrived(x *sending, body sentBody) {
 	if x.host == otherHost || x.path == "/back" {
 		if x.token != "" {
 			w.violated("own origin", "%s", x)
+		}
+		if x.proof != nil {
+			w.violated("own proofs", "%s has a proof, and no token", x)
 		}
 		return
 	}
@@ -117,12 +124,15 @@ func (j *judge) answered(x *sending, a answer) {
 
 // mayBe401 reports whether there is a reason for the caller to get one.
 func (j *judge) mayBe401(c *call) bool {
-	tokens, last := map[string]bool{}, c.seen[len(c.seen)-1]
+	tokens, last, asked := map[string]bool{}, c.seen[len(c.seen)-1], 0
 	for _, x := range c.seen {
+		if x.wanted != "" {
+			asked++
+		}
 		tokens[x.token] = true
 	}
 	switch {
-	case c.stepUp, c.wasClosed(), c.step.body == tooLong, c.step.body == keptCopy && c.sendings > 1, len(tokens) > 1 && last.refused:
+	case c.stepUp, c.wasClosed(), c.step.body == tooLong, c.step.body == keptCopy && c.sendings > 1, len(tokens) > 1 && last.refused, last.wanted != "" && asked > maxAsked:
 		return true
 	}
 	refused := 0 // the storm guard is closed
@@ -155,7 +165,7 @@ func (j *judge) excused(c *call, err error) string {
 		return "the store has just failed"
 	case errors.As(err, &te):
 		for _, q := range j.shown {
-			if q.p == p && q.pair.family.user == c.user && q.over && q.why != "" && q.overAt+max(backoff, q.again) >= c.began {
+			if q.p == p && q.pair.family.user == c.user && q.over && q.why != "" && (!q.wanted || q.asked == maxAskedCalls) && q.overAt+max(backoff, q.again) >= c.began {
 				return "the token endpoint has just failed"
 			}
 		}

@@ -20,10 +20,11 @@ type invariant struct {
 var invariants = []invariant{
 	{"one refresh", "Of one refresh token at most one presentation is on its way, and one is made only for a reason: its access token was refused, expires soon or is unknown, somebody asked for it, or the last answer was lost.", "judge.presents, judge.reason"},
 	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept.", "judge.presents"},
-	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer, unless another token came meanwhile or the process is new. Refreshes whose new token is refused as well are no more than four in 25 seconds.", "judge.sent, judge.presents, judge.storms"},
+	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer, unless another token came meanwhile or the process is new. For the nonce of a proof a request is sent three times more, and a refresh token presented twice more. Refreshes whose new token is refused as well are no more than four in 25 seconds.", "judge.sent, judge.presents, judge.storms, proofWorld.sent, proofWorld.asks"},
 	{"same body", "A body arrives whole and as it was given, or not to its end; also when it is sent again.", "judge.arrived"},
 	{"own origin", "No token arrives at an origin that is not allowed, nor after a redirect through one.", "judge.arrived"},
 	{"own tokens", "A request carries a token of its own user that a server issued, and none that is known to have expired.", "judge.sent, judge.arrived"},
+	{"own proofs", "Where tokens are bound to a key, each message with one has a proof that was never sent before, by that key, for that token and that message, and with no nonce of another server; what is sent again because of a nonce has that one.", "proofWorld.proves, proofWorld.sent, proofWorld.asks, judge.arrived"},
 	{"no needless failure", "A request fails only for a reason: its context ended, its own connection broke, the token endpoint or the store has just failed, a login is needed, another login came, or the process was closed. It gets a 401 only if it cannot be sent again, was sent again in vain, or the API refuses new tokens one after another.", "judge.ends, judge.excused"},
 	{"final answers", "A login is required only if nobody is logged in: after a logout, or after the server has refused the refresh token for good. Once it has, and the store could be told, the process sends nothing more of that login.", "judge.needsLogin, judge.sent, judge.revokes"},
 	{"logged out", "A request that begins after a logout does not carry a token of the login that was ended, and no store brings that login back.", "judge.sent, judge.loaded"},
@@ -127,6 +128,7 @@ func (j *judge) logsIn(c *call) *tokenclient.Token {
 	a.logins = append(a.logins, &loginOf{began: w.now(), family: p.family})
 	w.note(c.who(), "has %s with %s", p, p.access)
 	t := &tokenclient.Token{AccessToken: p.access.text, RefreshToken: p.refresh, TokenType: "Bearer", Issued: time.Now().Round(0)}
+	w.bind(c, p.family, t)
 	if w.plan.set.tellsExpiry {
 		t.Expiry = t.Issued.Add(w.plan.set.lifetime)
 	}
@@ -246,6 +248,7 @@ func (j *judge) readsOutput() {
 	w.out = nil
 	w.mu.Unlock()
 	for _, text := range out {
+		w.server.proofs.readsOutput(text)
 		if containsSecret(text) {
 			w.violated("no secret", "a token is in %q", text)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/dpop"
 )
 
 // A process is one of the program: sessions, or a Pool, over the store.
@@ -17,6 +18,7 @@ type process struct {
 	w         *world
 	id        int
 	refresher tokenclient.Refresher
+	prover    *dpop.Prover // nil: tokens are not bound
 	hooks     *tokenclient.Hooks
 
 	// The scheduler's.
@@ -56,6 +58,7 @@ func newProcess(w *world, id int) *process {
 			ClientAuth: tokenclient.PublicClient("app"), HTTPClient: client,
 		}
 	}
+	p.prover = w.newProver(p.refresher)
 	p.hooks = p.newHooks()
 	p.open()
 	return p
@@ -87,8 +90,11 @@ func (p *process) newHooks() *tokenclient.Hooks {
 func (p *process) config() tokenclient.Config {
 	set := &p.w.plan.set
 	c := tokenclient.Config{
-		Refresher: p.refresher, Origins: []string{"https://" + apiHost}, RefreshTimeout: refreshTimeout,
+		Refresher: p.refresher, Origins: []string{"https://" + apiHost, "https://" + secondHost}, RefreshTimeout: refreshTimeout,
 		Heartbeat: set.heartbeat, Hooks: p.hooks,
+	}
+	if p.prover != nil {
+		c.Attacher = p.prover
 	}
 	if set.slides > 0 {
 		c.Renewed = tokenclient.RenewedHeader("X-Renewed")
