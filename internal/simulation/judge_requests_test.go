@@ -33,11 +33,15 @@ func (j *judge) sent(x *sending, body sentBody) {
 	}
 	w.note(c.who(), "sends %s", x)
 	same, first, tokens := 0, true, map[string]bool{x.token: true}
+	most := 2
 	asked := false // it is because of the nonce in its proof
 	for _, y := range c.seen {
 		if y.host == x.host && y.path == x.path {
 			tokens[y.token] = true
 			asked = y.wanted != ""
+			if y.demand != "" {
+				most = 3
+			}
 			first = first && y.token != x.token
 			if y.token == x.token && !asked {
 				same++
@@ -46,6 +50,7 @@ func (j *judge) sent(x *sending, body sentBody) {
 	}
 	c.seen = append(c.seen, x)
 	w.server.proofs.sent(x)
+	j.follows(x)
 	a := x.access
 	age := young
 	if a != nil && a.renewed { // it may have been on its way for long
@@ -54,7 +59,7 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if c.p.storeFault { // the age counts from when the token came, and the store may have kept it
 		age += patience
 	}
-	if len(tokens) > 2 || same > 0 && (a == nil || now > a.made+age && !asked || same > youngTries) {
+	if len(tokens) > most || same > 0 && (a == nil || now > a.made+age && !asked || same > youngTries) {
 		w.violated("nothing too often", "%s is sent for the %dth time with one token, and with %d tokens", x, same+1, len(tokens))
 	}
 	if a == nil {
@@ -115,6 +120,7 @@ func (j *judge) refuses(x *sending, a *access, lags bool) {
 
 // answered notes that an answer has reached the process.
 func (j *judge) answered(x *sending, a answer) {
+	x.heard, x.heardAt = true, j.w.now()
 	for _, nv := range a.header {
 		if nv[0] == "X-Renewed" {
 			j.w.server.access[nv[1]].unsaved = true // it is in use before it is stored
@@ -159,7 +165,7 @@ func (j *judge) excused(c *call, err error) string {
 		return "the process was closed"
 	case is(tokenclient.ErrLoginRequired):
 		return j.needsLogin(c)
-	case is(tokenclient.ErrReplaced) && len(j.account(c).logins) > 1:
+	case is(tokenclient.ErrReplaced) && j.mayBeReplaced(c):
 		return "another login came"
 	case is(tokenclient.ErrStoreUnavailable) && c.began < p.storeTrouble+backoff:
 		return "the store has just failed"

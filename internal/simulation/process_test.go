@@ -87,11 +87,11 @@ func (p *process) newHooks() *tokenclient.Hooks {
 	}
 }
 
-func (p *process) config() tokenclient.Config {
+func (p *process) config(user string) tokenclient.Config {
 	set := &p.w.plan.set
 	c := tokenclient.Config{
 		Refresher: p.refresher, Origins: []string{"https://" + apiHost, "https://" + secondHost}, RefreshTimeout: refreshTimeout,
-		Heartbeat: set.heartbeat, Hooks: p.hooks,
+		Heartbeat: set.heartbeat, Hooks: p.hooks, StepUp: p.stepUp(user),
 	}
 	if p.prover != nil {
 		c.Attacher = p.prover
@@ -132,7 +132,7 @@ func (p *process) open() {
 	s := p.newStore()
 	if set.pool {
 		pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
-			Store: s, Config: func(context.Context, string) (tokenclient.Config, error) { return p.config(), nil },
+			Store: s, Config: func(_ context.Context, user string) (tokenclient.Config, error) { return p.config(user), nil },
 			MaxIdle: 1, IdleFor: 20 * time.Second, MaxRefreshes: 1,
 		})
 		if err != nil {
@@ -147,7 +147,7 @@ func (p *process) open() {
 			p.w.spawn(func() { _ = pool.KeepFresh(life, 0) })
 		}
 	} else {
-		c := p.config()
+		c := p.config(users[0])
 		if s != nil {
 			c.Store, c.Key = s, users[0]
 		}

@@ -117,7 +117,7 @@ const limits = `
 - Processes do not crash, stand still or sleep here, and their clocks agree: the engine's simulation and the tests with
   real processes are for that. A restart is orderly, with a Close.
 - The network is a RoundTripper: what net/http does by itself (connections, repeats, 100-continue) is not in it.
-- ` + "`store.File`" + ` is not in it; ` + "`store.Memory`" + ` never fails. Audiences, step-up and a header set by the caller are not in it. Of proofs of a key
-  (DPoP) the clocks agree, and no key is lost.
+- ` + "`store.File`" + ` is not in it; ` + "`store.Memory`" + ` never fails. Audiences and a header set by the caller are not in it. Of proofs of a key
+  (DPoP) the clocks agree, and no key is lost. No program vouches for a step-up that is somebody else's login.
 - What a process does between two messages takes no time, and two goroutines meet only where messages let them.
 `

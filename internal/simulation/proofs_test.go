@@ -149,12 +149,12 @@ func (w *world) newProver(r tokenclient.Refresher) *dpop.Prover {
 	return p
 }
 
-// bind binds the token of a login, which c makes, to a key of its own.
-func (w *world) bind(c *call, f *family, t *tokenclient.Token) {
+// bind binds the token of a login, which p makes, to a key of its own.
+func (w *world) bind(p *process, f *family, t *tokenclient.Token) {
 	if !w.plan.set.bound {
 		return
 	}
-	binding, thumbprint, err := c.p.prover.NewBinding()
+	binding, thumbprint, err := p.prover.NewBinding()
 	if err != nil {
 		panic(err)
 	}

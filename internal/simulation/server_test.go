@@ -24,7 +24,9 @@ type family struct {
 	user     string
 	revoked  bool
 	lastPair int
-	key      string // the thumbprint of what its tokens are bound to; "": they are not
+	level    int      // how strong its login was
+	vouched  *process // whose StepUp vouched for it; nil: none
+	key      string   // the thumbprint of what its tokens are bound to; "": they are not
 
 	stored    time.Duration         // when SetToken had returned; 0: not yet
 	byUser    bool                  // the user logged out, or another login made it pointless

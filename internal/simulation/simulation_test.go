@@ -19,6 +19,7 @@ import (
 
 var (
 	onlySeed  = flag.Int64("simulation.seed", -1, "run this seed alone, and tell what happens")
+	fromSeed  = flag.Int64("simulation.from", 0, "the first seed that is run")
 	manySeeds = flag.Int("simulation.seeds", 0, "how many seeds are run; 0: as many as are usual")
 )
 
@@ -81,11 +82,11 @@ func TestSimulation(t *testing.T) {
 			t.Run(fmt.Sprint(n), func(t *testing.T) {
 				t.Parallel()
 				for y.failed.Load() < most {
-					seed := next.Add(1) - 1
-					if seed >= int64(seeds) {
+					nth := next.Add(1) - 1
+					if nth >= int64(seeds) {
 						return
 					}
-					w := watched(t, drawPlan(uint64(seed)))
+					w := watched(t, drawPlan(uint64(*fromSeed+nth)))
 					y.add(w)
 					if w.judge.found != nil && y.failed.Add(1) <= most {
 						if planted.Name() == "" {

@@ -44,6 +44,9 @@ type sending struct {
 	at         time.Duration
 	access     *access
 	refused    bool
+	demand     string // what the API wanted beyond its token; "": nothing
+	heard      bool   // its answer reached the process
+	heardAt    time.Duration
 }
 
 func (x *sending) String() string {

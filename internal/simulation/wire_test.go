@@ -202,6 +202,9 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 		return challenge(x)
 	}
 	a.taken = true
+	if demand, ok := s.demands(x); !ok {
+		return demand
+	}
 	if what != "" {
 		w.note("API", "%s: %s", x, what)
 	} else {
@@ -217,7 +220,7 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 	case "an HTML page":
 		return answer{502, [][2]string{{"Content-Type", "text/html"}}, "<html><h1>Bad Gateway</h1></html>\n"}
 	case "insufficient scope":
-		c.stepUp = true
+		c.stepUp, x.demand = true, "insufficient_scope "
 		return answer{401, [][2]string{{"Www-Authenticate", x.scheme() + ` error="insufficient_scope"`}}, "no\n"}
 	}
 	if c.step.to == ledAway || c.step.to == ledBack {
