@@ -16,6 +16,9 @@ func (j *judge) presents(q *presentation) {
 	if q.p.storeFault {
 		late += patience
 	}
+	if w.plan.set.pool { // its turn comes when the Retry-After of another user's answer is over
+		late += 4*time.Second + 200*time.Millisecond
+	}
 	q.forced = q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && w.now() < q.p.forcedAt[user]+late
 	if q.reason = j.reason(q); q.reason == "" {
 		w.violated("one refresh", "%s is presented, and nothing is wrong with %s", p, p.access)
