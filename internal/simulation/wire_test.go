@@ -176,6 +176,7 @@ func (p *process) response(req *http.Request, a answer, body *answerBody) *http.
 func (s *server) api(x *sending, sent sentBody, what string) answer {
 	w, c := s.w, x.call
 	w.judge.arrived(x, sent)
+	x.demand, x.wanted = "", "" // it may have arrived before
 	ok := answer{200, nil, "ok " + c.user + "\n"}
 	switch {
 	case x.host == otherHost && c.step.to == ledBack:
