@@ -92,10 +92,15 @@ func (s *Session) login(ctx context.Context, t *Token) (err error) {
 		fx, err = st.loginStored(fence, r, now)
 		return fx
 	})
-	if err == nil {
-		ended(&r.Era)
-	} else {
+	switch _, steps := ctx.Value(steppingKey{s.whole()}).(*stepping); {
+	case err != nil:
 		ended(nil)
+	case steps && (r.Token.AccessToken != t.AccessToken || r.Token.RefreshToken != t.RefreshToken):
+		// Another process logged in while this one wrote: StepUp vouches for its own login.
+		ended(nil)
+		err = fmt.Errorf("tokenclient: SetToken: %w", ErrReplaced)
+	default:
+		ended(&r.Era)
 	}
 	s.tellHost()
 	return err

@@ -61,7 +61,7 @@ import (
 // stream whose first sending waits for more goes on in the second one.
 //
 // An [Attacher] that is told of the answers may have a request sent again, at most three times,
-// beside all that.
+// and a Config.StepUp once, beside all that.
 //
 // Cookies that come with the refused answer are lost.
 //
@@ -194,7 +194,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var body replay.Body
 	if req.Body != nil {
 		o := t.replayOptions()
-		o.Often = s.config().answerer() != nil
+		o.Often = s.config().answerer() != nil || s.config().steps() != nil // beside the replay
 		body = replay.New(req, o)
 	}
 	sent := s.config().sendTime()

@@ -152,3 +152,56 @@ func TestNothingIsKeptOfWhatWasRead(t *testing.T) {
 		_ = second.Body.Close()
 	}
 }
+
+// TestTwice: without Options.Often there is no third sending of a body that needs care, whatever
+// the second one took of it. The second one is whole, and the body is closed once.
+func TestTwice(t *testing.T) {
+	const size, keep, spooled = 40_000, 50_000, 1000
+	data := pattern(size)
+	for _, kind := range []string{"kept", "spooled", "GetBody", "seeks"} {
+		for _, first := range []int{0, 5000, size} {
+			for _, second := range []int{0, 7, size} {
+				t.Run(fmt.Sprintf("%s/%d, %d", kind, first, second), func(t *testing.T) {
+					body := watch(t, data)
+					o := replay.Options{Limit: keep}
+					req := newRequest(t, body, nil)
+					switch kind {
+					case "spooled":
+						o.Limit, o.SpoolDir, o.MaxSpool = spooled, t.TempDir(), keep
+					case "GetBody":
+						req = newRequest(t, body, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
+					case "seeks":
+						req, o.Limit = newRequest(t, seeks{body}, nil), spooled
+					}
+					b := replay.New(req, o)
+					r := attach(req, b)
+					if _, err := io.ReadFull(r.Body, make([]byte, first)); err != nil {
+						t.Fatal(err)
+					}
+					_ = r.Body.Close()
+					b, ok := b.TakeBack(t.Context())
+					if !ok || b.Repeats() {
+						t.Fatalf("a second sending: %v, and it repeats: %v", ok, b.Repeats())
+					}
+					r = attach(req, b)
+					got := make([]byte, second)
+					if _, err := io.ReadFull(r.Body, got); err != nil || !bytes.Equal(got, data[:second]) {
+						t.Fatal(err)
+					}
+					if _, ok := b.TakeBack(t.Context()); ok {
+						t.Error("there is a third sending")
+					}
+					if rest, err := io.ReadAll(r.Body); err != nil || !bytes.Equal(rest, data[second:]) {
+						t.Errorf("the second sending goes on with %d bytes, %v", len(rest), err)
+					}
+					_ = r.Body.Close()
+					b.HandOver()
+					if _, ok := b.TakeBack(t.Context()); ok {
+						t.Error("there is one when all is over")
+					}
+					body.wantClosed(t, 1)
+				})
+			}
+		}
+	}
+}

@@ -198,6 +198,10 @@ func (src *source) handOver() {
 // takeBack returns the body of the next sending.
 func (src *source) takeBack(ctx context.Context) (io.ReadCloser, bool) {
 	src.mu.Lock()
+	if src.decided { // what was kept is being forgotten, and the body closed
+		src.mu.Unlock()
+		return nil, false
+	}
 	again := &sending{source: src, nth: src.nth + 1}
 	broken := src.err != nil && (src.nth == 0 || src.err != io.EOF) //nolint:errorlint // io.Reader: the end is io.EOF itself
 	open := src.getBody

@@ -32,16 +32,25 @@ func (j *judge) sent(x *sending, body sentBody) {
 		x.access = w.server.access[x.token]
 	}
 	w.note(c.who(), "sends %s", x)
-	same, tokens := 0, map[string]bool{x.token: true}
+	same, first, tokens := 0, true, map[string]bool{x.token: true}
+	most := 2
+	asked := false // it is because of the nonce in its proof
 	for _, y := range c.seen {
 		if y.host == x.host && y.path == x.path {
 			tokens[y.token] = true
-			if y.token == x.token {
+			asked = y.wanted != ""
+			if y.demand != "" {
+				most = 3
+			}
+			first = first && y.token != x.token
+			if y.token == x.token && !asked {
 				same++
 			}
 		}
 	}
 	c.seen = append(c.seen, x)
+	w.server.proofs.sent(x)
+	j.follows(x)
 	a := x.access
 	age := young + max(0, c.p.later(a))
 	if a != nil && a.renewed { // it may have been on its way for long
@@ -50,14 +59,14 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if c.p.storeFault { // the age counts from when the token came, and the store may have kept it
 		age += patience
 	}
-	if len(tokens) > 2 || same > 0 && (a == nil || now > a.made+age || same > youngTries) {
+	if len(tokens) > most || same > 0 && (a == nil || now > a.made+age && !asked || same > youngTries) {
 		w.violated("nothing too often", "%s is sent for the %dth time with one token, and with %d tokens", x, same+1, len(tokens))
 	}
 	if a == nil {
 		return
 	}
 	f := a.family
-	if w.plan.set.tellsExpiry && !a.renewed && same == 0 && now > a.told+c.p.later(a)+150*time.Millisecond {
+	if w.plan.set.tellsExpiry && !a.renewed && first && now > a.told+c.p.later(a)+150*time.Millisecond {
 		w.violated("own tokens", "%s carries a token that has expired %v ago", x, now-a.told)
 	}
 	if !a.saved && !a.unsaved && !a.renewed && w.plan.set.store != storeNone {
@@ -86,6 +95,9 @@ func (j *judge) arrived(x *sending, body sentBody) {
 		if x.token != "" {
 			w.violated("own origin", "%s", x)
 		}
+		if x.proof != nil {
+			w.violated("own proofs", "%s has a proof, and no token", x)
+		}
 		return
 	}
 	switch a := x.access; {
@@ -108,6 +120,7 @@ func (j *judge) refuses(x *sending, a *access, lags bool) {
 
 // answered notes that an answer has reached the process.
 func (j *judge) answered(x *sending, a answer) {
+	x.heard, x.heardAt = true, j.w.now()
 	for _, nv := range a.header {
 		if nv[0] == "X-Renewed" {
 			renewed := j.w.server.access[nv[1]]
@@ -118,12 +131,15 @@ func (j *judge) answered(x *sending, a answer) {
 
 // mayBe401 reports whether there is a reason for the caller to get one.
 func (j *judge) mayBe401(c *call) bool {
-	tokens, last := map[string]bool{}, c.seen[len(c.seen)-1]
+	tokens, last, asked := map[string]bool{}, c.seen[len(c.seen)-1], 0
 	for _, x := range c.seen {
+		if x.wanted != "" {
+			asked++
+		}
 		tokens[x.token] = true
 	}
 	switch {
-	case c.stepUp, c.wasClosed(), c.step.body == tooLong, c.step.body == keptCopy && c.sendings > 1, len(tokens) > 1 && last.refused:
+	case c.stepUp, c.wasClosed(), c.step.body == tooLong, c.step.body == keptCopy && c.sendings > 1, len(tokens) > 1 && last.refused, last.wanted != "" && asked > maxAsked:
 		return true
 	}
 	refused := 0 // the storm guard is closed
@@ -150,13 +166,13 @@ func (j *judge) excused(c *call, err error) string {
 		return "the process was closed"
 	case is(tokenclient.ErrLoginRequired):
 		return j.needsLogin(c)
-	case is(tokenclient.ErrReplaced) && len(j.account(c).logins) > 1:
+	case is(tokenclient.ErrReplaced) && j.mayBeReplaced(c):
 		return "another login came"
 	case is(tokenclient.ErrStoreUnavailable) && c.began < p.storeTrouble+backoff:
 		return "the store has just failed"
 	case errors.As(err, &te):
 		for _, q := range j.shown {
-			if q.p == p && q.pair.family.user == c.user && q.over && q.why != "" && q.overAt+max(backoff, q.again) >= c.began {
+			if q.p == p && q.pair.family.user == c.user && q.over && q.why != "" && (!q.wanted || q.asked == maxAskedCalls) && q.overAt+max(backoff, q.again) >= c.began {
 				return "the token endpoint has just failed"
 			}
 		}

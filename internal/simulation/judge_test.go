@@ -20,10 +20,12 @@ type invariant struct {
 var invariants = []invariant{
 	{"one refresh", "Of one refresh token at most one presentation is on its way, and one is made only for a reason: its access token was refused, expires soon or is unknown, somebody asked for it, or the last answer was lost.", "judge.presents, judge.reason"},
 	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept. A process that is killed explains the loss of an answer that it had not heard, and of a pair that it had no time to store; the token is not presented again while the server may be at work on what it sent.", "judge.presents, judge.dies, judge.afterKill"},
-	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer, unless another token came meanwhile or the process is new. Refreshes whose new token is refused as well are no more than four in 25 seconds.", "judge.sent, judge.presents, judge.storms"},
+	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer, unless another token came meanwhile or the process is new. For the nonce of a proof a request is sent three times more, and a refresh token presented twice more. Refreshes whose new token is refused as well are no more than four in 25 seconds.", "judge.sent, judge.presents, judge.storms, proofWorld.sent, proofWorld.asks"},
 	{"same body", "A body arrives whole and as it was given, or not to its end; also when it is sent again.", "judge.arrived"},
 	{"own origin", "No token arrives at an origin that is not allowed, nor after a redirect through one.", "judge.arrived"},
-	{"own tokens", "A request carries a token of its own user that a server issued, and none that is known to have expired.", "judge.sent, judge.arrived"},
+	{"own tokens", "A request carries a token of its own user that a server issued, and none that is known to have expired. It is not sent again for whoever logged in meanwhile, unless a step-up vouches for that.", "judge.sent, judge.arrived, judge.follows"},
+	{"own proofs", "Where tokens are bound to a key, each message with one has a proof that was never sent before, by that key, for that token and that message, and with no nonce of another server; what is sent again because of a nonce has that one.", "proofWorld.proves, proofWorld.sent, proofWorld.asks, judge.arrived"},
+	{"one step-up", "What an API demands beyond a good token is asked for once for everybody who waits, and not again within 30 seconds; then a request is sent again, once, and only if whoever was asked says that it is done.", "judge.stepsUp, judge.follows, judge.unsatisfied"},
 	{"no needless failure", "A request fails only for a reason: its context ended, its own connection broke, the token endpoint or the store has just failed, a login is needed, another login came, or the process was closed. It gets a 401 only if it cannot be sent again, was sent again in vain, or the API refuses new tokens one after another.", "judge.ends, judge.excused"},
 	{"final answers", "A login is required only if nobody is logged in: after a logout, or after the server has refused the refresh token for good. Once it has, and the store could be told, the process sends nothing more of that login.", "judge.needsLogin, judge.sent, judge.revokes"},
 	{"logged out", "A request that begins after a logout does not carry a token of the login that was ended, and no store brings that login back.", "judge.sent, judge.loaded"},
@@ -50,6 +52,8 @@ type judge struct {
 	memory   *store.Memory
 	accounts map[string]*account
 	shown    []*presentation
+
+	steppings []*stepping
 }
 
 // An account is what happened to a user.
@@ -64,6 +68,7 @@ type loginOf struct {
 	by          *call
 	began, done time.Duration // done 0: not yet, or it failed
 	family      *family
+	stepUp      bool // it is one of a StepUp
 }
 
 func newJudge(w *world) *judge {
@@ -124,23 +129,31 @@ func (j *judge) account(c *call) *account { return j.accounts[c.user] }
 
 // logsIn has the server log the user in.
 func (j *judge) logsIn(c *call) *tokenclient.Token {
+	t, l := j.newLogin(c.p, c.user)
+	l.by = c
+	j.w.note(c.who(), "has %s with %s", j.w.server.pairs[t.RefreshToken], j.w.server.access[t.AccessToken])
+	return t
+}
+
+// newLogin has the server log the user in, for a process.
+func (j *judge) newLogin(by *process, user string) (*tokenclient.Token, *loginOf) {
 	w := j.w
 	for _, f := range w.server.families {
-		f.byUser = f.byUser || f.user == c.user
+		f.byUser = f.byUser || f.user == user
 	}
-	p := w.server.login(c.user)
-	p.access.ahead = c.p.clock()
-	a := j.account(c)
-	a.logins = append(a.logins, &loginOf{by: c, began: w.now(), family: p.family})
-	w.note(c.who(), "has %s with %s", p, p.access)
+	p, a := w.server.login(user), j.accounts[user]
+	p.access.ahead = by.clock()
+	l := &loginOf{began: w.now(), family: p.family}
+	a.logins = append(a.logins, l)
 	t := &tokenclient.Token{AccessToken: p.access.text, RefreshToken: p.refresh, TokenType: "Bearer", Issued: time.Now().Round(0)}
+	w.bind(by, p.family, t)
 	if w.plan.set.tellsExpiry {
 		t.Expiry = t.Issued.Add(w.plan.set.lifetime)
 	}
 	if w.plan.set.store == storeNone {
 		p.access.saved = true
 	}
-	return t
+	return t, l
 }
 
 // ends judges what came of a step.
@@ -197,6 +210,8 @@ func (j *judge) ends(c *call, status int, err error) {
 		if why := j.excused(c, err); why == "" {
 			w.violated("no needless failure", "%s fails with %v", c.who(), err)
 		}
+	case c.step.kind == request && len(c.seen) > 0 && c.seen[len(c.seen)-1].demand != "":
+		j.unsatisfied(c)
 	case status == 401 && c.step.kind == request && !j.mayBe401(c):
 		w.violated("no needless failure", "%s gets a 401", c.who())
 	}
@@ -256,6 +271,7 @@ func (j *judge) readsOutput() {
 	w.out = nil
 	w.mu.Unlock()
 	for _, text := range out {
+		w.server.proofs.readsOutput(text)
 		if containsSecret(text) {
 			w.violated("no secret", "a token is in %q", text)
 		}

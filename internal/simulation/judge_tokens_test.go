@@ -38,7 +38,7 @@ func (j *judge) presents(q *presentation) {
 				w.violated("no spent token", "%s is presented again, and was refused for good", p)
 			}
 		}
-		if before.p == q.p && before.sent > w.now()-10*time.Second && !q.forced {
+		if before.p == q.p && before.sent > w.now()-10*time.Second && !q.forced && !before.wanted {
 			recent++
 		}
 		if before.p == q.p && before.over && w.now() < before.overAt+before.again && !q.forced && before.overAt > q.p.closed && w.plan.set.slides == 0 {

@@ -134,7 +134,7 @@ func keyIn(raw []byte) string {
 	if err != nil || len(r.Sealed) < 2 || len(r.Sealed) < 2+int(r.Sealed[1]) {
 		return ""
 	}
-	return string(r.Sealed[2 : 2+r.Sealed[1]])
+	return string(r.Sealed[2 : 2+int(r.Sealed[1])])
 }
 
 // reads notes that a process finds raw. It may not have the key.

@@ -24,6 +24,8 @@ type presentation struct {
 	reason  string
 	unsaved bool // a store said so of what came of it
 	killed  bool // what came of it ended with its process
+	asked   int  // how often it was made again because of a nonce
+	wanted  bool // it was refused for its nonce alone
 }
 
 var tokenRisks = []risk{
@@ -34,8 +36,8 @@ var tokenRisks = []risk{
 }
 
 // present lets a refresh token go to the server. answered is called when an answer is back.
-func (w *world) present(o *operation, q *presentation, key, token string, answered func(answer, bool)) {
-	q.pair, q.key, q.sent = w.server.pairs[token], key, w.now()
+func (w *world) present(o *operation, q *presentation, key string, call *tokenCall, answered func(answer, bool)) {
+	q.pair, q.key, q.sent = w.server.pairs[call.token], key, w.now()
 	if q.pair == nil {
 		w.violated("own tokens", "a refresh token was presented that no server issued")
 		w.end(o, errCut)
@@ -47,6 +49,7 @@ func (w *world) present(o *operation, q *presentation, key, token string, answer
 	}
 	w.note(q.p.name(), "presents %s%s", q.pair, saying(what))
 	w.judge.presents(q)
+	q.asked = w.server.proofs.asks(call, q.pair.family)
 	there, back := w.plan.between(key+" there", time.Millisecond, 50*time.Millisecond), w.plan.between(key+" back", time.Millisecond, 50*time.Millisecond)
 	if what == "a slow answer" {
 		there = w.plan.between(key+" slow", 500*time.Millisecond, refreshTimeout-100*time.Millisecond)
@@ -55,7 +58,7 @@ func (w *world) present(o *operation, q *presentation, key, token string, answer
 		w.after(back, func() {
 			if !o.over {
 				w.judge.said(q, a)
-				answered(a, false)
+				answered(w.server.proofs.gives(authHost, a), false)
 			}
 		})
 	}
@@ -77,6 +80,10 @@ func (w *world) present(o *operation, q *presentation, key, token string, answer
 			lose(what)
 			return
 		case "a request that is swallowed":
+			return
+		}
+		if nonce := w.server.proofs.takesCall(call); nonce != "" {
+			w.wantsNonce(o, q, call, nonce, what, lose, back, answered)
 			return
 		}
 		next := w.server.exchange(q)
@@ -106,7 +113,7 @@ func (w *world) present(o *operation, q *presentation, key, token string, answer
 				}
 			})
 		default:
-			a := w.server.tokens(next)
+			a := w.server.proofs.gives(authHost, w.server.tokens(next))
 			w.after(back, func() {
 				if !o.over {
 					w.judge.heard(q)

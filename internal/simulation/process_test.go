@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/dpop"
 )
 
 // A process is one of the program: sessions, or a Pool, over the store.
@@ -18,6 +19,7 @@ type process struct {
 	id        int
 	dead      atomic.Bool // it was killed
 	refresher tokenclient.Refresher
+	prover    *dpop.Prover // nil: tokens are not bound
 	hooks     *tokenclient.Hooks
 
 	// The scheduler's.
@@ -62,6 +64,7 @@ func newProcess(w *world, id int) *process {
 			ClientAuth: tokenclient.PublicClient("app"), HTTPClient: client,
 		}
 	}
+	p.prover = w.newProver(p.refresher)
 	p.hooks = p.newHooks()
 	p.start()
 	return p
@@ -90,11 +93,14 @@ func (p *process) newHooks() *tokenclient.Hooks {
 	}
 }
 
-func (p *process) config() tokenclient.Config {
+func (p *process) config(user string) tokenclient.Config {
 	set := &p.w.plan.set
 	c := tokenclient.Config{
-		Refresher: p.refresher, Origins: []string{"https://" + apiHost}, RefreshTimeout: refreshTimeout,
-		Heartbeat: set.heartbeat, Hooks: p.hooks,
+		Refresher: p.refresher, Origins: []string{"https://" + apiHost, "https://" + secondHost}, RefreshTimeout: refreshTimeout,
+		Heartbeat: set.heartbeat, Hooks: p.hooks, StepUp: p.stepUp(user),
+	}
+	if p.prover != nil {
+		c.Attacher = p.prover
 	}
 	if set.slides > 0 {
 		c.Renewed = tokenclient.RenewedHeader("X-Renewed")
@@ -132,7 +138,7 @@ func (p *process) start() {
 	s := p.newStore()
 	if set.pool {
 		pool, err := tokenclient.NewPool(tokenclient.PoolConfig{
-			Store: s, Config: func(context.Context, string) (tokenclient.Config, error) { return p.config(), nil },
+			Store: s, Config: func(_ context.Context, user string) (tokenclient.Config, error) { return p.config(user), nil },
 			MaxIdle: 1, IdleFor: 20 * time.Second, MaxRefreshes: 1,
 		})
 		if err != nil {
@@ -147,7 +153,7 @@ func (p *process) start() {
 			p.w.spawn(func() { _ = pool.KeepFresh(life, 0) })
 		}
 	} else {
-		c := p.config()
+		c := p.config(users[0])
 		if s != nil {
 			c.Store, c.Key = s, users[0]
 		}

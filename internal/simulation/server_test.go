@@ -15,6 +15,7 @@ type server struct {
 	access   map[string]*access // by access token
 	down     time.Duration      // until when the token endpoint is
 	refuses  time.Duration      // until when the API refuses every token
+	proofs   *proofWorld        // nil: tokens are not bound
 }
 
 // A family is what came of one login.
@@ -23,6 +24,9 @@ type family struct {
 	user     string
 	revoked  bool
 	lastPair int
+	level    int      // how strong its login was
+	vouched  *process // whose StepUp vouched for it; nil: none
+	key      string   // the thumbprint of what its tokens are bound to; "": they are not
 
 	stored    time.Duration         // when SetToken had returned; 0: not yet
 	byUser    bool                  // the user logged out, or another login made it pointless
@@ -165,8 +169,8 @@ type answer struct {
 }
 
 // challenge is a 401 that a new token may help with.
-func challenge() answer {
-	return answer{401, [][2]string{{"Www-Authenticate", `Bearer error="invalid_token"`}}, "no\n"}
+func challenge(x *sending) answer {
+	return answer{401, [][2]string{{"Www-Authenticate", x.scheme() + ` error="invalid_token"`}}, "no\n"}
 }
 
 // tokens is a successful answer of the token endpoint.
@@ -177,5 +181,5 @@ func (s *server) tokens(p *pair) answer {
 		expiry = fmt.Sprintf(`,"expires_in":%d`, int(s.w.plan.set.lifetime.Seconds()))
 	}
 	return answer{200, [][2]string{{"Content-Type", "application/json"}},
-		fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","refresh_token":%q%s}`, a.text, p.refresh, expiry)}
+		fmt.Sprintf(`{"access_token":%q,"token_type":%q,"refresh_token":%q%s}`, a.text, a.family.tokenType(), p.refresh, expiry)}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,10 +14,12 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/planted"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
 )
 
 var (
 	onlySeed  = flag.Int64("simulation.seed", -1, "run this seed alone, and tell what happens")
+	fromSeed  = flag.Int64("simulation.from", 0, "the first seed that is run")
 	manySeeds = flag.Int("simulation.seeds", 0, "how many seeds are run; 0: as many as are usual")
 )
 
@@ -60,13 +63,17 @@ func TestSimulation(t *testing.T) {
 		}
 		return
 	}
-	seeds := 20_000
+	seeds := 100_000
 	if testing.Short() {
 		seeds /= 10
+	}
+	if sessiontest.Race { // which makes each take seven times as long
+		seeds = seeds * 2 / 5
 	}
 	if *manySeeds > 0 {
 		seeds = *manySeeds
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // what a history needs is soon forgotten
 	most := int64(3)
 	if planted.Name() != "" {
 		most = 1
@@ -78,11 +85,11 @@ func TestSimulation(t *testing.T) {
 			t.Run(fmt.Sprint(n), func(t *testing.T) {
 				t.Parallel()
 				for y.failed.Load() < most {
-					seed := next.Add(1) - 1
-					if seed >= int64(seeds) {
+					nth := next.Add(1) - 1
+					if nth >= int64(seeds) {
 						return
 					}
-					w := watched(t, drawPlan(uint64(seed)))
+					w := watched(t, drawPlan(uint64(*fromSeed+nth)))
 					y.add(w)
 					if w.judge.found != nil && y.failed.Add(1) <= most {
 						if planted.Name() == "" {

@@ -36,11 +36,17 @@ func (c *call) who() string { return fmt.Sprintf("p%d #%d", c.p.id, c.step.n) }
 type sending struct {
 	call       *call
 	host, path string
+	method     string
 	number     int
 	token      string
+	proof      *proof // nil: it has none
+	wanted     string // the nonce that the API wants in its place; "": it takes that
 	at         time.Duration
 	access     *access
 	refused    bool
+	demand     string // what the API wanted beyond its token; "": nothing
+	heard      bool   // its answer reached the process
+	heardAt    time.Duration
 }
 
 func (x *sending) String() string {
@@ -179,11 +185,7 @@ func (c *call) request(ctx context.Context) (status int, err error) {
 			body = c.body
 		}
 	}
-	host := apiHost
-	if c.step.to == toElsewhere {
-		host = otherHost
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "https://"+host+"/"+c.user, body)
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.host()+"/"+c.user, body)
 	if err != nil {
 		return 0, err
 	}
@@ -200,12 +202,7 @@ func (c *call) request(ctx context.Context) (status int, err error) {
 
 // other is a call of a protocol without a RoundTripper.
 func (c *call) other(ctx context.Context, t *tokenclient.Token) (status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+apiHost+"/"+c.user, nil)
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Authorization", "Bearer "+t.AccessToken)
-	resp, err := line{c.p}.RoundTrip(req)
+	resp, err := c.otherSending(ctx, t)
 	if err != nil {
 		return 0, err
 	}
@@ -213,8 +210,42 @@ func (c *call) other(ctx context.Context, t *tokenclient.Token) (status int, err
 	if _, err := io.ReadAll(resp.Body); err != nil {
 		return resp.StatusCode, err
 	}
-	if resp.StatusCode == http.StatusUnauthorized && !c.stepUp {
+	if resp.StatusCode == http.StatusUnauthorized && !c.stepUp && c.seen[len(c.seen)-1].wanted == "" {
 		return resp.StatusCode, fmt.Errorf("the other protocol: %w", tokenclient.ErrRejected)
 	}
 	return resp.StatusCode, nil
+}
+
+// host is where its request goes first.
+func (c *call) host() string {
+	switch {
+	case c.step.kind == request && c.step.to == toElsewhere:
+		return otherHost
+	case c.p.w.plan.set.bound && c.p.w.plan.unit(fmt.Sprint("host of ", c.step.n)) < 0.4:
+		return secondHost
+	}
+	return apiHost
+}
+
+// otherSending sends the request of another protocol, with what its token needs.
+func (c *call) otherSending(ctx context.Context, t *tokenclient.Token) (resp *http.Response, err error) {
+	for asked := 0; ; asked++ {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.host()+"/"+c.user, nil)
+		if err != nil {
+			return nil, err
+		}
+		if c.p.prover == nil {
+			req.Header.Set("Authorization", "Bearer "+t.AccessToken)
+			return line{c.p}.RoundTrip(req)
+		}
+		req.Response = resp
+		if err := c.p.prover.Attach(req, t); err != nil {
+			return nil, err
+		}
+		resp, err = line{c.p}.RoundTrip(req)
+		if err != nil || !c.p.prover.Answered(req, resp, t) || asked == maxAsked {
+			return resp, err
+		}
+		_ = resp.Body.Close()
+	}
 }

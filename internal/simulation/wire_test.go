@@ -36,13 +36,13 @@ func (n wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch {
 	case req.URL.Host == authHost:
 		return n.token(req)
-	case req.URL.Host != apiHost && req.URL.Host != otherHost:
+	case req.URL.Host != apiHost && req.URL.Host != secondHost && req.URL.Host != otherHost:
 		return nil, fmt.Errorf("no host %q", req.URL.Host)
 	}
 	w, c := n.p.w, callOf(req.Context())
 	c.sendings++
 	key := fmt.Sprintf("step %03d sending %d", c.step.n, c.sendings)
-	x := &sending{call: c, host: req.URL.Host, path: req.URL.Path, number: c.sendings, token: bearer(req)}
+	x := &sending{call: c, host: req.URL.Host, path: req.URL.Path, method: req.Method, number: c.sendings, token: bearer(req), proof: readProof(req.Header)}
 	sent, err := n.readBody(req, key)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (n wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			case "the request arrives twice":
 				_ = w.server.api(x, sent, "")
 			}
-			a = w.server.api(x, sent, what)
+			a = w.server.proofs.gives(x.host, w.server.api(x, sent, what))
 			w.after(back, func() {
 				if what == "the connection breaks before the answer is there" {
 					c.cut = true
@@ -123,7 +123,7 @@ func (n wire) readBody(req *http.Request, key string) (sentBody, error) {
 
 // bearer returns the token that a request carries; "": none.
 func bearer(req *http.Request) string {
-	return strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
+	return strings.TrimPrefix(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), "DPoP ")
 }
 
 // answerBody is the body of an answer.
@@ -176,12 +176,16 @@ func (p *process) response(req *http.Request, a answer, body *answerBody) *http.
 func (s *server) api(x *sending, sent sentBody, what string) answer {
 	w, c := s.w, x.call
 	w.judge.arrived(x, sent)
+	x.demand, x.wanted = "", "" // it may have arrived before
 	ok := answer{200, nil, "ok " + c.user + "\n"}
 	switch {
 	case x.host == otherHost && c.step.to == ledBack:
 		return answer{307, [][2]string{{"Location", "https://" + apiHost + "/back"}}, ""}
 	case x.host == otherHost, x.path == "/back":
 		return ok
+	}
+	if a, ok := s.proofs.takes(x); !ok {
+		return a
 	}
 	a := s.access[x.token]
 	takes, lags := false, false
@@ -192,13 +196,16 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 	case !takes:
 		w.note("API", "says 401 to %s", x)
 		w.judge.refuses(x, a, lags)
-		return challenge()
+		return challenge(x)
 	case what == "401 for no reason":
 		w.note("API", "says 401 to %s, for no reason", x)
 		w.judge.refuses(x, a, false)
-		return challenge()
+		return challenge(x)
 	}
 	a.taken = true
+	if demand, ok := s.demands(x); !ok {
+		return demand
+	}
 	if what != "" {
 		w.note("API", "%s: %s", x, what)
 	} else {
@@ -214,8 +221,8 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 	case "an HTML page":
 		return answer{502, [][2]string{{"Content-Type", "text/html"}}, "<html><h1>Bad Gateway</h1></html>\n"}
 	case "insufficient scope":
-		c.stepUp = true
-		return answer{401, [][2]string{{"Www-Authenticate", `Bearer error="insufficient_scope"`}}, "no\n"}
+		c.stepUp, x.demand = true, "insufficient_scope "
+		return answer{401, [][2]string{{"Www-Authenticate", x.scheme() + ` error="insufficient_scope"`}}, "no\n"}
 	}
 	if c.step.to == ledAway || c.step.to == ledBack {
 		return answer{307, [][2]string{{"Location", "https://" + otherHost + "/there"}}, ""}
@@ -226,7 +233,7 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 		if set.oldDies {
 			a.dead = true
 		}
-		ok.header = [][2]string{{"X-Renewed", next.text}}
+		ok.header = append(ok.header, [2]string{"X-Renewed", next.text})
 		w.note("API", "renews %s to %s", a, next)
 	}
 	return ok
@@ -246,18 +253,25 @@ func (n wire) token(req *http.Request) (*http.Response, error) {
 	body := new(answerBody)
 	name := fmt.Sprintf("p%d %s %s", p.id, strings.TrimPrefix(req.URL.Path, "/"), userOf(form))
 	q := &presentation{p: p}
+	call := &tokenCall{p: p, path: req.URL.Path, token: form.Get("refresh_token") + form.Get("token"), proof: readProof(req.Header)}
 	err = w.perform(req.Context(), name, func() { w.judge.lost(q, "it took too long") }, func(o *operation) {
 		key := w.count(name)
 		back := w.plan.between(key+" back", time.Millisecond, 40*time.Millisecond)
 		if req.URL.Path == "/revoke" {
+			asked := w.server.proofs.asks(call, w.server.familyOf(call.token))
 			w.after(back, func() {
-				w.server.revoke(p, form.Get("token"))
-				a = answer{200, nil, ""}
+				if nonce := w.server.proofs.takesCall(call); nonce != "" {
+					w.server.proofs.hears(call, asked, nonce)
+					a = wantsNonce(authHost, nonce)
+				} else {
+					w.server.revoke(p, form.Get("token"))
+					a = w.server.proofs.gives(authHost, answer{200, nil, ""})
+				}
 				w.end(o, nil)
 			})
 			return
 		}
-		w.present(o, q, key, form.Get("refresh_token"), func(got answer, cut bool) {
+		w.present(o, q, key, call, func(got answer, cut bool) {
 			a, body.cut = got, cut
 			w.end(o, nil)
 		})

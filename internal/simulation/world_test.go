@@ -17,6 +17,7 @@ type world struct {
 	plan  *plan
 	begin time.Time
 	bell  chan struct{} // holds one element if something has arrived
+	alarm *time.Timer   // of the scheduler; one for all times, since it is set for each step
 
 	mu      sync.Mutex // guards arrived, running, out and stages
 	arrived []*operation
@@ -198,6 +199,10 @@ const (
 func (w *world) run(done func() bool) bool {
 	for {
 		synctest.Wait()
+		select {
+		case <-w.bell: // what it rang for is admitted now
+		default:
+		}
 		w.admit()
 		if done() {
 			return true
@@ -206,26 +211,31 @@ func (w *world) run(done func() bool) bool {
 			return false
 		}
 		i := w.next()
-		switch {
-		case i < 0:
-			timer := time.NewTimer(10 * time.Minute) // of the library's own timers there may be some yet
-			select {
-			case <-w.bell:
-			case <-timer.C:
-			}
-			timer.Stop()
-		case w.queue[i].at <= w.now():
+		if i >= 0 && w.queue[i].at <= w.now() {
 			e := w.queue[i]
 			w.queue = slices.Delete(w.queue, i, i+1)
 			e.do()
-		default:
-			timer := time.NewTimer(w.queue[i].at - w.now())
-			select {
-			case <-timer.C:
-			case <-w.bell:
-			}
-			timer.Stop()
+			continue
 		}
+		d := 10 * time.Minute // of the library's own timers there may be some yet
+		if i >= 0 {
+			d = w.queue[i].at - w.now()
+		}
+		w.sleep(d)
+	}
+}
+
+// sleep waits for d, or until the bell rings.
+func (w *world) sleep(d time.Duration) {
+	if w.alarm == nil {
+		w.alarm = time.NewTimer(d)
+	} else {
+		w.alarm.Reset(d)
+	}
+	select {
+	case <-w.bell:
+		w.alarm.Stop()
+	case <-w.alarm.C:
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -304,5 +305,45 @@ func TestStepUpDecided(t *testing.T) {
 			})
 		}
 		wg.Wait()
+	})
+}
+
+// A crossedStore is one in which somebody else's login comes a moment after each that has
+// "strong" in its token.
+type crossedStore struct{ *store.Memory }
+
+func (o crossedStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	now, was, err = o.Memory.Replace(ctx, key, t)
+	if err == nil && t != nil && strings.Contains(t.AccessToken, "strong") {
+		now, _, err = o.Memory.Replace(ctx, key, sessiontest.Pair("strong-other", "refresh-other", time.Hour))
+	}
+	return now, was, err
+}
+
+// TestStepUpOvertakenInTheStore: another process logs somebody else in while SetToken of a step-up
+// writes. That is ErrReplaced, and no request is sent for the other one.
+func TestStepUpOvertakenInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &demandingAPI{status: 403, header: demandsScope}
+		var said error
+		hook := func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+			said = loginWith("strong")(ctx, s, d)
+			return said
+		}
+		r := sessiontest.NewFake(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+			return nil, tokenclient.ErrLoginRequired
+		}, api.serve, func(c *tokenclient.Config) {
+			c.StepUp, c.Store, c.Key = hook, crossedStore{new(store.Memory)}, "alice"
+		})
+		r.Give(t, sessiontest.Pair("good", "refresh-1", time.Hour))
+		if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("body")); status != 403 || err != nil {
+			t.Errorf("%d %v", status, err)
+		}
+		if n := api.requests(); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+		if !errors.Is(said, tokenclient.ErrReplaced) {
+			t.Errorf("SetToken: %v", said)
+		}
 	})
 }

@@ -137,6 +137,49 @@ func TestStepUp(t *testing.T) {
 	}
 }
 
+// TestStepUpOfStreams: a body that can be read once is sent a third time with its own bytes, when
+// its first token was refused and its second one is not enough.
+func TestStepUpOfStreams(t *testing.T) {
+	for name, body := range map[string]func() io.Reader{
+		"GetBody":  func() io.Reader { return strings.NewReader("body") },
+		"a stream": func() io.Reader { return io.MultiReader(strings.NewReader("bo"), strings.NewReader("dy")) },
+		"seeks":    func() io.Reader { return struct{ io.ReadSeeker }{strings.NewReader("body")} },
+	} {
+		for access, want := range map[string]int{"good": 2, "bad": 3} {
+			sessiontest.Bubble(t, name+", "+access, func(t *testing.T) {
+				api := &demandingAPI{status: 403, header: demandsScope}
+				r := stepUpRig(t, api, access, loginWith("strong"))
+				if status, text, err := post(t, t.Context(), r.Client, body()); status != 200 || text != "body!" || err != nil {
+					t.Errorf("%d %q %v", status, text, err)
+				}
+				if n := api.requests(); n != want {
+					t.Errorf("%d requests, want %d", n, want)
+				}
+			})
+		}
+	}
+}
+
+// TestStepUpTooLong: a stream of which no copy is kept is sent once, and its caller gets the
+// server's answer.
+func TestStepUpTooLong(t *testing.T) {
+	for access, want := range map[string]int{"good": 403, "bad": 401} {
+		sessiontest.Bubble(t, access, func(t *testing.T) {
+			api := &demandingAPI{status: 403, header: demandsScope}
+			r := stepUpRig(t, api, access, loginWith("strong"))
+			tr := r.Session.Transport(sessiontest.RoundTrip(api.serve))
+			tr.MaxReplayBody = 3
+			long := io.MultiReader(strings.NewReader("body"))
+			if status, text, err := post(t, t.Context(), &http.Client{Transport: tr}, long); status != want || text != "body!" || err != nil {
+				t.Errorf("%d %q %v", status, text, err)
+			}
+			if n := api.requests(); n != 1 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
 // TestStepUpDeclined: whoever does not step up gets the server's own answer, whole, and the
 // same is not asked again at once.
 func TestStepUpDeclined(t *testing.T) {
