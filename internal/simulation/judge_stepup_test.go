@@ -22,7 +22,10 @@ func (j *judge) turned(p *process, user string, since time.Duration) bool {
 		}
 	}
 	for _, l := range a.logins {
-		if l.family.vouched != p && (l.began >= since || l.done >= since) {
+		switch by := l.family.vouched; {
+		case by != p && (l.began >= since || l.done >= since):
+			return true
+		case by != p && by != nil: // p takes it for somebody else's, whenever it finds it
 			return true
 		}
 	}
