@@ -145,6 +145,7 @@ makes the token call, which is a sleep here, and saves the new token; the others
 has the new token to when a waiter has it: the median of all waiters, and the median and the maximum over the rounds of the
 last one. A round trip of the same run is a Load: by all %d processes, which begin at the same time, until the last of them
 is done; or by one that is alone.
+Less than nothing is no mistake: the engine wakes who waits before its answer reaches who saved.
 
 Who is woken by the engine is to be served within %d round trips of all %d; who looks, within a tenth of the refresh's own
 duration and %v. "kept" is in how many rounds the last one was.
