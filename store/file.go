@@ -125,6 +125,9 @@ func NewFileWithOptions(dir string, s *Sealer, o *FileOptions) (*File, error) {
 	if d := f.deadRequests; d != 0 && d < time.Millisecond {
 		return nil, fmt.Errorf("store: NewFile: FileOptions.DeadRequestsEndWithin is %v, not 0 or at least %v", d, time.Millisecond)
 	}
+	if _, ok := sinceStart(); !ok {
+		f.deadRequests = 0 // no wait is shorter without stamps, so nobody has to keep a lock for that
+	}
 	dir, err := makeDir(dir)
 	if err != nil {
 		return nil, protocol.Unavailable(fmt.Errorf("store: NewFile: %w", err))
