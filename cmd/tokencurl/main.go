@@ -52,10 +52,12 @@ func (s signalled) code() int {
 	return exitInterrupted
 }
 
-// untilSignal returns a context that ends with the first signal; a second one ends the program
+// untilSignal returns a context that ends with the first signal; a SIGINT after it ends the program
 // at once. SIGTERM is among them because a shutdown or a timeout(1) in the middle of a refresh
 // would be the end of the login, and so is SIGHUP, which a terminal sends that somebody
-// closes. What nohup has the program ignore is ignored.
+// closes. A second one of these means no more than the first: timeout(1) signals the process and
+// then its group, and so do a shell and the kernel when a terminal is closed. What nohup has the
+// program ignore is ignored.
 func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -67,7 +69,7 @@ func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	go func() {
 		select {
 		case s := <-signals:
-			signal.Stop(signals)
+			signal.Reset(os.Interrupt)
 			cancel(signalled{s})
 		case <-ctx.Done():
 			signal.Stop(signals)
