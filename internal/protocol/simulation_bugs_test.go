@@ -70,7 +70,7 @@ var plantedBugs = []plantedBug{
 		"	if BUG && q.rec.Lease == f.lease {\n		f.issued = f.e.timing.now()\n		cur.Announced = int(q.rec.Announced)\n		return q, cur, nil\n	}\n" +
 			"	r := *q.rec\n	r.WriteID = newID()\n	if r.Lease"}}},
 	{"lease shorter than a request lingers", "P[16]", nil},
-	{"second try while the first lingers", "P[16]", nil},
+	{"second try while the first lingers", "P[136]", nil}, // each such try is waited for, too
 	{"lease shorter than the call", "P1", []patch{{refreshFile,
 		"	r.LeaseLen = f.timeout + f.margin\n",
 		"	r.LeaseLen = f.timeout + f.margin\n	if BUG {\n		r.LeaseLen = f.timeout / 4\n	}\n"}}},
