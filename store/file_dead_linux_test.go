@@ -217,18 +217,7 @@ func TestFileDeadRequestsGaveUp(t *testing.T) {
 // TestFileGaveUpLetsGo: without a promise the lock is free when the call is given up, and
 // what came of a login since can be exchanged at once.
 func TestFileGaveUpLetsGo(t *testing.T) {
-	f := openFile(t, newFolder(t))
-	seen := login(t, f, "k", "a")
-	_, err := f.Refresh(t.Context(), "k", seen, time.Hour, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
-		return nil, context.DeadlineExceeded
-	})
-	wantErr(t, err, context.DeadlineExceeded)
-	seen = login(t, f, "k", "b")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if _, err := f.Refresh(ctx, "k", seen, time.Minute, next); err != nil {
-		t.Fatal(err)
-	}
+	wantLetGo(t, openFile(t, newFolder(t)))
 }
 
 // TestFileDeadRequestsKeepsForAsLong: the lock of a call that was given up is free again when

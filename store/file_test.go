@@ -543,3 +543,20 @@ func TestFileShortLockIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// wantLetGo gives a call of f up and logs in, and fails the test unless what came of the login
+// is exchanged without waiting for the hold of that call, which is an hour long.
+func wantLetGo(t *testing.T, f *store.File) {
+	t.Helper()
+	seen := login(t, f, "k", "a")
+	_, err := f.Refresh(t.Context(), "k", seen, time.Hour, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+		return nil, context.DeadlineExceeded
+	})
+	wantErr(t, err, context.DeadlineExceeded)
+	seen = login(t, f, "k", "b")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := f.Refresh(ctx, "k", seen, time.Minute, next); err != nil {
+		t.Fatal(err)
+	}
+}

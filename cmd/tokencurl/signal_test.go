@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -21,6 +22,22 @@ func wantCode(t *testing.T, cmd *exec.Cmd, stderr *bytes.Buffer, code int) {
 	}
 }
 
+// startReading starts cmd, and returns when it reads its standard input, which does not end.
+func startReading(t *testing.T, cmd *exec.Cmd) io.WriteCloser {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil { // more than a pipe holds
+		t.Fatal(err)
+	}
+	return in
+}
+
 // TestSignalWaiting: a signal ends a wait for standard input.
 func TestSignalWaiting(t *testing.T) {
 	r := newRig(t, nil)
@@ -29,16 +46,7 @@ func TestSignalWaiting(t *testing.T) {
 		cmd := r.command(t.Context(), "-d", "@-", "/api/things")
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := in.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil { // more than a pipe holds: it is read
-			t.Fatal(err)
-		}
+		in := startReading(t, cmd)
 		if err := cmd.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
@@ -100,16 +108,7 @@ func TestNohup(t *testing.T) {
 	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `trap "" HUP; exec "$0" -d @- /api/things`, program}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := in.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil {
-		t.Fatal(err)
-	}
+	in := startReading(t, cmd)
 	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
