@@ -1,7 +1,6 @@
 package behaviour_test
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
@@ -38,9 +37,9 @@ func replaySum(size int64) string {
 }
 
 func replayBytes(size int64) []byte {
-	var b bytes.Buffer
-	_, _ = b.ReadFrom(&replayPattern{left: size})
-	return b.Bytes()
+	b := make([]byte, size)
+	_, _ = io.ReadFull(&replayPattern{left: size}, b)
+	return b
 }
 
 // uploadBody is a stream that counts what is read of it, and how often it is

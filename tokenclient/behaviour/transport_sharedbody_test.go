@@ -181,6 +181,9 @@ func TestSharedBody(t *testing.T) {
 						if testing.Short() || size > 1<<20 {
 							runs = 2
 						}
+						if testing.Short() && size > 1<<20 {
+							break // nine tenths of the time; the buffers below net/http are full at 1 MiB, too
+						}
 						failed := 0
 						for range runs {
 							if err := session.SetToken(t.Context(), sessiontest.Pair("revoked", "r", 0)); err != nil {
