@@ -2,12 +2,14 @@ package interop_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/servers"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/store/sqlstore"
 )
@@ -43,6 +45,35 @@ func TestNotifyingSwaps(t *testing.T) {
 		if got, err := kv.Get(t.Context(), key); string(got) != "two" || err != nil {
 			t.Errorf("%s: %q, %v", mode, got, err)
 		}
+	}
+}
+
+// TestNotifyBehindPgBouncer: who swaps behind a pooler that hands out connections for one transaction
+// wakes who listens at the server itself.
+func TestNotifyBehindPgBouncer(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	direct := postgreSQLName(server)
+	behind := postgreSQLName(servers.PgBouncer(t, server, 2)) + "&default_query_exec_mode=exec"
+	create(t, open(t, "pgx", direct), sqlstore.PostgreSQL, tableName)
+	e := engine{"behind PgBouncer", sqlstore.PostgreSQL, "pgx", nil, func(t testing.TB, _ string) sqlstore.Options { return listens(t, direct) }}
+	kv := e.newKV(t, behind, tableName)
+	told := make(chan struct{}, 1)
+	_, stop := kv.(store.Notifier).Watch("k", func() {
+		select {
+		case told <- struct{}{}:
+		default:
+		}
+	})
+	defer stop()
+	<-told // it listens
+	var old []byte
+	for i := range 20 { // over both connections
+		value := fmt.Append(nil, i)
+		if swapped, err := kv.CompareAndSwap(t.Context(), "k", old, value); err != nil || !swapped {
+			t.Fatal(swapped, err)
+		}
+		<-told
+		old = value
 	}
 }
 

@@ -116,6 +116,14 @@ func TestPostgreSQL(t *testing.T) {
 	})
 }
 
+func TestPgBouncer(t *testing.T) {
+	s := servers.PgBouncer(t, servers.PostgreSQL(t), 2)
+	host, port, _ := net.SplitHostPort(s.Address)
+	if got, err := query(t, time.Minute, "SELECT 7;", "psql", "-X", "-q", "-t", "-A", "-h", host, "-p", port, "-U", s.User, s.Database); err != nil || got != "7" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
 // Each connection of PostgreSQL is a process in a session of its own.
 func TestPostgreSQLFreezesConnections(t *testing.T) {
 	s := servers.PostgreSQL(t)

@@ -93,11 +93,11 @@
 // # PostgreSQL
 //
 // With github.com/jackc/pgx/v5/stdlib, behind a proxy that gives each transaction
-// another connection, add default_query_exec_mode=exec to the data source name; no
-// other setting is needed: PgBouncer 1.18 in transaction mode with five connections passed
-// storetest.RunKV in November 2026, without Listen. With several hosts in it add
-// target_session_attrs=read-write, so that none of them is a replica: one that answers is
-// found out and is an error.
+// another connection, add default_query_exec_mode=exec to the data source name, and
+// connect to the server itself for Listen; no other setting is needed: the tests run
+// storetest.RunKV behind PgBouncer in transaction mode with five connections. With several
+// hosts in it add target_session_attrs=read-write, so that none of them is a replica: one
+// that answers is found out and is an error.
 //
 // Leave synchronous_commit and fsync on: with synchronous_commit=off a crash of the
 // server loses the records of its last second. With default_transaction_isolation
