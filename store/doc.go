@@ -83,8 +83,9 @@
 //
 // A process that is stopped, by a debugger or by SIGSTOP, in the middle of an
 // exchange keeps its turn with File, because it may go on: the others wait for it,
-// as long as their contexts allow. Reading, login and logout never wait for an
-// exchange.
+// as long as their contexts allow. On Linux the kernel tells them that it is over
+// (inotify); elsewhere they look, and wait a tenth longer than it takes. Reading, login
+// and logout never wait for an exchange.
 //
 // # What is guaranteed between machines
 //
@@ -98,8 +99,8 @@
 // claim, and presents the token only if there is time left for the whole call and one
 // second, or half the margin if that is less. So in ordinary operation the others
 // wait a tenth longer than the refresh takes, and less if the engine wakes them (a
-// [Notifier]: Redis, and PostgreSQL with sqlstore.Options.Listen); after a process was killed while it held the
-// key, one of them goes on after 30 seconds, and after a call that got no answer
+// [Notifier]: Redis, PostgreSQL with sqlstore.Options.Listen, and SQLite on
+// Linux); after a process was killed while it held the key, one of them goes on after 30 seconds, and after a call that got no answer
 // within its timeout, after the 10 seconds of the margin: its request may have left
 // late. Requests wait for that only if the access token has expired.
 //

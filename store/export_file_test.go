@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -29,4 +30,12 @@ func (f *File) SinceStamp(key string) (passed time.Duration, ok bool, up time.Du
 	now, _ := sinceStart()
 	s, ok := f.readStamp(key)
 	return s.since, ok, now.up
+}
+
+// Changes returns a wait for changes of the record of key, as who waits for its lock has it, but
+// without ever looking.
+func (f *File) Changes(key string) (change func(context.Context) error, stop func()) {
+	t := &fileTurn{slotTurn: slotTurn{slots: &f.long, key: key}, file: f}
+	t.watch()
+	return func(ctx context.Context) error { return t.change(ctx, nil) }, func() { t.End(0) }
 }

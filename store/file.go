@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/filewatch"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
@@ -51,6 +52,7 @@ const (
 type File struct {
 	engine protocol.Engine
 	dir    string // absolute, without symlinks
+	folder *filewatch.Folder
 	short  slots
 	long   slots
 
@@ -132,7 +134,7 @@ func NewFileWithOptions(dir string, s *Sealer, o *FileOptions) (*File, error) {
 	if err != nil {
 		return nil, protocol.Unavailable(fmt.Errorf("store: NewFile: %w", err))
 	}
-	f.dir = dir
+	f.dir, f.folder = dir, filewatch.New(dir)
 	f.engine.Medium = (*fileMedium)(f)
 	f.engine.Sealer = sealing{s}
 	f.engine.NewTurn = func(key string) protocol.Turn {

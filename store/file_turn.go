@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
@@ -22,7 +23,10 @@ type fileTurn struct {
 	file *File
 	lock *fileLock
 
-	began     time.Time // when the lock was tried first
+	began   time.Time     // when the lock was tried first
+	changed chan struct{} // gets one when the record has changed since
+	unwatch func()        // nil: nobody watches it
+
 	deadClaim [16]byte  // write id of a claim whose holder died
 	deadUntil time.Time // when the request of that holder is over
 }
@@ -36,14 +40,12 @@ func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) 
 	if t.lock == nil {
 		path := t.file.path(t.key) + longSuffix
 		var err error
-		if t.lock, err = tryLock(path, checkOwnFile); err != nil {
-			return false, err
-		}
-		if t.lock == nil {
-			if t.began.IsZero() {
-				t.began = time.Now()
-			}
-			if err = protocol.Sleep(ctx, protocol.Share(time.Since(t.began))); err != nil {
+		switch t.lock, err = tryLock(path, checkOwnFile); {
+		case err != nil:
+		case t.lock != nil:
+			t.endWatch()
+		default:
+			if err = t.pause(ctx); err != nil {
 				err = fmt.Errorf("lock %s: held by another process: %w", path, err)
 			}
 		}
@@ -58,6 +60,48 @@ func (t *fileTurn) Ready(ctx context.Context, r *protocol.Record) (bool, error) 
 		return false, err
 	}
 	return true, ctx.Err()
+}
+
+// pause waits until the record has changed, or it is time to look: who holds the lock replaces
+// the record before it frees that, unless it dies, and the kernel does not tell everywhere.
+func (t *fileTurn) pause(ctx context.Context) error {
+	if t.began.IsZero() {
+		t.began = time.Now()
+		t.watch()
+	}
+	look := time.NewTimer(protocol.Share(time.Since(t.began)))
+	defer look.Stop()
+	return t.change(ctx, look.C)
+}
+
+func (t *fileTurn) watch() {
+	changed := make(chan struct{}, 1)
+	t.changed = changed
+	t.unwatch, _ = t.file.folder.Watch(filepath.Base(t.file.path(t.key)), func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// change waits until the record has changed, or for look.
+func (t *fileTurn) change(ctx context.Context, look <-chan time.Time) error {
+	select {
+	case <-t.changed:
+		return nil
+	case <-look:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *fileTurn) endWatch() {
+	if t.unwatch != nil {
+		t.unwatch()
+		t.unwatch = nil
+	}
 }
 
 // outlive waits until the request of a holder that died cannot have an effect any
@@ -92,6 +136,7 @@ func (t *fileTurn) outlive(ctx context.Context, r *protocol.Record) (bool, error
 }
 
 func (t *fileTurn) End(lingers time.Duration) {
+	t.endWatch()
 	if t.lock != nil {
 		t.file.unreserve(t.key)
 		if lingers > 0 && t.file.deadRequests > 0 {

@@ -14,7 +14,7 @@
 // there is examples/database, with a tokenclient.Pool.
 //
 // Who waits for a refresh of another process looks now and then whether it is over. With
-// [Options.Listen] PostgreSQL says so at once.
+// [Options.Listen] PostgreSQL says so at once, and of a SQLite file the kernel does, on Linux.
 //
 // # What is guaranteed
 //
@@ -77,6 +77,9 @@
 // stored. The journal mode stays with the file. Of those that set it on a new file at the
 // same moment, all but one get "database is locked" at once: [CreateTable] tries again, so
 // let it be the first that opens the file.
+//
+// On Linux each swap sets the times of the file to now, of which the kernel tells those who wait
+// (inotify). Where it does not, or the driver does not say where the file is, they look.
 //
 // WAL is needed. In the other journal modes, of which SQLite has one by default, nobody
 // reads while a token is written, and a process that looks for its own beside a busy one

@@ -13,6 +13,7 @@ import (
 type connector struct {
 	version string // of SQLite
 	journal string // mode; empty: wal
+	file    string // of the database
 	ran     *[]string
 	replica bool // is what answers
 
@@ -78,6 +79,8 @@ func (s stmt) Query([]driver.Value) (driver.Rows, error) {
 			mode = "wal"
 		}
 		return &rows{left: [][]driver.Value{{mode}}}, nil
+	case strings.Contains(s.query, "database_list"):
+		return &rows{left: [][]driver.Value{{s.file}}}, nil
 	case s.fail != nil:
 		if err := s.fail(); err != nil {
 			return nil, err

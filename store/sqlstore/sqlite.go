@@ -1,10 +1,12 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -16,13 +18,18 @@ type sqlite struct {
 	version string      // asks for the version, and looks at the file
 	journal string      // asks for the journal mode
 	fit     atomic.Bool // both are known to be good
+	where   string      // asks for the file
+
+	file atomic.Pointer[string] // nil: there is none, or it is not known yet
 }
 
 func newSQLite(schema string) *sqlite {
+	name := cmp.Or(schema, "main")
 	if schema != "" {
 		schema = `"` + schema + `".`
 	}
 	return &sqlite{
+		where: "SELECT file FROM pragma_database_list WHERE lower(name) = lower('" + name + "')",
 		// A connection that has not looked at the file since another one changed
 		// the journal mode would answer with the former mode.
 		version: "SELECT sqlite_version(), count(*) FROM " + schema + "sqlite_master",
@@ -61,8 +68,23 @@ func (s *sqlite) check(ctx context.Context, conn *sql.Conn) error {
 		return &ownError{fmt.Errorf("the database has journal_mode=%s, need wal, which the statement PRAGMA journal_mode=wal sets for good: "+
 			"otherwise processes that read can wait too long for those that write", mode)}
 	}
+	// A driver that cannot say it, or has files of its own, wakes nobody: who waits looks.
+	var file string
+	if err := conn.QueryRowContext(ctx, s.where).Scan(&file); err == nil && filepath.IsAbs(file) {
+		s.file.Store(&file)
+	} else if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	s.fit.Store(true)
 	return nil
+}
+
+// path is that of the file, absolute; empty if there is none, or nobody has used it yet.
+func (s *sqlite) path() string {
+	if file := s.file.Load(); file != nil {
+		return *file
+	}
+	return ""
 }
 
 // checkNew is check on a connection of db.

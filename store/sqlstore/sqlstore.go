@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"regexp"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/filewatch"
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 )
 
@@ -85,8 +86,11 @@ func (o Options) New(db *sql.DB, d Dialect, table string) (store.KV, error) {
 	if d == SQLite {
 		t.writes = newLine(1)
 	}
-	if o.Listen != nil {
+	switch {
+	case o.Listen != nil:
 		return newNotifier(t, o.Listen), nil
+	case d == SQLite && filewatch.Supported:
+		return &toucher{table: t}, nil
 	}
 	return t, nil
 }

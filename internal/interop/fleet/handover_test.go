@@ -17,7 +17,7 @@ var handOverEngines = []struct {
 	name  string
 	wakes bool
 }{
-	{"File", false}, {"SQLite", false}, {"Redis", true}, {"PostgreSQL", true}, {deafPostgreSQL, false}, {"MariaDB", false},
+	{"File", true}, {"SQLite", true}, {"Redis", true}, {"PostgreSQL", true}, {deafPostgreSQL, false}, {"MariaDB", false},
 }
 
 // askedGoal is how often a second an engine may be asked while others wait for a refresh of 2 s.
