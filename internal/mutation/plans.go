@@ -24,8 +24,8 @@ var plans = map[string]plan{
 	"internal/endpoint": {share: 8},
 	"internal/replay":   {share: 2},
 	"internal/protocol": {slow: true, share: 4, flags: []string{"-simulation.seeds=200"}},
-	"store":             {slow: true, share: 8, patience: time.Minute},
-	"tokenclient":       {slow: true, share: 32, patience: time.Minute, also: []string{"./behaviour"}},
+	"store":             {slow: true, share: 8, patience: 40 * time.Second},
+	"tokenclient":       {slow: true, share: 8, patience: time.Minute, also: []string{"./behaviour"}},
 }
 
 func (p plan) firstPatience() time.Duration { return cmp.Or(p.patience, 10*time.Second) }

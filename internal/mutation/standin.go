@@ -87,8 +87,12 @@ func try(ctx context.Context, p plan, tests string) int {
 	out, err := goTest(ctx, p, "", tests, limit)
 	if err != nil && bytes.Contains(out, timedOut) {
 		unchanged := filepath.Join(os.Getenv(envRoot), filepath.FromSlash(os.Getenv(envPackage)))
-		ok, _ := goTest(ctx, p, unchanged, tests, 10*limit)
-		out, err = goTest(ctx, p, "", tests, max(2*limit, 5*duration(ok, 10*limit)))
+		asItIs, _ := goTest(ctx, p, unchanged, tests, 10*limit)
+		took := duration(asItIs, limit)
+		if bytes.Contains(asItIs, timedOut) {
+			took = 10 * limit
+		}
+		out, err = goTest(ctx, p, "", tests, max(2*limit, 3*took))
 	}
 	switch {
 	case err == nil:
