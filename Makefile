@@ -1,10 +1,10 @@
 # The tasks of CONTRIBUTING.md. Each is one command that can be typed as well.
-.PHONY: all lint tidy licences consumer platforms api test short race examples fuzz vuln newest fresh mutation simulation chaos bench house release
+.PHONY: all lint tidy licences consumer platforms api test short race examples fuzz targets vuln newest fresh mutation simulation chaos bench house release
 
 all: # what must pass before a change lands
 	.ci/run
 
-lint tidy licences consumer platforms api test race examples fuzz vuln newest fresh mutation: # one step of it, or a daily one
+lint tidy licences consumer platforms api test race examples fuzz targets vuln newest fresh mutation: # one step of it, or another
 	.ci/run $@
 
 short: # a tenth of the kills and of the large numbers

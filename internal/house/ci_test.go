@@ -1,10 +1,15 @@
 package main
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -87,5 +92,78 @@ func TestTasks(t *testing.T) {
 				t.Errorf("%s names the task %s, which is nowhere", page, m[1])
 			}
 		}
+	}
+}
+
+// TestFuzzTargets: no fuzz target is forgotten: .ci/run finds all that there are, and the workflow
+// has the list from there.
+func TestFuzzTargets(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip("there is no bash here")
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", ".ci/run", "targets")
+	cmd.Dir = repository
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := regexp.MustCompile(`(?m)^\S+\.Fuzz\w+$`).FindAllString(string(out), -1)
+	slices.Sort(listed)
+	if declared := fuzzTargets(t); !slices.Equal(listed, declared) || len(declared) == 0 {
+		t.Errorf(".ci/run targets: %q\nthere are:       %q", listed, declared)
+	}
+	workflow, err := os.ReadFile(filepath.Join(repository, ".github", "workflows", "ci.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"names=$(.ci/run targets | ", "target: ${{ fromJSON(needs.targets.outputs.names) }}", "FUZZ: ^${{ matrix.target }}$", "run: .ci/run fuzz\n"} {
+		if !strings.Contains(string(workflow), part) {
+			t.Errorf("ci.yml lacks %q", part)
+		}
+	}
+}
+
+// fuzzTargets returns those of all test files, wherever they are, as .ci/run names them.
+func fuzzTargets(t *testing.T) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(repository, filepath.Dir(path))
+		for _, decl := range file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Fuzz") {
+				names = append(names, filepath.ToSlash(dir)+"."+f.Name.Name)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestSchedules: each job that runs by the clock names a time at which the workflow does, and
+// each time has a job.
+func TestSchedules(t *testing.T) {
+	workflow, err := os.ReadFile(filepath.Join(repository, ".github", "workflows", "ci.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := func(pattern string) (times []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(workflow), -1) {
+			times = append(times, m[1])
+		}
+		slices.Sort(times)
+		return slices.Compact(times)
+	}
+	if set, used := find(`- cron: "(.*?)"`), find(`github\.event\.schedule == '(.*?)'`); !slices.Equal(set, used) || len(set) == 0 {
+		t.Errorf("the workflow runs at %q, its jobs at %q", set, used)
 	}
 }

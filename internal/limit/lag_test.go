@@ -64,6 +64,9 @@ func TestLagTimetable(t *testing.T) {
 				break
 			}
 		}
+		if last := begin.Add(want[len(want)-1] + takes); now != last {
+			t.Errorf("tries that take %v: over at %v, want %v, when the last one was refused", takes, now.Sub(begin), last.Sub(begin))
+		}
 		if a, _ := l.Ask("here", true, now); a != limit.LagOver {
 			t.Errorf("it begins again: %d", a)
 		}

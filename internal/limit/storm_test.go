@@ -57,6 +57,9 @@ func TestStorm(t *testing.T) {
 		{"the clock is set forward", join(bad, []step{{1000 * time.Hour, true, refused}, {0, false, refused}})},
 		{"a year of rest", join(repeat(burst, step{0, true, elsewhere}), []step{{365 * 24 * time.Hour, true, elsewhere}},
 			repeat(burst-1, step{0, true, elsewhere}), repeat(3, step{0, false, elsewhere}))},
+		{"part of an interval counts for the next", join(repeat(burst, step{0, true, elsewhere}), []step{
+			{interval + interval/2, true, elsewhere}, {interval/2 - 1, false, elsewhere}, {1, true, elsewhere},
+		})},
 		{"the interval begins with the burst", join([]step{{0, true, elsewhere}, {interval - 1, true, elsewhere}, {1, true, elsewhere}, {0, true, elsewhere}},
 			repeat(3, step{interval / 4, false, elsewhere}), []step{{interval / 4, true, elsewhere}})},
 	} {

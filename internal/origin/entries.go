@@ -44,9 +44,9 @@ func parseEntry(s string, insecureHTTP bool) (entry, error) {
 
 // is reports whether e is u's origin in so many words, which it mostly is.
 func (e entry) is(u *url.URL) bool {
-	const sep = len("://")
-	n := len(u.Scheme)
-	return len(e) == n+sep+len(u.Host) && string(e[n+sep:]) == u.Host && string(e[:n]) == u.Scheme
+	rest, scheme := strings.CutPrefix(string(e), u.Scheme)
+	host, sep := strings.CutPrefix(rest, "://")
+	return scheme && sep && host == u.Host
 }
 
 func (e entry) origin() Origin {
@@ -99,11 +99,8 @@ func (e endpoint) isAt(u *url.URL) bool {
 
 func (e endpoint) split() (o Origin, path string) {
 	scheme, rest, _ := strings.Cut(string(e), "://")
-	end := strings.IndexByte(rest, '/')
-	if end < 0 {
-		end = len(rest)
-	}
-	return at(scheme, rest[:end]), rest[end:]
+	host, _, _ := strings.Cut(rest, "/")
+	return at(scheme, host), rest[len(host):]
 }
 
 // within returns s in the memory of in, of which it mostly is the beginning.

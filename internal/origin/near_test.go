@@ -34,6 +34,7 @@ func TestNear(t *testing.T) {
 		{"https://v2.api.example.com/", true, "https://api.example.com:443", "subdomain"},
 		{"https://www.example.org/", true, "https://example.org:8443", "subdomain"},
 		{"https://org/", true, "", ""},
+		{"https://.example.org/", true, "", ""},
 		{"https://evilexample.org/", true, "", ""},
 		{"https://unrelated.example.net/", true, "", ""},
 	} {

@@ -59,8 +59,8 @@ func (o Origin) IsLoopback() bool {
 		return true
 	}
 	host := o.host
-	if n := len(host); n > 2 && host[0] == '[' && host[n-1] == ']' {
-		host = host[1 : n-1]
+	if inner, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inner, "]") {
+		host = strings.TrimSuffix(inner, "]")
 	}
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.Zone() == "" && addr.Unmap().IsLoopback()
@@ -82,7 +82,7 @@ func sameName(a, b string) bool {
 	if a == b {
 		return true
 	}
-	return isASCII(a) && strings.IndexByte(a, '%') < 0 && equalFold(a, b)
+	return isASCII(a) && !strings.Contains(a, "%") && equalFold(a, b)
 }
 
 // equalFold reports whether a and b are equal but for the case of ASCII letters.

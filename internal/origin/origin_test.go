@@ -118,7 +118,12 @@ func TestEqual(t *testing.T) {
 			t.Errorf("%s and %s: equal %v, want %v", tc.a, tc.b, !tc.want, tc.want)
 		}
 	}
-	// Only a program's own code can make these.
+	// Only a program's own code can make these, and nobody dials them.
+	for a, b := range map[string]string{"\x80pi.example": "\x80PI.example", "%lo": "%LO"} {
+		if origin.Of(&url.URL{Scheme: "https", Host: a}).Equal(origin.Of(&url.URL{Scheme: "https", Host: b})) {
+			t.Errorf("%q and %q are equal", a, b)
+		}
+	}
 	for _, scheme := range []string{"HTTPS", "http\u017f", ""} {
 		if origin.Of(&url.URL{Scheme: scheme, Host: "api.example:443"}).Equal(origin.Of(parse(t, "https://api.example"))) {
 			t.Errorf("scheme %q is https", scheme)
@@ -161,6 +166,11 @@ func TestSecure(t *testing.T) {
 		o := origin.Of(parse(t, s))
 		if got := [2]bool{o.IsLoopback(), o.Secure()}; got != want {
 			t.Errorf("%s: loopback and secure are %v, want %v", s, got, want)
+		}
+	}
+	for _, host := range []string{"", "[", "]", "[]", "[127.0.0.1", "127.0.0.1]", "[::1", "::1]", "[[::1]]"} {
+		if origin.Of(&url.URL{Scheme: "http", Host: host}).Secure() {
+			t.Errorf("%q is on this machine", host)
 		}
 	}
 	if origin.Of(&url.URL{Scheme: "HTTPS", Host: "api.example"}).Secure() {

@@ -34,9 +34,7 @@ type Rules struct {
 // New makes Rules. An error names the field that is wrong.
 func New(s Settings) (Rules, error) {
 	r := Rules{anyOrigin: s.AnyOrigin, insecureHTTP: s.InsecureHTTP, replace: s.ReplaceHeader, origins: int32(len(s.Origins))}
-	if n := len(s.Origins) + len(s.Hosts); n > 0 {
-		r.allowed = make([]entry, 0, n)
-	}
+	r.allowed = make([]entry, 0, len(s.Origins)+len(s.Hosts))
 	for _, text := range s.Origins {
 		e, err := parseEntry(text, s.InsecureHTTP)
 		if err != nil {

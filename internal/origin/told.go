@@ -137,8 +137,5 @@ func Without(h http.Header, name string) http.Header {
 func shown(host string) string {
 	const most = 100
 	host = host[strings.LastIndexByte(host, '@')+1:]
-	if len(host) > most {
-		host = host[:most]
-	}
-	return fmt.Sprintf("%q", host)
+	return fmt.Sprintf("%q", host[:min(len(host), most)])
 }

@@ -70,7 +70,7 @@ var (
 		{name: "another host", change: opaque("//evil.example/x"), why: `URL.Opaque names the host "evil.example", and the Host header is "api.example"`},
 		{name: "another host, query", change: opaque("//evil.example?/api.example"), why: `"evil.example"`},
 		{name: "another port", change: opaque("//api.example:80/x"), why: `"api.example:80"`},
-		{name: "no host", change: opaque("///x"), why: "URL.Opaque"},
+		{name: "no host", change: opaque("///x"), why: `URL.Opaque names the host "", and`},
 		{name: "password", change: opaque("//u:geheim@api.example/x"), why: "URL.Opaque"},
 		{name: "backslash", change: opaque(`//api.example\@evil.example/x`), why: "URL.Opaque"},
 		{name: "IDN in the request line", target: "https://straße.example", change: opaque("//straße.example/x"), why: "URL.Opaque"},
@@ -172,6 +172,18 @@ func TestToldIsWhatIsWritten(t *testing.T) {
 	}
 }
 
+// TestToldMethod: the error says which request it is about.
+func TestToldMethod(t *testing.T) {
+	r := rules(t, origin.Settings{Origins: []string{"https://api.example"}})
+	for method, want := range map[string]string{"": "GET to https://api.example:443 is not sent", "POST": "POST to https://api.example:443 is not sent"} {
+		req := get(t, "https://api.example/")
+		req.Method, req.Host = method, "evil.example"
+		if _, _, err := r.Judge(req, header, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("method %q: error %v, want one that begins with %q", method, err, want)
+		}
+	}
+}
+
 // TestToldBare: a request that gets no token is nobody's business.
 func TestToldBare(t *testing.T) {
 	for _, tc := range toldTests {
@@ -254,5 +266,28 @@ func TestOwnHeader(t *testing.T) {
 	}
 	if attach, _, err := r.Judge(&http.Request{URL: &url.URL{Scheme: "https", Host: "api.example"}}, header, nil); !attach || err != nil {
 		t.Errorf("no header map: attach %v, error %v", attach, err)
+	}
+}
+
+// TestOwnHeaderGivesWay: what the caller set in the token's header stays, unless it is the
+// session's own, or the header is the session's to set.
+func TestOwnHeaderGivesWay(t *testing.T) {
+	mine := func(values []string) bool { return values[0] == "Bearer mine" }
+	for _, tc := range []struct {
+		replace bool
+		value   string
+		attach  bool
+	}{
+		{false, "Bearer mine", true},
+		{false, "Basic theirs", false},
+		{true, "Bearer mine", true},
+		{true, "Basic theirs", true},
+	} {
+		r := rules(t, origin.Settings{Origins: []string{"https://api.example"}, ReplaceHeader: tc.replace})
+		req := get(t, "https://api.example/")
+		req.Header.Set(header, tc.value)
+		if attach, own, err := r.Judge(req, header, mine); attach != tc.attach || !own || err != nil {
+			t.Errorf("%s, replaced %v: attach %v, own %v, error %v", tc.value, tc.replace, attach, own, err)
+		}
 	}
 }

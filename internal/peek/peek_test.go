@@ -159,6 +159,26 @@ func TestAtNothing(t *testing.T) {
 			t.Errorf("%s: %q, the same body: %v", name, got, resp.Body == body)
 		}
 	}
+	for _, most := range []int{0, -1} {
+		body := &counted{Reader: iotest.ErrReader(errBroken)}
+		resp := answer(t, body)
+		if got := peek.At(resp, most, time.Minute); got != nil || resp.Body != body || body.read.Load() != 0 {
+			t.Errorf("%d bytes: %q, the same body: %v", most, got, resp.Body == body)
+		}
+	}
+}
+
+// TestAtTakesNoMore: a peek takes from the connection what it shows and no more, in however many
+// pieces that comes.
+func TestAtTakesNoMore(t *testing.T) {
+	const text = "one two three four"
+	for _, most := range []int{1, 5, 8, len(text)} {
+		from := strings.NewReader(text)
+		resp := answer(t, &counted{Reader: iotest.HalfReader(from)})
+		if got := string(peek.At(resp, most, time.Minute)); got != text[:most] || from.Len() != len(text)-most {
+			t.Errorf("%d bytes: %q, and %d were taken", most, got, len(text)-from.Len())
+		}
+	}
 }
 
 // TestAtMore: a second peek shows more, and one after a part was read what follows.

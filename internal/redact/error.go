@@ -32,11 +32,8 @@ func URLs(text string, err error) string {
 		if u, err := url.Parse(e.URL); err == nil && u.Opaque == "" {
 			short = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 		}
-		if e.URL != "" && short != e.URL {
-			text = strings.ReplaceAll(text, strconv.Quote(e.URL), strconv.Quote(short)) // as e says it
-			text = strings.ReplaceAll(text, e.URL, short)
-		}
-		return URLs(text, e.Err)
+		text = strings.ReplaceAll(text, strconv.Quote(e.URL), strconv.Quote(short)) // as e says it
+		return URLs(strings.ReplaceAll(text, e.URL, short), e.Err)
 	case interface{ Unwrap() error }:
 		return URLs(text, e.Unwrap())
 	case interface{ Unwrap() []error }:

@@ -45,6 +45,7 @@ func TestURLs(t *testing.T) {
 		"wrapped":         {fmt.Errorf("refresh: %w", at("https://auth.example.com/token?key=planted")), "refresh: " + said},
 		"joined":          {errors.Join(io.EOF, at("https://auth.example.com/token?planted"), at("https://x/?planted")), "EOF\n" + said + "\n" + `Post "https://x/": unexpected EOF`},
 		"nested":          {&url.Error{Op: "Get", URL: "https://a/?planted", Err: at("https://auth.example.com/token?planted")}, `Get "https://a/": ` + said},
+		"no URL":          {at(""), `Post "": unexpected EOF`},
 		"another error":   {errors.New("see https://example.com/?a=b"), "see https://example.com/?a=b"},
 	} {
 		if got := redact.URLs(c.err.Error(), c.err); got != c.want {

@@ -78,11 +78,11 @@ var secrets = []string{
 func TestInFindsEncodings(t *testing.T) {
 	for _, secret := range secrets {
 		for name, encode := range encodings {
-			for before := range 6 {
+			for _, before := range []string{"", "~", "~~", "~~~", "~~~~", "~~~~~", `{"token":"`} {
 				for _, after := range []string{"", "!", ", as it was sent"} {
-					text := encode(strings.Repeat("~", before) + secret + after)
+					text := encode(before + secret + after)
 					if !(redact.Secrets{"another secret of the same call", secret}).In("error: " + text + ".") {
-						t.Errorf("%s of %q, with %d before and %q after: not found in %q", name, secret, before, after, text)
+						t.Errorf("%s of %q, with %q before and %q after: not found in %q", name, secret, before, after, text)
 					}
 				}
 			}
@@ -92,9 +92,9 @@ func TestInFindsEncodings(t *testing.T) {
 
 // TestInFindsPieces: 16 bytes in a row are a leak, 15 are not.
 func TestInFindsPieces(t *testing.T) {
-	for _, secret := range secrets {
-		for i := range len(secret) - 16 {
-			if !(redact.Secrets{secret}).In("token " + secret[i:i+16] + "...") {
+	for _, secret := range append(secrets, secrets[0][:17], secrets[0][:18]) {
+		for i := range len(secret) - 15 {
+			if piece := secret[i : i+16]; !(redact.Secrets{secret}).In("token "+piece+"...") || !(redact.Secrets{secret}).In(piece) {
 				t.Errorf("bytes %d to %d of %q are not found", i, i+16, secret)
 			}
 			if (redact.Secrets{secret}).In(secret[i : i+15]) {
@@ -120,7 +120,11 @@ func TestInFindsShortSecrets(t *testing.T) {
 		{"pässword", "no p%c3%a4ssword", true},
 		{"hunter2", "68756e74657232", true},
 		{"hunter2-hunter2", base64.StdEncoding.EncodeToString([]byte("app:hunter2-hunter2")), true},
-		{"abc", "YWJj", false}, // any text may have that
+		{"qwerty", "717765727479", true},
+		{"qwerty", "[113 119 101 114 116 121]", true},
+		{"qwerty", "EHbu7FEm", true},     // ascii85
+		{"hunter2", `no hunter2\`, true}, // cut in the middle of an escape
+		{"abc", "YWJj", false},           // any text may have that
 		{"abc", "abc", true},
 		{"exactly 16 bytes", "was exactly 16 bytes", true},
 		{"exactly 16 bytes", "was exactly 16 byte", false},
@@ -186,8 +190,11 @@ func TestInBounded(t *testing.T) {
 			t.Errorf("%s: %d bytes of text became %d", name, len(c.text), indexed)
 		}
 	}
-	if steps, _ := redact.Steps(redact.Secrets{random(size)}, random(4<<10)); steps > size/8 {
+	if steps, _ := redact.Steps(redact.Secrets{random(size)}, random(4<<10)); steps < size/9 || steps > size/8 {
 		t.Errorf("%d looks for an opaque token of %d bytes", steps, size)
+	}
+	if steps, _ := redact.Steps(redact.Secrets{random(size)}, "no piece of it"); steps != 0 {
+		t.Errorf("%d looks into text that has no room for a piece", steps)
 	}
 }
 
@@ -207,6 +214,11 @@ func TestReplace(t *testing.T) {
 	} {
 		if got := s.Replace(text); got != want {
 			t.Errorf("%.80q gave %q, want %q", text, got, want)
+		}
+	}
+	for secret, want := range map[string]string{"k&y=1": "wrong key k%26y%3D1", "k&y=12": "[redacted]"} {
+		if got := (redact.Secrets{secret}).Replace("wrong key " + url.QueryEscape(secret)); got != want {
+			t.Errorf("%d bytes, escaped: %q, want %q", len(secret), got, want)
 		}
 	}
 	// Tokens of tests are as short as that.

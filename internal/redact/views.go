@@ -55,11 +55,8 @@ func unescapeBackslash(s string) string {
 	for s != "" {
 		r, multibyte, tail, err := strconv.UnquoteChar(s, 0)
 		switch {
-		case err != nil: // a quote, or JSON's \/
-			if s = s[1:]; s != "" {
-				b, s = append(b, s[0]), s[1:]
-			}
-			continue
+		case err != nil: // a quote, or JSON's \/: what follows the backslash is what it says
+			tail = s[1:]
 		case multibyte:
 			b = utf8.AppendRune(b, r)
 		default:
@@ -116,7 +113,7 @@ func decoded(text string) iter.Seq[string] {
 		}
 		for _, c := range codings {
 			for run := range strings.FieldsFuncSeq(text, func(r rune) bool { return !strings.ContainsRune(c.chars, r) }) {
-				for i := range min(c.block, len(run)-minLong+1) { // no coding is shorter than what it codes
+				for i := range min(c.block, len(run)-minLong) { // every code is longer than what it codes
 					dst := make([]byte, len(run))
 					n, _ := c.decode(dst, []byte(run[i:])) // up to where the last block is not whole
 					if n >= minLong && !yield(string(dst[:n])) {

@@ -88,10 +88,10 @@ func (g *Group[K]) Do(ctx context.Context, of, k K, a Asking) error {
 		}
 		select {
 		case <-c.done:
-			if !mine { // it was left by all, and has ended
-				continue
+			if mine {
+				return c.err
 			}
-			return c.err
+			// It was left by all, and has ended: k is asked for anew.
 		case <-ctx.Done():
 			if mine {
 				g.leave(c)

@@ -208,12 +208,42 @@ func TestManyServers(t *testing.T) {
 			if err := g.Do(t.Context(), strconv.Itoa(i%500), strconv.Itoa(i), asked(1, 2, func(context.Context) error { return nil })); err != nil {
 				t.Fatal(err)
 			}
+			if outcomes, makers := g.Remembered(); outcomes > 1024 || makers > 500 {
+				t.Fatalf("%d outcomes of %d makers are remembered", outcomes, makers)
+			}
 			if i%500 == 499 {
 				time.Sleep(stepup.Again)
 			}
 		}
-		if outcomes, makers := g.Remembered(); outcomes > 1024 || makers > 500 {
-			t.Errorf("%d outcomes of %d makers are remembered", outcomes, makers)
+	})
+}
+
+// TestOthersAsk: what one demand came to is remembered however many others are asked for then,
+// as long as it says something: that it is satisfied for an older token, or that the same was
+// asked for a moment ago.
+func TestOthersAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g stepup.Group[string]
+		granted := asked(1, 2, func(context.Context) error { return nil })
+		refused := asked(1, 1, func(context.Context) error { return errors.New("no") })
+		never := asked(1, 2, func(context.Context) error { t.Error("asked again"); return nil })
+		if err := g.Do(t.Context(), "api", "granted", granted); err != nil {
+			t.Error(err)
+		}
+		for i := range 1023 {
+			if err := g.Do(t.Context(), strconv.Itoa(i), "refused "+strconv.Itoa(i), refused); err == nil {
+				t.Error("a refusal satisfies")
+			}
+		}
+		if err := g.Do(t.Context(), "0", "refused 0", never); !errors.Is(err, stepup.ErrAsked) {
+			t.Errorf("what was refused a moment ago: %v", err)
+		}
+		time.Sleep(stepup.Again)
+		if err := g.Do(t.Context(), "api", "another", granted); err != nil {
+			t.Error(err)
+		}
+		if err := g.Do(t.Context(), "api", "granted", never); err != nil {
+			t.Errorf("an older token, after many others were asked for: %v", err)
 		}
 	})
 }

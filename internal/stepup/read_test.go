@@ -42,6 +42,7 @@ func TestRead(t *testing.T) {
 	std := base64.StdEncoding.EncodeToString([]byte(object))
 	raw := base64.RawURLEncoding.EncodeToString([]byte(object))
 	claims := stepup.Demand{Error: "insufficient_claims", Claims: object}
+	long := `{"a":"` + strings.Repeat("a", 8<<10-8) + `"}`
 	for name, c := range map[string]struct {
 		status int
 		header string
@@ -55,6 +56,8 @@ func TestRead(t *testing.T) {
 		"claims that are a list":        {401, `Bearer error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte("[1]")) + `"`, nil},
 		"claims that are null":          {401, `Bearer error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte("null")) + `"`, nil},
 		"claims without end":            {401, `Bearer error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(`{"a":"`+strings.Repeat("a", 9<<10)+`"}`)) + `"`, nil},
+		"claims of 8 KiB":               {401, `Bearer error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(long)) + `"`, &stepup.Demand{Error: "insufficient_claims", Claims: long}},
+		"claims of more":                {401, `Bearer error="insufficient_claims", claims="` + base64.StdEncoding.EncodeToString([]byte(long+" ")) + `"`, nil},
 		"a dead token":                  {401, `Bearer error="invalid_token"`, nil},
 		"no token":                      {401, `Bearer`, nil},
 		"another scheme":                {401, `Basic error="insufficient_scope"`, nil},
@@ -72,6 +75,8 @@ func TestRead(t *testing.T) {
 		"another status":                {400, `Bearer error="insufficient_scope"`, nil},
 		"a max_age that is none":        {401, `Bearer error="insufficient_user_authentication", max_age="soon"`, &stepup.Demand{Error: "insufficient_user_authentication"}},
 		"a negative max_age":            {401, `Bearer error="insufficient_user_authentication", max_age="-1"`, &stepup.Demand{Error: "insufficient_user_authentication"}},
+		"a max_age of ten digits":       {401, `Bearer error="insufficient_user_authentication", max_age=9999999999`, &stepup.Demand{Error: "insufficient_user_authentication", MaxAge: "9999999999"}},
+		"a max_age of eleven":           {401, `Bearer error="insufficient_user_authentication", max_age=10000000000`, &stepup.Demand{Error: "insufficient_user_authentication"}},
 		"a max_age of now":              {401, `Bearer error="insufficient_user_authentication", max_age=0`, &stepup.Demand{Error: "insufficient_user_authentication", MaxAge: "0"}},
 	} {
 		got, ok := stepup.Read(c.status, challenge.Parse([]string{c.header}))

@@ -269,6 +269,63 @@ func TestPaceNoTurn(t *testing.T) {
 	})
 }
 
+// TestPaceInTime: of those that have a second the last one begins within it.
+func TestPaceInTime(t *testing.T) {
+	for _, n := range []int{15, 20, 30} {
+		synctest.Test(t, func(t *testing.T) {
+			l := turns.New[string, int](1)
+			defer l.Close()
+			// None begins before all are there.
+			go func() { wantErr(t, "Do", l.Do(t.Context(), here, 0, false, served(time.Millisecond)), nil) }()
+			synctest.Wait()
+			asked := time.Now()
+			var begun atomic.Int32
+			for range n {
+				l.WhenRoom(here, 4*time.Second, func() bool {
+					if d := time.Since(asked); d >= time.Second {
+						t.Errorf("one of %d waited for %v", n, d)
+					}
+					begun.Add(1)
+					return true
+				})
+			}
+			time.Sleep(time.Minute)
+			if got := int(begun.Load()); got != n {
+				t.Errorf("%d of %d began", got, n)
+			}
+		})
+	}
+}
+
+// TestPaceOneTurn: those that begin at the same instant are no more than there are turns, however
+// many are in a hurry.
+func TestPaceOneTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := turns.New[string, int](1)
+		defer l.Close()
+		go func() { wantErr(t, "Do", l.Do(t.Context(), here, 0, false, served(time.Second)), nil) }()
+		synctest.Wait()
+		var begun atomic.Int32
+		for range 200 {
+			l.WhenRoom(here, 4*time.Second, func() bool {
+				begun.Add(1)
+				go func() { wantErr(t, "Do", l.Do(t.Context(), here, 1, false, served(time.Second)), nil) }()
+				return true
+			})
+		}
+		for want := range 5 {
+			time.Sleep(time.Second - time.Millisecond)
+			if n := int(begun.Load()); n != want {
+				t.Errorf("%d begun where %d had a turn", n, want)
+			}
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		l.Close()
+		time.Sleep(time.Second)
+	})
+}
+
 // TestPaceNotWanted: what is not wanted any more takes nobody's place; and one that began
 // and never came to its attempt keeps nobody from it.
 func TestPaceNotWanted(t *testing.T) {

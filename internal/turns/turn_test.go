@@ -59,6 +59,7 @@ func TestTurnTakesAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := turns.New[string, int](1)
 		defer l.Close()
+		defer l.Hurry(here, -1)() // the line is not forgotten
 		calls := 0
 		wantErr(t, "Do", l.Do(t.Context(), here, 0, false, func(tn *turn) {
 			calls++
@@ -70,11 +71,37 @@ func TestTurnTakesAnother(t *testing.T) {
 			wantCount(t, l, 1, 0)
 			tn.End(turns.Outcome{Answer: turns.Served})
 			wantCount(t, l, 0, 0)
-			tn.End(turns.Outcome{Answer: turns.Down}) // has no meaning any more
+			tn.End(turns.Outcome{Answer: turns.TooMany, RetryAfter: time.Hour}) // has no meaning any more
 			wantCount(t, l, 0, 0)
 		}), nil)
+		after := time.Now()
+		wantErr(t, "Do", l.Do(t.Context(), here, 0, false, served(0)), nil)
+		if d := time.Since(after); d != 0 {
+			t.Errorf("the next one after %v", d)
+		}
 		if calls != 1 {
 			t.Errorf("%d calls", calls)
+		}
+	})
+}
+
+// TestTurnWithoutAttempt: what was not begun says nothing about the endpoint.
+func TestTurnWithoutAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := turns.New[string, int](2)
+		defer l.Close()
+		defer l.Hurry(here, -1)() // the line is not forgotten
+		for _, o := range []turns.Outcome{{Answer: turns.Down}, {Answer: turns.TooMany, RetryAfter: time.Hour}} {
+			wantErr(t, "Do", l.Do(t.Context(), here, 0, false, func(tn *turn) { tn.End(o) }), nil)
+		}
+		began := time.Now()
+		var wg sync.WaitGroup
+		for who := range 2 {
+			wg.Go(func() { wantErr(t, "Do", l.Do(t.Context(), here, who, false, served(time.Second)), nil) })
+		}
+		wg.Wait()
+		if d := time.Since(began); d != time.Second {
+			t.Errorf("two attempts took %v", d)
 		}
 	})
 }

@@ -74,6 +74,46 @@ func TestWorkClose(t *testing.T) {
 	}
 }
 
+// TestWorkClosedTwice: who closes once more, or closes what never began, gets the same answer.
+func TestWorkClosedTwice(t *testing.T) {
+	var w, never work.Work
+	begin(t, &w)
+	n := w.Close()
+	if again := w.Close(); again != n {
+		t.Error("closed again it says that something else runs")
+	}
+	w.Finish()
+	if n := never.Close(); n != nil || never.Wait(t.Context(), n, patience) != work.Done || never.Begin(parent) {
+		t.Error("what never began is not over at once")
+	}
+}
+
+// TestPresent: stretches that must not be cut short come and go while nobody waits for them, and
+// who does waits for the last one.
+func TestPresent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w work.Work
+		begin(t, &w)
+		for _, left := range []time.Duration{0, 10 * time.Second, 30 * time.Second, 20 * time.Second} {
+			if !w.MayPresent() {
+				t.Fatal("nothing may be presented")
+			}
+			if left == 0 {
+				w.Presented()
+				continue
+			}
+			time.AfterFunc(left, w.Presented)
+		}
+		time.AfterFunc(30*time.Second, w.Finish)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		began := time.Now()
+		if got := w.Wait(ended, w.Close(), patience); got != work.Done || time.Since(began) != 30*time.Second {
+			t.Errorf("%v after %v", got, time.Since(began))
+		}
+	})
+}
+
 // TestWait: how long Wait waits for what, and what it says then.
 func TestWait(t *testing.T) {
 	for _, c := range []struct {
