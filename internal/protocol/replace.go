@@ -39,12 +39,16 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 		if errors.Is(err, ErrNotWritten) {
 			return now, was, e.fail(ctx, "write", key, err)
 		}
+		lost := err == nil && over.raw == nil // what is there now came first
 		q, err := e.readAgain(ctx, key, p, over, corrupt, err)
 		if err != nil {
 			return now, was, err
 		}
 		if q.rec != nil && q.rec.WriteID == next.WriteID {
 			break
+		}
+		if lost && e.isStart(ctx, key, q) {
+			first = q.era()
 		}
 		if q.era() != first {
 			found = q // a later login or logout; or ours, and what came of it
@@ -67,6 +71,15 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 		err = nil
 	}
 	return now, was, err
+}
+
+// isStart reports whether q is the start of a session that needs no login. Nobody has asked
+// for that, so that it overtakes no login or logout. It can come between only where
+// nothing was: a write over nothing that has failed for certain can be repeated over it,
+// because it did not happen before.
+func (e *Engine) isStart(ctx context.Context, key string, q entry) bool {
+	r, err := e.answer(ctx, key, q)
+	return err == nil && r.Number == 1 && notEmpty(r.Token) != nil
 }
 
 // newEra returns the record that begins an era with t, or with a tombstone.

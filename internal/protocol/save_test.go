@@ -342,6 +342,55 @@ func TestSaveBeginsAndIsOvertaken(t *testing.T) {
 	wantToken(t, r, "refresh-2", 2)
 }
 
+// TestStartOvertakesNobody: a login or logout that found nothing, and then the start of a session
+// that needs no login in its way, is not taken for an older one.
+func TestStartOvertakesNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		t           *tokenclient.Token
+		first, then fault // what becomes of the write that finds the start, and of the next one
+		overtaken   bool  // by the start, as far as anybody can tell
+	}{
+		"a login":                  {tok("a"), fine, fine, false},
+		"a logout":                 {nil, fine, fine, false},
+		"a login, reply lost":      {tok("a"), fine, lostReply, false},
+		"a logout, write lost":     {nil, fine, dropped, false},
+		"a login, it may have won": {tok("a"), dropped, fine, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, b := bed(false)
+				m.onWrite = func(n int, _, _ []byte) fault {
+					switch n {
+					case 1:
+						begin(t, b) // which is the second write
+						return c.first
+					case 3:
+						return c.then
+					}
+					return fine
+				}
+				now, _, err := a.Replace(t.Context(), "k", c.t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stored, err := b.Load(t.Context(), "k")
+				switch {
+				case c.overtaken:
+					if stored.Era != now.Era || err != nil || stored.Token.RefreshToken != "" {
+						t.Errorf("%v, %v is stored; want the start", stored, err)
+					}
+				case c.t == nil:
+					if stored.State != tokenclient.LoggedOut || now.State != tokenclient.LoggedOut {
+						t.Errorf("%v is stored, and %v returned", stored.State, now.State)
+					}
+				case err != nil || stored.Era != now.Era || stored.Token.RefreshToken != c.t.RefreshToken:
+					t.Errorf("%v, %v is stored; want the login", stored, err)
+				}
+			})
+		})
+	}
+}
+
 // begin has e start a session that needs no login.
 func begin(t *testing.T, e *protocol.Engine) {
 	t.Helper()
