@@ -29,7 +29,8 @@ type Store interface {
 	// stored, without waiting for a refresh in progress, and begins a new era.
 	// It is done at most once, even if replies are lost. It returns what is
 	// stored now and what was there before, whose refresh token a logout
-	// revokes. If a later login or logout overtook this one, now is that.
+	// revokes. If a later login or logout overtook this one, now is that. If this one was
+	// stored, its reply lost, and it was refreshed since, now is this one as it was written.
 	//
 	// t may be empty: such a token undoes the logout of a session that needs no login.
 	//

@@ -44,14 +44,17 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 		if err != nil {
 			return now, was, err
 		}
-		if q.rec != nil && q.rec.WriteID == next.WriteID {
+		if q.rec != nil && (q.rec.WriteID == next.WriteID || q.rec.Era == next.Era && q.rec.State == tokenclient.Active) {
+			// The reply was lost. If another process has refreshed this login since, the
+			// caller gets what it wrote all the same, and knows by it that it is logged in; of
+			// the newer token it learns as of any other.
 			break
 		}
 		if lost && e.isStart(ctx, key, q) {
 			first = q.era()
 		}
 		if q.era() != first {
-			found = q // a later login or logout; or ours, and what came of it
+			found = q // a later login or logout; or ours, and it was refused
 			break
 		}
 		over = q
