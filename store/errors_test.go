@@ -94,7 +94,10 @@ func TestMisuse(t *testing.T) {
 		want string
 	}{
 		"save of an empty token": {func(s tokenclient.Store) error {
-			_, err := s.Save(t.Context(), "k", tokenclient.Record{}, &tokenclient.Token{})
+			seen, _, err := s.Replace(t.Context(), "k", tok("a"))
+			if err == nil {
+				_, err = s.Save(t.Context(), "k", seen, &tokenclient.Token{})
+			}
 			return err
 		}, "neither access nor refresh token"},
 		"save of nothing": {func(s tokenclient.Store) error {

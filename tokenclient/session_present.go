@@ -26,6 +26,7 @@ func (s *Session) exchangeWithRetry(f flight) (res result, presented bool) {
 			return nil, asTokenError(errAbandoned, current.Token)
 		}
 		if tries = current.Announced; tries > 1 && s.waiters() == 0 {
+			res.yields = true
 			return nil, asTokenError(ErrAnnounced, current.Token)
 		}
 		t, err := s.present(ctx, f, current)
@@ -152,9 +153,9 @@ func (s *Session) saveLate(t *Token, current Record) result {
 		var unsaved *NotSavedError
 		switch {
 		case err == nil, errors.As(err, &unsaved), errors.Is(err, ErrReplaced):
-			return result{r, err, t}
+			return result{record: r, err: err, made: t}
 		case errors.Is(err, ErrOvertaken), errors.Is(err, ErrAnnounced), errors.Is(err, ErrNoToken), !open:
-			return result{r, err, nil}
+			return result{record: r, err: err}
 		}
 		s.pause(&retry)
 	}

@@ -136,35 +136,35 @@ var stateEvents = []struct {
 	{"refreshed", func(h *history) {
 		h.refresh(func(Record) result {
 			t := h.issue()
-			return result{h.follow(t), nil, t}
+			return result{h.follow(t), nil, t, false}
 		})
 	}},
 	{"refreshed, not saved", func(h *history) {
 		h.refresh(func(Record) result {
 			t := h.issue()
-			return result{h.stored, NewNotSavedError("key", t, ErrStoreUnavailable, nil), t}
+			return result{h.stored, NewNotSavedError("key", t, ErrStoreUnavailable, nil), t, false}
 		})
 	}},
 	{"another process refreshed", func(h *history) {
-		h.refresh(func(Record) result { return result{h.follow(h.issue()), nil, nil} })
+		h.refresh(func(Record) result { return result{h.follow(h.issue()), nil, nil, false} })
 	}},
 	{"refresh token refused", func(h *history) {
 		h.refresh(func(seen Record) result {
 			seen.State = Refused
-			return result{seen, fmt.Errorf("%w", ErrRefused), nil}
+			return result{seen, fmt.Errorf("%w", ErrRefused), nil, false}
 		})
 	}},
 	{"refresh failed", func(h *history) {
-		h.refresh(func(Record) result { return result{h.stored, &TokenError{StatusCode: 503}, nil} })
+		h.refresh(func(Record) result { return result{h.stored, &TokenError{StatusCode: 503}, nil, false} })
 	}},
 	{"refresh found no record", func(h *history) {
-		h.refresh(func(Record) result { return result{Record{}, ErrNoToken, nil} })
+		h.refresh(func(Record) result { return result{Record{}, ErrNoToken, nil, false} })
 	}},
 	{"refresh overtaken by Logout", func(h *history) {
 		h.refresh(func(Record) result {
 			_, _, _, _ = h.state.logoutBegins(h.now)
 			t := h.issue()
-			return result{h.stored, ErrReplaced, t}
+			return result{h.stored, ErrReplaced, t, false}
 		})
 	}},
 	{"an answer refused the token", func(h *history) {

@@ -82,6 +82,23 @@ type result struct {
 	record Record // that the store has now
 	err    error
 	made   *Token // that this session got from the server; nil: it got none
+	yields bool   // this session has left the token to somebody else: ErrAnnounced
+}
+
+// brokenBy reports what a Store did against its contract that the refresh f came to, whatever is
+// made of that it would come to the same; nil: nothing.
+func (f flight) brokenBy(r Record, res result) error {
+	switch err := res.err; {
+	case f.late: // nobody waits, and nothing is begun again
+		return nil
+	case errors.Is(err, ErrAnnounced) && !res.yields:
+		return errors.New("Store.Refresh returned ErrAnnounced, which is for Save")
+	case err != nil && !errors.Is(err, ErrOvertaken) && !errors.Is(err, ErrReplaced):
+		return nil
+	case r.holdsToken() && !newer(r, f.seen):
+		return errors.New("Store.Refresh returned a record that is not newer than the one that was seen")
+	}
+	return nil
 }
 
 // An ending is what there is to do after a refresh.
@@ -119,6 +136,8 @@ func (st *state) refreshEnds(f flight, res result, now time.Time) (e ending, fx 
 	case r.State == Active && r.Token == nil && (errors.Is(err, ErrOvertaken) || errors.Is(err, ErrReplaced)):
 		// Somebody is logged in, but what is stored cannot be read: its key may come yet.
 		e.err = st.failed(&fx, f, r, fmt.Errorf("%w: %w", ErrStoreUnavailable, err), now)
+	case e.retry == nil && f.brokenBy(r, res) != nil:
+		e.err = st.failed(&fx, f, r, fmt.Errorf("%w: %w: %w", ErrStoreUnavailable, errBroken, f.brokenBy(r, res)), now)
 	case err == nil, e.retry != nil, errors.Is(err, ErrOvertaken), errors.Is(err, ErrReplaced):
 		own := res.made != nil && (err == nil || e.retry != nil)
 		f.spent = res.made != nil

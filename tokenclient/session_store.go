@@ -80,7 +80,8 @@ func (s *Session) lookTogether() (err error) {
 }
 
 // startEmpty is the login of a session that needs none, when its store has nothing: from an
-// empty token on, all is as with any other.
+// empty token on, all is as with any other. What another process has written since the look
+// stays: nobody may log in again because this session can do without.
 func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, error) {
 	if s.isPart() || !s.config().canRefresh(new(Token)) {
 		return absent, err
@@ -95,16 +96,13 @@ func (s *Session) startEmpty(fence uint64, absent Record, err error) (Record, er
 	if !may {
 		return absent, err
 	}
-	r, was, err := s.replace(ctx, &Token{Issued: time.Now().Round(0)})
-	says := func(t *Token) bool { return t != nil && (t.AccessToken != "" || t.RefreshToken != "") }
-	ours := r.State == Active && !says(r.Token) // else somebody came later still
-	if err != nil || !ours || was.State != LoggedOut && !says(was.Token) {
-		return r, err
-	}
-	// Another process has logged in or out since the look. That is put back: nobody may log in
-	// again because this session can do without.
-	if r, _, err = s.replace(ctx, was.Token); err == nil && !r.holdsToken() {
-		err = ErrNoToken
+	ctx = context.WithValue(s.insideContext(ctx), replaceKey{s}, true)
+	r, err := s.save(ctx, Record{}, &Token{Issued: time.Now().Round(0)})
+	switch {
+	case errors.Is(err, ErrNoToken) && r.State == Absent:
+		return r, fmt.Errorf("%w: %w: Store.Save did not begin with an empty token where there is none", ErrStoreUnavailable, errBroken)
+	case (errors.Is(err, ErrReplaced) || errors.Is(err, ErrOvertaken)) && r.holdsToken():
+		return r, nil // another process has started, or logged in, since the look
 	}
 	return r, err
 }

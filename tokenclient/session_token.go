@@ -265,12 +265,20 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 // Timers stand still while a machine is suspended, and expiry does not.
 const keepFreshStep = 30 * time.Second
 
+// keepFreshPause is the shortest time between two refreshes by KeepFresh. It is due time for a
+// token of a second, the shortest life that expires_in can state, and keeps to no more than 12
+// presentations in 10 seconds. A Pool's step is longer.
+const keepFreshPause = 850 * time.Millisecond
+
 // KeepFresh refreshes the token in time, before requests have to ask for it, and
 // every Config.Heartbeat at least if that is set. It runs until ctx ends, and then
 // returns nil, or until the session ends, and then returns an error that is
 // ErrLoginRequired (ErrClosed after Close). Refreshes that fail are tried again. With
 // Config.Renewed, an expired token that only a heartbeat could exchange is left to the next
 // request.
+//
+// There are 0.85 seconds at least between two refreshes. A token that lives for less is not
+// kept fresh all the time: a request that finds it expired refreshes it, as without KeepFresh.
 //
 // A token whose expiry is unknown cannot be kept fresh without a Heartbeat: that
 // is an error at once. So is a session without a Config.Refresher, since there is
@@ -324,7 +332,7 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 	// As long as it need not be, do not refresh what somebody else may be refreshing.
 	if h.overdue(now) || s.worthPresenting(h) {
 		if _, err := s.refreshed(ctx, h, CauseTimer); err == nil {
-			return 0
+			return keepFreshPause - time.Since(now)
 		}
 	}
 	s.ask(func(st *state, _ time.Time) { wait = st.untilRefresh(h, now) })

@@ -29,9 +29,10 @@ type Store interface {
 	// stored, without waiting for a refresh in progress, and begins a new era.
 	// It is done at most once, even if replies are lost. It returns what is
 	// stored now and what was there before, whose refresh token a logout
-	// revokes. If a later login or logout overtook this one, now is that.
+	// revokes. If a later login or logout overtook this one, now is that. If this one was
+	// stored, its reply lost, and it was refreshed since, now is this one as it was written.
 	//
-	// t may be empty: a session that needs no login begins with such a token.
+	// t may be empty: such a token undoes the logout of a session that needs no login.
 	//
 	// A record that cannot be understood, because it is corrupt or of a newer
 	// format, is replaced by a login only, and kept aside where the store can.
@@ -104,6 +105,11 @@ type Store interface {
 	// refresh token is another than seen's, is a [*NotSavedError]. After any other
 	// error go on with seen, and call Save again; if t was stored after all, it is
 	// found as the token that overtook it.
+	//
+	// An empty t that follows a zero Record is the start of a session that needs no login
+	// (see [Refresher]). It is stored if the record is absent at that moment, and begins an
+	// era; it never goes over anything. If there is a token instead, its record is returned
+	// with ErrReplaced or ErrOvertaken; if there is a tombstone, with ErrNoToken.
 	Save(ctx context.Context, key string, seen Record, t *Token) (Record, error)
 }
 
@@ -195,16 +201,22 @@ func (s *ownStore) share(r Record) {
 func (s *ownStore) Load(context.Context, string) (Record, error) { return s.load() }
 
 func (s *ownStore) Replace(_ context.Context, _ string, t *Token) (now, was Record, err error) {
-	now = Record{State: LoggedOut}
-	if t != nil {
-		now = Record{State: Active, Token: t.Clone(), Number: 1}
-	}
-	_, _ = rand.Read(now.Era[:]) // never fails: it ends the process instead
+	now = firstOf(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was = s.recordLocked()
 	s.setLocked(now)
 	return now, was, nil
+}
+
+// firstOf returns a record that begins an era: with t, or with a logout if t is nil.
+func firstOf(t *Token) (r Record) {
+	r.State = LoggedOut
+	if t != nil {
+		r = Record{State: Active, Token: t.Clone(), Number: 1}
+	}
+	_, _ = rand.Read(r.Era[:]) // never fails: it ends the process instead
+	return r
 }
 
 func (s *ownStore) Refresh(ctx context.Context, _ string, seen Record, timeout time.Duration,
@@ -236,7 +248,11 @@ func (s *ownStore) Refresh(ctx context.Context, _ string, seen Record, timeout t
 func (s *ownStore) Save(_ context.Context, _ string, seen Record, t *Token) (Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != Active {
+	switch begins := seen.Era == [16]byte{} && t.empty(); {
+	case s.state == Absent && begins:
+		s.setLocked(firstOf(t))
+		return s.recordLocked(), nil
+	case s.state != Active:
 		return s.recordLocked(), ErrNoToken
 	}
 	return s.followLocked(seen, t)

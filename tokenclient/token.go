@@ -89,6 +89,9 @@ func (t *Token) Clone() *Token {
 	return &c
 }
 
+// empty reports whether t is what a session begins with that needs no login.
+func (t *Token) empty() bool { return t.AccessToken == "" && t.RefreshToken == "" }
+
 // String describes t without its secrets: which of them are there, and the
 // expiry.
 func (t Token) String() string {

@@ -46,9 +46,8 @@ import (
 // time that is left to its context. The age counts from when the token came, or from its
 // Issued if another process got it. Nothing waits for a token that the origin has accepted,
 // nor, as it can be exchanged at once, for that of a login, if it has a refresh token; nor
-// without a Refresher, nor a request that NoReplay is about. One whose body is not among
-// those that [http.NewRequest] knows can be sent twice at most: it waits only if another
-// request tries the token.
+// without a Refresher, nor a request that NoReplay is about. One whose body has no GetBody
+// can be sent twice at most: it waits only if another request tries the token.
 //
 // A RoundTripper should not interpret responses, nor return an error once it has
 // one. This one does both, knowingly, because only here is the request still at
@@ -194,7 +193,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var body replay.Body
 	if req.Body != nil {
 		o := t.replayOptions()
-		o.Often = s.config().answerer() != nil || s.config().steps() != nil // beside the replay
+		// Beside the replay; and GetBody gives the body as often as a young token is tried.
+		o.Often = s.config().answerer() != nil || s.config().steps() != nil || req.GetBody != nil
 		body = replay.New(req, o)
 	}
 	sent := s.config().sendTime()

@@ -24,7 +24,7 @@
 //   - The state is active, logged out, or refused. The latter two are tombstones.
 //     Nothing is ever deleted: absent is the one value that recurs, and a login that was
 //     on its way for long would find it and undo a logout. A record is absent only
-//     before the first login, and only a login or logout creates one.
+//     before the first login, and only a login, a logout or a start creates one.
 //   - Announced counts the presentations of this token that were written down before
 //     they were made, less those that were taken back.
 //   - The lease says who holds the key, by an id that is new for every hold, and for how
@@ -101,6 +101,10 @@
 // whatever is there, and a refresh under way finds the other era when it saves. A write
 // that may have been lost is repeated only while the era is the one that was read first;
 // otherwise a login could be repeated over a later logout, and would undo it.
+//
+// A session that needs no login starts with an empty token. Nobody has asked for that, so it
+// is a Save that goes over an absent record and nothing else. A login or logout that finds a
+// start in its way goes over it, if it is known not to have been done before.
 //
 // # Urgent operations
 //

@@ -39,15 +39,22 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 		if errors.Is(err, ErrNotWritten) {
 			return now, was, e.fail(ctx, "write", key, err)
 		}
+		lost := err == nil && over.raw == nil // what is there now came first
 		q, err := e.readAgain(ctx, key, p, over, corrupt, err)
 		if err != nil {
 			return now, was, err
 		}
-		if q.rec != nil && q.rec.WriteID == next.WriteID {
+		if q.rec != nil && (q.rec.WriteID == next.WriteID || q.rec.Era == next.Era && q.rec.State == tokenclient.Active) {
+			// The reply was lost. If another process has refreshed this login since, the
+			// caller gets what it wrote all the same, and knows by it that it is logged in; of
+			// the newer token it learns as of any other.
 			break
 		}
+		if lost && e.isStart(ctx, key, q) {
+			first = q.era()
+		}
 		if q.era() != first {
-			found = q // a later login or logout; or ours, and what came of it
+			found = q // a later login or logout; or ours, and it was refused
 			break
 		}
 		over = q
@@ -67,6 +74,15 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 		err = nil
 	}
 	return now, was, err
+}
+
+// isStart reports whether q is the start of a session that needs no login. Nobody has asked
+// for that, so that it overtakes no login or logout. It can come between only where
+// nothing was: a write over nothing that has failed for certain can be repeated over it,
+// because it did not happen before.
+func (e *Engine) isStart(ctx context.Context, key string, q entry) bool {
+	r, err := e.answer(ctx, key, q)
+	return err == nil && r.Number == 1 && notEmpty(r.Token) != nil
 }
 
 // newEra returns the record that begins an era with t, or with a tombstone.

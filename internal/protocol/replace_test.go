@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/protocol"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -96,6 +97,74 @@ func TestReplaceWithLostReplyIsDoneOnce(t *testing.T) {
 			if h := m.header(t); h.Era != now.Era {
 				t.Error("stored twice")
 			}
+		})
+	}
+}
+
+// TestLoginIsKnownAgain: the reply of a login is lost, and before it is looked for another process
+// does something with it.
+func TestLoginIsKnownAgain(t *testing.T) {
+	refreshes := func(fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) func(*testing.T, *protocol.Engine, tokenclient.Record) {
+		return func(t *testing.T, b *protocol.Engine, r tokenclient.Record) {
+			_, _ = b.Refresh(t.Context(), "k", r, time.Second, fn)
+		}
+	}
+	for name, c := range map[string]struct {
+		other func(t *testing.T, b *protocol.Engine, r tokenclient.Record)
+		want  tokenclient.State // of the login that is returned
+		ours  bool              // it is
+	}{
+		"refreshed": {refreshes(next), tokenclient.Active, true},
+		"refreshed twice": {func(t *testing.T, b *protocol.Engine, r tokenclient.Record) {
+			refreshes(next)(t, b, refreshedOnce(t, b, r))
+		}, tokenclient.Active, true},
+		"answer to a refresh lost": {refreshes(func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+			return nil, errors.New("cut off")
+		}), tokenclient.Active, true},
+		"refused": {refreshes(func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+			return nil, tokenclient.ErrRefused
+		}), tokenclient.Refused, true},
+		"logged out": {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) {
+			_, _, _ = b.Replace(t.Context(), "k", nil)
+		}, tokenclient.LoggedOut, false},
+		"replaced": {func(t *testing.T, b *protocol.Engine, _ tokenclient.Record) {
+			login(t, b, "k", "b")
+		}, tokenclient.Active, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, b := bed(false)
+				login(t, a, "k", "before")
+				first := true
+				var written tokenclient.Record
+				m.onWrite = func(_ int, _, new []byte) fault {
+					if !first {
+						return fine
+					}
+					first = false
+					m.put("k", new)
+					var err error
+					if written, err = b.Load(t.Context(), "k"); err != nil {
+						t.Error(err)
+					}
+					c.other(t, b, written)
+					return dropped
+				}
+				now, was, err := a.Replace(t.Context(), "k", tok("a"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if now.State != c.want || (now.Era == written.Era) != c.ours {
+					t.Errorf("now is %v, ours %v; want %v, ours %v", now.State, now.Era == written.Era, c.want, c.ours)
+				}
+				if c.ours && c.want == tokenclient.Active {
+					wantToken(t, now, "refresh-a", 1)
+				}
+				wantToken(t, was, "refresh-before", 1)
+				if stored, _ := b.Load(t.Context(), "k"); (stored.Era == written.Era) != c.ours || stored.State != c.want {
+					t.Errorf("%v is stored", stored.State)
+				}
+			})
 		})
 	}
 }

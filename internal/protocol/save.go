@@ -16,11 +16,14 @@ import (
 // in the record, is spent. Of any other token the record has the refresh token, and the
 // caller goes on with what it has seen: were it to take the token for stored, and others
 // to exchange its refresh token, it would mend the store with the older of the two.
+//
+// An empty token follows nothing but an absent record, and begins an era there: it is the
+// start of a session that needs no login, which is never worth a login of somebody's.
 func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
 	if err := e.made("Save"); err != nil {
 		return tokenclient.Record{}, err
 	}
-	if err := notEmpty(t); err != nil {
+	if err := notEmpty(t); err != nil && !begins(seen, t) {
 		return tokenclient.Record{}, err
 	}
 	if err := e.settle(ctx, key); err != nil {
@@ -28,6 +31,9 @@ func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, 
 	}
 	s := e.newSaving(key, seen.Era, seen.Number, t)
 	s.seen = &seen
+	if begins(seen, t) {
+		s.next.Era = s.next.WriteID
+	}
 	if s.spends() {
 		ctx = Urgent(ctx)
 	}
@@ -45,10 +51,16 @@ func (e *Engine) Save(ctx context.Context, key string, seen tokenclient.Record, 
 		}
 		rec, err = s.persist(ctx, func() {})
 	}
-	if errors.Is(err, tokenclient.ErrReplaced) && (rec.State == tokenclient.Absent || rec.State == tokenclient.LoggedOut) {
+	if errors.Is(err, tokenclient.ErrReplaced) &&
+		(rec.State == tokenclient.Absent || rec.State == tokenclient.LoggedOut || rec.State == tokenclient.Refused && begins(seen, t)) {
 		err = tokenclient.ErrNoToken
 	}
 	return rec, err
+}
+
+// begins reports whether t, which follows seen, is the start of a session that needs no login.
+func begins(seen tokenclient.Record, t *tokenclient.Token) bool {
+	return seen.State == tokenclient.Absent && seen.Era == [16]byte{} && t != nil && t.AccessToken == "" && t.RefreshToken == ""
 }
 
 // A saving is a token on its way into the record.
@@ -190,6 +202,8 @@ func (s *saving) seal() error {
 // back.
 func (s *saving) mayReplace(ctx context.Context, q entry) (tokenclient.Record, error) {
 	switch {
+	case q.rec == nil && s.next.Era == s.next.WriteID:
+		return tokenclient.Record{}, nil // the start of a session that needs no login
 	case q.rec == nil || q.rec.Era != s.next.Era:
 		return s.lost(ctx, q, tokenclient.ErrReplaced)
 	case q.rec.Number >= s.next.Number:

@@ -268,6 +268,149 @@ func TestSaveOfNothingThatWasSeen(t *testing.T) {
 	})
 }
 
+// TestSaveBegins: the start of a session that needs no login goes over nothing at all, whatever
+// becomes of the write.
+func TestSaveBegins(t *testing.T) {
+	empty := &tokenclient.Token{Issued: time.Unix(1, 0)}
+	for name, c := range map[string]struct {
+		before func(t *testing.T, m *faultyMedium, other *protocol.Engine)
+		want   error // nil: it begins
+	}{
+		"nothing":              {func(*testing.T, *faultyMedium, *protocol.Engine) {}, nil},
+		"nothing, reply lost":  {func(t *testing.T, m *faultyMedium, _ *protocol.Engine) { m.faults(lostReply) }, nil},
+		"nothing, write lost":  {func(t *testing.T, m *faultyMedium, _ *protocol.Engine) { m.faults(dropped) }, nil},
+		"a login":              {func(t *testing.T, _ *faultyMedium, b *protocol.Engine) { login(t, b, "k", "b") }, tokenclient.ErrReplaced},
+		"a login, write lost":  {func(t *testing.T, m *faultyMedium, b *protocol.Engine) { login(t, b, "k", "b"); m.faults(dropped) }, tokenclient.ErrReplaced},
+		"a refreshed login":    {func(t *testing.T, _ *faultyMedium, b *protocol.Engine) { refreshedOnce(t, b, login(t, b, "k", "b")) }, tokenclient.ErrReplaced},
+		"a start of another's": {func(t *testing.T, _ *faultyMedium, b *protocol.Engine) { begin(t, b) }, tokenclient.ErrReplaced},
+		"a logout": {func(t *testing.T, _ *faultyMedium, b *protocol.Engine) {
+			if _, _, err := b.Replace(t.Context(), "k", nil); err != nil {
+				t.Fatal(err)
+			}
+		}, tokenclient.ErrNoToken},
+		"a refusal": {func(t *testing.T, _ *faultyMedium, b *protocol.Engine) {
+			_, err := b.Refresh(t.Context(), "k", login(t, b, "k", "b"), time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+				return nil, tokenclient.ErrRefused
+			})
+			wantErr(t, err, tokenclient.ErrRefused)
+		}, tokenclient.ErrNoToken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, b := bed(false)
+				c.before(t, m, b)
+				before := m.raw("k")
+				r, err := a.Save(t.Context(), "k", tokenclient.Record{}, empty)
+				if c.want != nil {
+					wantErr(t, err, c.want)
+					stored, loadErr := b.Load(t.Context(), "k")
+					if !bytes.Equal(m.raw("k"), before) || r.Era != stored.Era || r.State != stored.State || (r.Token == nil) != (loadErr != nil) {
+						t.Errorf("Save returned %v, number %d; stored is %v, number %d", r.State, r.Number, stored.State, stored.Number)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				stored, err := b.Load(t.Context(), "k")
+				if err != nil || r.Number != 1 || r.Era == [16]byte{} || stored.Era != r.Era || stored.Number != 1 || !stored.Token.Issued.Equal(empty.Issued) {
+					t.Errorf("Save returned %+v; stored is %+v, %v", r, stored, err)
+				}
+			})
+		})
+	}
+}
+
+// TestSaveBeginsAndIsOvertaken: the reply to a start was lost, and another process has gone on
+// with it.
+func TestSaveBeginsAndIsOvertaken(t *testing.T) {
+	m, a, b := bed(false)
+	m.onWrite = func(n int, old, new []byte) fault {
+		if n > 1 {
+			return fine
+		}
+		m.put("k", new)
+		r, err := b.Load(t.Context(), "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		refreshedOnce(t, b, r)
+		return dropped
+	}
+	r, err := a.Save(t.Context(), "k", tokenclient.Record{}, &tokenclient.Token{})
+	wantErr(t, err, tokenclient.ErrOvertaken)
+	wantToken(t, r, "refresh-2", 2)
+}
+
+// TestStartOvertakesNobody: a login or logout that found nothing, and then the start of a session
+// that needs no login in its way, is not taken for an older one.
+func TestStartOvertakesNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		t           *tokenclient.Token
+		first, then fault // what becomes of the write that finds the start, and of the next one
+		overtaken   bool  // by the start, as far as anybody can tell
+	}{
+		"a login":                  {tok("a"), fine, fine, false},
+		"a logout":                 {nil, fine, fine, false},
+		"a login, reply lost":      {tok("a"), fine, lostReply, false},
+		"a logout, write lost":     {nil, fine, dropped, false},
+		"a login, it may have won": {tok("a"), dropped, fine, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, a, b := bed(false)
+				m.onWrite = func(n int, _, _ []byte) fault {
+					switch n {
+					case 1:
+						begin(t, b) // which is the second write
+						return c.first
+					case 3:
+						return c.then
+					}
+					return fine
+				}
+				now, _, err := a.Replace(t.Context(), "k", c.t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stored, err := b.Load(t.Context(), "k")
+				switch {
+				case c.overtaken:
+					if stored.Era != now.Era || err != nil || stored.Token.RefreshToken != "" {
+						t.Errorf("%v, %v is stored; want the start", stored, err)
+					}
+				case c.t == nil:
+					if stored.State != tokenclient.LoggedOut || now.State != tokenclient.LoggedOut {
+						t.Errorf("%v is stored, and %v returned", stored.State, now.State)
+					}
+				case err != nil || stored.Era != now.Era || stored.Token.RefreshToken != c.t.RefreshToken:
+					t.Errorf("%v, %v is stored; want the login", stored, err)
+				}
+			})
+		})
+	}
+}
+
+// begin has e start a session that needs no login.
+func begin(t *testing.T, e *protocol.Engine) {
+	t.Helper()
+	if _, err := e.Save(t.Context(), "k", tokenclient.Record{}, &tokenclient.Token{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refreshedOnce is what e has in the place of seen after a refresh.
+func refreshedOnce(t *testing.T, e *protocol.Engine, seen tokenclient.Record) tokenclient.Record {
+	t.Helper()
+	r, err := e.Refresh(t.Context(), "k", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+		return tok("2"), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestSaveOverAnOlderRecord: the store was rolled back, and the caller has what mends
 // it.
 func TestSaveOverAnOlderRecord(t *testing.T) {

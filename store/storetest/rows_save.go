@@ -48,6 +48,21 @@ var saveRows = []row{
 	{"a save before any login", "a token of nobody's would be somebody's", func(c *check) {
 		c.wantNotSaved(tokenclient.Record{Era: [16]byte{1}, Number: 1}, token("late"), tokenclient.ErrNoToken, tokenclient.Record{})
 	}},
+	{"a start", "a session that needs no login begins, but never in the place of a login", func(c *check) {
+		absent, empty := tokenclient.Record{}, &tokenclient.Token{}
+		began, err := c.store.Save(c.ctx(), key, absent, empty)
+		if err != nil || began.Number != 1 || began.Era == [16]byte{} {
+			c.fatalf("Save of an empty token where there is none: number %d, error %v; want 1", began.Number, err)
+		}
+		c.wantLoad(tokenclient.Record{State: tokenclient.Active, Era: began.Era, Number: 1, Token: empty})
+		c.wantNotSaved(absent, empty, tokenclient.ErrReplaced, began)
+		c.wantNotSaved(absent, empty, tokenclient.ErrReplaced, c.login("1"))
+		now, _, err := c.store.Replace(c.ctx(), key, nil)
+		if err != nil {
+			c.fatalf("Replace: %v", err)
+		}
+		c.wantNotSaved(absent, empty, tokenclient.ErrNoToken, now)
+	}},
 	{"a save over a refusal", "others are refused because this pair was issued, which is the only one that works", func(c *check) {
 		refused := func() (seen, tombstone tokenclient.Record) {
 			seen = c.login("1")

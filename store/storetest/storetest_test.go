@@ -309,6 +309,15 @@ func TestRowsCatchBrokenStores(t *testing.T) {
 				return r, err
 			}}
 		},
+		"a start": func() tokenclient.Store {
+			return &broken{save: func(good goodStore, ctx ctxt, key string, seen record, t *pair) (record, error) {
+				if seen.State == tokenclient.Absent {
+					r, _, err := good.Replace(ctx, key, t) // over whatever there is
+					return r, err
+				}
+				return good.Save(ctx, key, seen, t)
+			}}
+		},
 		"a save over a refusal": func() tokenclient.Store {
 			return &broken{save: func(good goodStore, ctx ctxt, key string, seen record, t *pair) (record, error) {
 				if r, err := good.Load(ctx, key); err != nil {

@@ -1,7 +1,9 @@
 package behaviour_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,6 +65,69 @@ func TestKeepFreshRefreshesInTime(t *testing.T) {
 			}
 			if got := st.Replaces.Load(); got != 1 {
 				t.Errorf("%d logins were stored", got)
+			}
+		})
+	}
+}
+
+// TestKeepFreshPauses: the token endpoint is asked no more than 12 times in 10 seconds, however
+// short tokens live, and often enough for those of a second.
+func TestKeepFreshPauses(t *testing.T) {
+	const run = 20 * time.Second
+	for _, tc := range []struct {
+		name         string
+		lives, takes time.Duration // a token, and a refresh
+		beat         time.Duration
+		fresh        bool // all the time
+	}{
+		{name: "a millisecond", lives: time.Millisecond},
+		{name: "some milliseconds", lives: 5 * time.Millisecond, takes: 2 * time.Millisecond},
+		{name: "half a second", lives: time.Second / 2},
+		{name: "a second", lives: time.Second, fresh: true},
+		{name: "a second, and a slow server", lives: time.Second, takes: 100 * time.Millisecond, fresh: true},
+		{name: "a heartbeat of a millisecond", lives: time.Hour, beat: time.Millisecond, fresh: true},
+	} {
+		sessiontest.Bubble(t, tc.name, func(t *testing.T) {
+			var asked []time.Time
+			s, err := tokenclient.New(tokenclient.Config{
+				Origins: []string{sessiontest.FakeAPI}, Heartbeat: tc.beat,
+				Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					began := time.Now()
+					asked = append(asked, began)
+					time.Sleep(tc.takes)
+					return &tokenclient.Token{
+						AccessToken: fmt.Sprint("access", len(asked)), RefreshToken: "stays",
+						Issued: began, Expiry: began.Add(tc.lives),
+					}, nil
+				}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.SetToken(t.Context(), sessiontest.Pair("access", "stays", time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), run)
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- s.KeepFresh(ctx) }()
+			for ctx.Err() == nil {
+				time.Sleep(10 * time.Millisecond)
+				if now, err := s.Peek(t.Context()); err != nil || tc.fresh && !now.Expiry.After(time.Now()) {
+					t.Fatalf("the token expired at %v, and it is %v (%v)", now.Expiry, time.Now(), err)
+				}
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("KeepFresh: %v", err)
+			}
+			sessiontest.Close(t, s)
+			if len(asked) < 20 {
+				t.Errorf("asked %d times in %v", len(asked), run)
+			}
+			for i := 12; i < len(asked); i++ {
+				if d := asked[i].Sub(asked[i-12]); d <= 10*time.Second {
+					t.Fatalf("asked 13 times in %v", d)
+				}
 			}
 		})
 	}

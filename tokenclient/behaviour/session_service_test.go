@@ -251,3 +251,65 @@ func TestStartOverLogin(t *testing.T) {
 		}
 	}
 }
+
+// TestStartOverSealedLogin: nor does it undo a login that it cannot read, because the key that
+// sealed it is not its own, or has not come here yet.
+func TestStartOverSealedLogin(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tokens")
+	open := func(id string) tokenclient.Store {
+		key, err := store.KeyBytes(id, make([]byte, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := store.NewFile(dir, store.Seal(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return files
+	}
+	theirs := open("theirs")
+	login := &tokenclient.Token{AccessToken: "alice's", RefreshToken: "alice's too"}
+	s, err := tokenclient.New(tokenclient.Config{
+		Key: "key", Origins: []string{"https://api.example.com"}, Refresher: needsNothing{},
+		Store: &overtakenStore{open("mine"), func() {
+			if _, _, err := theirs.Replace(t.Context(), "key", login); err != nil {
+				t.Error(err)
+			}
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Token(t.Context()); !errors.Is(err, tokenclient.ErrStoreUnavailable) {
+		t.Errorf("%v, %v; want ErrStoreUnavailable", got, err)
+	}
+	if r, err := theirs.Load(t.Context(), "key"); err != nil || r.Token.RefreshToken != login.RefreshToken {
+		t.Errorf("the login is gone: %v, %v", r.State, err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStartOverOldStore: a Store that cannot begin is told from one that has nothing.
+func TestStartOverOldStore(t *testing.T) {
+	s, err := tokenclient.New(tokenclient.Config{
+		Key: "key", Origins: []string{"https://api.example.com"}, Refresher: needsNothing{}, Store: &startlessStore{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Token(t.Context()); !errors.Is(err, tokenclient.ErrStoreUnavailable) || errors.Is(err, tokenclient.ErrLoginRequired) {
+		t.Errorf("%v, %v; want ErrStoreUnavailable", got, err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// startlessStore is a Store whose Save knows no start.
+type startlessStore struct{ store.Memory }
+
+func (*startlessStore) Save(context.Context, string, tokenclient.Record, *tokenclient.Token) (tokenclient.Record, error) {
+	return tokenclient.Record{}, tokenclient.ErrNoToken
+}

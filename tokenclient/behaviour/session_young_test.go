@@ -28,6 +28,7 @@ type lagging struct {
 	revoked map[string]bool
 	made    int // by refreshes
 	sent    int
+	bodies  []string
 	guarded int // times that the storm guard began
 }
 
@@ -53,12 +54,16 @@ func (a *lagging) Refresh(context.Context, *tokenclient.Token) (*tokenclient.Tok
 }
 
 func (a *lagging) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body []byte
 	if req.Body != nil {
-		_, _ = io.Copy(io.Discard, req.Body)
+		body, _ = io.ReadAll(req.Body)
 		_ = req.Body.Close()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if req.Body != nil {
+		a.bodies = append(a.bodies, string(body))
+	}
 	a.sent++
 	token := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
 	at, ok := a.issued[token]
@@ -420,6 +425,87 @@ func TestYoungTokenBodies(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A body that the caller's own GetBody gives anew is tried like any other, and a refusal after
+// that is one.
+func TestYoungTokenGetBody(t *testing.T) {
+	sent := strings.NewReader(sessiontest.Payload)
+	for name, getBody := range map[string]func() (io.ReadCloser, error){
+		"another body": func() (io.ReadCloser, error) {
+			return io.NopCloser(iotest.OneByteReader(strings.NewReader(sessiontest.Payload))), nil
+		},
+		"the same, rewound": func() (io.ReadCloser, error) {
+			_, err := sent.Seek(0, io.SeekStart)
+			return io.NopCloser(sent), err
+		},
+	} {
+		put := func(t *testing.T, r *sessiontest.Rig, a *lagging) int {
+			body, err := getBody()
+			if err != nil {
+				t.Fatal(err)
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, sessiontest.FakeAPI, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.GetBody = getBody
+			resp, err := r.Session.Transport(a).RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.StatusCode
+		}
+		sessiontest.Bubble(t, name+", the API learns late", func(t *testing.T) {
+			a := &lagging{lag: 300 * time.Millisecond}
+			r := a.rig(t, nil)
+			r.Give(t, a.issue(time.Hour))
+			time.Sleep(time.Minute)
+			a.revoke(r.Access(t))
+			began := time.Now()
+			if status := put(t, r, a); status != 200 || time.Since(began) != 300*time.Millisecond || a.made != 1 {
+				t.Errorf("status %d, after %v, %d tokens", status, time.Since(began), a.made)
+			}
+			a.wantBodies(t)
+		})
+		sessiontest.Bubble(t, name+", the API has just learned", func(t *testing.T) {
+			a := &lagging{lag: 300 * time.Millisecond}
+			r := a.rig(t, nil)
+			a.young(t, r)
+			first := make(chan int)
+			go func() { first <- ask(t.Context(), r.Client, sessiontest.FakeAPI) }()
+			if status := <-first; status != 200 {
+				t.Errorf("status %d", status)
+			}
+			a.revoke(r.Access(t)) // the server is known to take it by now
+			if status := put(t, r, a); status != 200 {
+				t.Errorf("status %d", status)
+			}
+			a.wantBodies(t)
+		})
+		sessiontest.Bubble(t, name+", revoked for good", func(t *testing.T) {
+			a := new(lagging)
+			r := a.rig(t, nil)
+			a.young(t, r)
+			a.revoke(r.Access(t))
+			if status := put(t, r, a); status != 200 || a.made != 2 || a.sent != 6 {
+				t.Errorf("status %d, %d tokens, sent %d times", status, a.made, a.sent)
+			}
+			a.wantBodies(t)
+		})
+	}
+}
+
+// wantBodies checks that all bodies came whole.
+func (a *lagging) wantBodies(t *testing.T) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, body := range a.bodies {
+		if body != sessiontest.Payload {
+			t.Errorf("body %d has %d bytes", i, len(body))
+		}
+	}
 }
 
 // Close lets go of those who wait, and they get the 401.

@@ -100,3 +100,84 @@ func TestStoreMisuse(t *testing.T) {
 		r.WantRefreshes(t, 0)
 	})
 }
+
+// TestStoreLeadsNowhere: a Store that answers a refresh so that another one would come to the
+// same is an error, after which the next refresh waits. It is not asked for ever, and nothing
+// is presented for ever.
+func TestStoreLeadsNowhere(t *testing.T) {
+	type exchange = func(ctx context.Context, seen tokenclient.Record, fn sessiontest.Exchange) (tokenclient.Record, error)
+	saying := func(err error) exchange {
+		return func(_ context.Context, seen tokenclient.Record, _ sessiontest.Exchange) (tokenclient.Record, error) {
+			return seen, err
+		}
+	}
+	presenting := func(err error) exchange {
+		return func(ctx context.Context, seen tokenclient.Record, fn sessiontest.Exchange) (tokenclient.Record, error) {
+			_, _ = fn(ctx, seen)
+			return seen, err
+		}
+	}
+	for name, answer := range map[string]exchange{
+		"announced":              saying(tokenclient.ErrAnnounced),
+		"nothing new":            saying(nil),
+		"overtaken by itself":    saying(tokenclient.ErrOvertaken),
+		"replaced by itself":     saying(tokenclient.ErrReplaced),
+		"presented, announced":   presenting(tokenclient.ErrAnnounced),
+		"presented, nothing new": presenting(nil),
+		"presented, overtaken":   presenting(tokenclient.ErrOvertaken),
+		"presented, an older one": func(ctx context.Context, seen tokenclient.Record, fn sessiontest.Exchange) (tokenclient.Record, error) {
+			_, _ = fn(ctx, seen)
+			seen.Number--
+			return seen, nil
+		},
+	} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			st := &answeringStore{Store: new(store.Memory), answer: answer}
+			presented := 0
+			s, err := tokenclient.New(tokenclient.Config{
+				Origins: []string{sessiontest.FakeAPI}, Store: st, Key: "alice",
+				Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					presented++
+					return sessiontest.Pair("access-2", "refresh-2", time.Hour), nil
+				}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.SetToken(t.Context(), sessiontest.Pair("access-1", "refresh-1", -time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Token(t.Context())
+			sessiontest.WantErr(t, "Token", err, tokenclient.ErrStoreUnavailable)
+			if errors.Is(err, tokenclient.ErrLoginRequired) {
+				t.Errorf("%v: nobody has to log in for that", err)
+			}
+			if st.calls != 1 || presented > 1 {
+				t.Errorf("asked %d times, presented %d times; want 1", st.calls, presented)
+			}
+			time.Sleep(10 * time.Second) // the longest wait after one failure
+			st.answer = nil
+			if now, err := s.Token(t.Context()); err != nil || now.AccessToken != "access-2" {
+				t.Errorf("when the Store works again: %v, %v", now, err)
+			}
+			sessiontest.Close(t, s)
+		})
+	}
+}
+
+// answeringStore is a Store whose Refresh answers what it is told to, fifty times at most.
+type answeringStore struct {
+	tokenclient.Store
+	answer func(ctx context.Context, seen tokenclient.Record, fn sessiontest.Exchange) (tokenclient.Record, error)
+	calls  int
+}
+
+func (s *answeringStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn sessiontest.Exchange) (tokenclient.Record, error) {
+	switch s.calls++; {
+	case s.answer == nil:
+		return s.Store.Refresh(ctx, key, seen, timeout, fn)
+	case s.calls > 50:
+		return seen, tokenclient.ErrStoreUnavailable
+	}
+	return s.answer(ctx, seen, fn)
+}

@@ -1,6 +1,7 @@
 package behaviour_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -343,6 +344,81 @@ func TestStepUpOvertakenInTheStore(t *testing.T) {
 			t.Errorf("%d requests", n)
 		}
 		if !errors.Is(said, tokenclient.ErrReplaced) {
+			t.Errorf("SetToken: %v", said)
+		}
+	})
+}
+
+// lostReplyKV keeps one record. It loses the reply to one write, and calls then before anybody
+// can look what became of that.
+type lostReplyKV struct {
+	mu   sync.Mutex // guards raw
+	raw  []byte
+	then func()
+}
+
+func (kv *lostReplyKV) Get(context.Context, string) ([]byte, error) {
+	kv.mu.Lock()
+	defer kv.mu.Unlock()
+	return bytes.Clone(kv.raw), nil
+}
+
+func (kv *lostReplyKV) CompareAndSwap(_ context.Context, _ string, old, new []byte) (bool, error) {
+	kv.mu.Lock()
+	same := bytes.Equal(kv.raw, old)
+	if same {
+		kv.raw = bytes.Clone(new)
+	}
+	kv.mu.Unlock()
+	if then := kv.then; then != nil {
+		kv.then = nil
+		then()
+		return false, errors.New("connection reset")
+	}
+	return same, nil
+}
+
+// TestStepUpRefreshedInTheStore: the store's reply to the login of a step-up is lost, and another
+// process refreshes that very login before this one looks. It is the step-up's own all the same.
+func TestStepUpRefreshedInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &demandingAPI{status: 403, header: demandsScope}
+		var said error
+		hook := func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+			said = loginWith("strong")(ctx, s, d)
+			return said
+		}
+		kv := new(lostReplyKV)
+		open := func() *store.Shared {
+			shared, err := store.NewShared(kv, store.Plaintext(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return shared
+		}
+		other := open()
+		r := sessiontest.NewFake(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+			return nil, tokenclient.ErrLoginRequired
+		}, api.serve, func(c *tokenclient.Config) {
+			c.StepUp, c.Store, c.Key = hook, open(), "alice"
+		})
+		r.Give(t, sessiontest.Pair("good", "refresh-1", time.Hour))
+		kv.then = func() {
+			login, err := other.Load(t.Context(), "alice")
+			if err != nil {
+				t.Error(err)
+			}
+			_, err = other.Refresh(t.Context(), "alice", login, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+				return sessiontest.Pair("strong-refreshed", "refresh-3", time.Hour), nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if status, _, err := post(t, t.Context(), r.Client, strings.NewReader("body")); status != 200 || err != nil {
+			t.Errorf("%d %v", status, err)
+		}
+		if said != nil {
 			t.Errorf("SetToken: %v", said)
 		}
 	})
