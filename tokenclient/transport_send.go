@@ -56,7 +56,7 @@ func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSendi
 		a, err := s.awaitLag(req.Context(), h, server, x.body.Repeats())
 		if err != nil {
 			x.body.HandOver()
-			_ = x.resp.Body.Close()
+			shut(x.resp)
 			return lastSending{body: x.body, err: err}
 		}
 		if a == limit.LagOver {
@@ -313,6 +313,14 @@ func drop(resp *http.Response, again replay.Body) {
 		go discard(resp.Body) // it ends with the Read, and that with the second sending
 	} else {
 		discard(resp.Body)
+	}
+}
+
+// shut closes an answer that nobody reads any more. Fakes of tests answer without a Body, and
+// net/http bears with that too.
+func shut(resp *http.Response) {
+	if resp.Body != nil {
+		_ = resp.Body.Close()
 	}
 }
 
