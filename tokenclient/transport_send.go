@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
@@ -310,7 +311,8 @@ const (
 // drop is for an answer that nobody wants, before the body of its request is sent again.
 func drop(resp *http.Response, again replay.Body) {
 	if again.Busy() {
-		go discard(resp.Body) // it ends with the Read, and that with the second sending
+		// It ends with the Read, and that with the second sending. A panic there is nobody's.
+		contain.Go("the Read of a refused answer", nil, func() (struct{}, error) { discard(resp.Body); return struct{}{}, nil })
 	} else {
 		discard(resp.Body)
 	}
@@ -332,6 +334,6 @@ func discard(body io.ReadCloser) {
 	}
 	stop := time.AfterFunc(discardTime, func() { _ = body.Close() })
 	defer stop.Stop()
+	defer func() { _ = body.Close() }()
 	_, _ = io.CopyN(io.Discard, body, discardBytes)
-	_ = body.Close()
 }
