@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
@@ -184,8 +185,9 @@ func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, er
 // A Refresher, Store, [ClientAuth] or any other callback that calls Close with the context
 // it was given would wait for itself: the error is ErrReentrant, and nothing is closed. One
 // that drops that context keeps Close waiting for Config.RefreshTimeout and a minute, as
-// does any Refresher or Store that ignores the end of its context. Hooks may call Close:
-// it does not wait for them.
+// does any Refresher or Store that ignores the end of its context. A Store that does so in the
+// last attempt is left behind after twice Config.RefreshTimeout more. Hooks may call Close: it
+// does not wait for them.
 func (s *Session) Close(ctx context.Context) error {
 	if s.inside(ctx) {
 		return fmt.Errorf("tokenclient: Close would wait for its own caller: %w", ErrReentrant)
@@ -206,12 +208,41 @@ func (s *Session) abandon() {
 	}
 }
 
-// saveLast tries a last time to store what is not stored.
+// saveLast tries a last time to store what is not stored. A Store that does not heed the end of
+// its context is left behind.
 func (s *Session) saveLast(ctx context.Context) error {
+	if !s.renewalDue() && !s.unsaved.any() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*s.timeout) // each of the two has half of it
+	defer cancel()
+	call := contain.Go("Store.Save", s.broken, func() (struct{}, error) { return struct{}{}, s.saveWhatIsLeft(ctx) })
+	if !call.Wait(ctx, calleeGrace) {
+		return s.leftUnsaved()
+	}
+	_, err := call.Result()
+	return err
+}
+
+func (s *Session) saveWhatIsLeft(ctx context.Context) error {
 	var errs []error
 	if err := s.saveRenewedLast(ctx); err != nil {
 		s.saveFailed(err)
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, s.saveAll(ctx)...)...)
+}
+
+// leftUnsaved tells of the tokens that are still not stored when the Store is left behind.
+func (s *Session) leftUnsaved() error {
+	list := s.unsaved.all()
+	if e := s.renewalUnsaved(errHangs("Store.Save")); e != nil {
+		list = append(list, e)
+	}
+	errs := []error{errCloseLate}
+	for _, e := range list {
+		s.saveFailed(e)
+		errs = append(errs, e)
+	}
+	return errors.Join(errs...)
 }
