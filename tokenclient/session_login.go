@@ -12,7 +12,8 @@ import (
 
 // SetToken makes t the session's token, as after a login, and stores it. A
 // refresh under way cannot bring the old token back. The session keeps a copy; an
-// Expiry that is zero is read from the access token if that is a JWT.
+// Expiry that is zero is read from the access token if that is a JWT, and a TokenType that
+// cannot be a scheme (RFC 9110, section 11.1), such as a URN, is dropped.
 //
 // A token without an AccessToken is a start too, if it has a RefreshToken: the first request
 // fetches the rest. That needs a Config.Refresher. If that can do without any token, as
@@ -24,10 +25,11 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	if t == nil {
 		return errors.New("tokenclient: SetToken of a nil token; use Logout to forget one")
 	}
+	t = t.Clone()
+	t.dropType()
 	if err := s.checkLogin(t); err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
-	t = t.Clone()
 	for name, a := range t.Audiences { // the numbers may be those of another login
 		t.Audiences[name] = AudienceToken{a.Token, 1}
 	}
