@@ -32,6 +32,7 @@ func TestAttacherBearer(t *testing.T) {
 		// What servers write that is no scheme.
 		"jwt-bearer": "Bearer access-0", "N_A": "Bearer access-0", "user": "Bearer access-0", "bot": "Bearer access-0",
 		"BearerToken": "Bearer access-0", "JWT": "Bearer access-0", "access_token": "Bearer access-0",
+		"urn:ietf:params:oauth:token-type:access_token": "Bearer access-0", "application/jwt": "Bearer access-0", "Bearer,": "Bearer access-0",
 	} {
 		s := sessiontest.LoggedIn(t, nil)
 		if err := s.SetToken(t.Context(), &tokenclient.Token{AccessToken: sessiontest.Access(0), TokenType: tokenType}); err != nil {

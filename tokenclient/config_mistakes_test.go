@@ -160,6 +160,10 @@ func mistakes() []mistake {
 		inAudience("same origin", "[1].Origins has https://mail.example.com", "two tokens", func(a *tokenclient.Audience) { a.Origins = []string{"https://mail.example.com"} }),
 		inAudience("same origin in another spelling", "[1].Origins has https://MAIL.example.com:443", "two tokens", func(a *tokenclient.Audience) { a.Origins = []string{"https://MAIL.example.com:443"} }),
 		inAudience("origin of the login in another spelling", "[1].Origins has https://API.example.com:443", "two tokens", func(a *tokenclient.Audience) { a.Origins = []string{"https://API.example.com:443"} }),
+		inAudience("same origin with a password and a key", "[1].Origins has a.example.com/?…, which", "two tokens", func(a *tokenclient.Audience) {
+			a.Origins = []string{"https://u:" + plantedSecret + "@a.example.com/?key=" + plantedSecret}
+			a.Origins = append(a.Origins, a.Origins...)
+		}),
 		inAudience("nil Attacher", "[1].Attacher holds a nil pointer", "assign one", func(a *tokenclient.Audience) { a.Attacher = (*pointerAttacher)(nil) }),
 		{"Audience, Renewed", func(c *tokenclient.Config) {
 			c.Renewed = tokenclient.RenewedHeader("X-Auth-Token")

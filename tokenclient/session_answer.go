@@ -371,6 +371,17 @@ func (s *Session) saveRenewedAgain(ctx context.Context) error {
 	return nil
 }
 
+// renewalUnsaved is the error of a renewed token that is not stored because of err; nil: there is
+// none.
+func (s *Session) renewalUnsaved(err error) (e *NotSavedError) {
+	s.ask(func(st *state, _ time.Time) {
+		if _, h, due := st.saveBegins(); due {
+			e = NewNotSavedError(s.name(), h.token().Clone(), err, s.saveRenewedAgain)
+		}
+	})
+	return e
+}
+
 func (s *Session) renewalDue() (due bool) {
 	s.ask(func(st *state, _ time.Time) { _, _, due = st.saveBegins() })
 	return due

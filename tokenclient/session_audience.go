@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/check"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
 // An Audience is a part of what a login is good for that has access tokens of its own: an
@@ -87,8 +88,8 @@ func (c *Config) checkAudiences() error {
 	return nil
 }
 
-func twoTokens(i int, origin string) error {
-	return fmt.Errorf("Config.Audiences[%d].Origins has %s, which is in another list too; a request there would have two tokens", i, origin)
+func twoTokens(i int, entry string) error {
+	return fmt.Errorf("Config.Audiences[%d].Origins has %s, which is in another list too; a request there would have two tokens", i, origin.Shown(entry))
 }
 
 // audienceSettings are those of a part of a session.

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
 )
 
 // SetToken makes t the session's token, as after a login, and stores it. A
 // refresh under way cannot bring the old token back. The session keeps a copy; an
-// Expiry that is zero is read from the access token if that is a JWT.
+// Expiry that is zero is read from the access token if that is a JWT, and a TokenType that
+// cannot be a scheme (RFC 9110, section 11.1), such as a URN, is dropped.
 //
 // A token without an AccessToken is a start too, if it has a RefreshToken: the first request
 // fetches the rest. That needs a Config.Refresher. If that can do without any token, as
@@ -23,10 +25,11 @@ func (s *Session) SetToken(ctx context.Context, t *Token) error {
 	if t == nil {
 		return errors.New("tokenclient: SetToken of a nil token; use Logout to forget one")
 	}
+	t = t.Clone()
+	t.dropType()
 	if err := s.checkLogin(t); err != nil {
 		return fmt.Errorf("tokenclient: SetToken: %w", err)
 	}
-	t = t.Clone()
 	for name, a := range t.Audiences { // the numbers may be those of another login
 		t.Audiences[name] = AudienceToken{a.Token, 1}
 	}
@@ -184,8 +187,9 @@ func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, er
 // A Refresher, Store, [ClientAuth] or any other callback that calls Close with the context
 // it was given would wait for itself: the error is ErrReentrant, and nothing is closed. One
 // that drops that context keeps Close waiting for Config.RefreshTimeout and a minute, as
-// does any Refresher or Store that ignores the end of its context. Hooks may call Close:
-// it does not wait for them.
+// does any Refresher or Store that ignores the end of its context. A Store that does so in the
+// last attempt is left behind after twice Config.RefreshTimeout more. Hooks may call Close: it
+// does not wait for them.
 func (s *Session) Close(ctx context.Context) error {
 	if s.inside(ctx) {
 		return fmt.Errorf("tokenclient: Close would wait for its own caller: %w", ErrReentrant)
@@ -206,12 +210,41 @@ func (s *Session) abandon() {
 	}
 }
 
-// saveLast tries a last time to store what is not stored.
+// saveLast tries a last time to store what is not stored. A Store that does not heed the end of
+// its context is left behind.
 func (s *Session) saveLast(ctx context.Context) error {
+	if !s.renewalDue() && !s.unsaved.any() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*s.timeout) // each of the two has half of it
+	defer cancel()
+	call := contain.Go("Store.Save", s.broken, func() (struct{}, error) { return struct{}{}, s.saveWhatIsLeft(ctx) })
+	if !call.Wait(ctx, calleeGrace) {
+		return s.leftUnsaved()
+	}
+	_, err := call.Result()
+	return err
+}
+
+func (s *Session) saveWhatIsLeft(ctx context.Context) error {
 	var errs []error
 	if err := s.saveRenewedLast(ctx); err != nil {
 		s.saveFailed(err)
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, s.saveAll(ctx)...)...)
+}
+
+// leftUnsaved tells of the tokens that are still not stored when the Store is left behind.
+func (s *Session) leftUnsaved() error {
+	list := s.unsaved.all()
+	if e := s.renewalUnsaved(errHangs("Store.Save")); e != nil {
+		list = append(list, e)
+	}
+	errs := []error{errCloseLate}
+	for _, e := range list {
+		s.saveFailed(e)
+		errs = append(errs, e)
+	}
+	return errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/endpoint"
@@ -183,6 +184,7 @@ func complete(t, old *Token, sent time.Time) (*Token, error) {
 		return nil, fmt.Errorf("%w: Refresher.Refresh returned neither a token nor an error", errBroken)
 	}
 	t = t.Clone()
+	t.dropType()
 	err := t.check()
 	switch {
 	case t.AccessToken == "":
@@ -267,6 +269,15 @@ func (t *Token) keepExtra(old *Token) {
 		t.Extra[name] = old.Extra[name]
 	}
 	t.once = nil // the token is as any other from here on
+}
+
+// dropType drops a type that is no scheme but may be what a server wrote in the place of one
+// ([ParseToken] keeps that), such as a URN: it means what no type means. What no server writes
+// is for check to refuse.
+func (t *Token) dropType() {
+	if printable(t.TokenType) && !strings.Contains(t.TokenType, " ") && !isHeaderName(t.TokenType) {
+		t.TokenType = ""
+	}
 }
 
 // check reports why t cannot be held, without showing it.

@@ -290,7 +290,7 @@ func (t *Transport) stepUp(req *http.Request, s *Session, h *held, x lastSending
 	x.resp.Body = aside.Put(x.resp.Body) // who steps up may need this connection
 	next, err := s.stepUp(req.Context(), h, d)
 	if err != nil {
-		_ = x.resp.Body.Close()
+		shut(x.resp)
 		return nil, err
 	}
 	if next == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/aside"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/connections"
+	"github.com/seed-fbfaa0ec/silentrefresh/internal/contain"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/limit"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/redact"
@@ -56,7 +57,7 @@ func (t *Transport) tryYoung(req *http.Request, s *Session, h *held, x lastSendi
 		a, err := s.awaitLag(req.Context(), h, server, x.body.Repeats())
 		if err != nil {
 			x.body.HandOver()
-			_ = x.resp.Body.Close()
+			shut(x.resp)
 			return lastSending{body: x.body, err: err}
 		}
 		if a == limit.LagOver {
@@ -310,9 +311,18 @@ const (
 // drop is for an answer that nobody wants, before the body of its request is sent again.
 func drop(resp *http.Response, again replay.Body) {
 	if again.Busy() {
-		go discard(resp.Body) // it ends with the Read, and that with the second sending
+		// It ends with the Read, and that with the second sending. A panic there is nobody's.
+		contain.Go("the Read of a refused answer", nil, func() (struct{}, error) { discard(resp.Body); return struct{}{}, nil })
 	} else {
 		discard(resp.Body)
+	}
+}
+
+// shut closes an answer that nobody reads any more. Fakes of tests answer without a Body, and
+// net/http bears with that too.
+func shut(resp *http.Response) {
+	if resp.Body != nil {
+		_ = resp.Body.Close()
 	}
 }
 
@@ -324,6 +334,6 @@ func discard(body io.ReadCloser) {
 	}
 	stop := time.AfterFunc(discardTime, func() { _ = body.Close() })
 	defer stop.Stop()
+	defer func() { _ = body.Close() }()
 	_, _ = io.CopyN(io.Discard, body, discardBytes)
-	_ = body.Close()
 }

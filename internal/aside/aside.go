@@ -5,13 +5,16 @@
 //
 // So the body is read into memory, within a bound, while its owner does something else. What
 // the owner reads in the end is the same to the byte, whether or not all of it was read by
-// then, and errors come where they were.
+// then. It comes as soon as it has come here: a stream that says a word and is silent for an
+// hour does the same for its owner. Errors come where they were, and so does a panic, which
+// would otherwise end the process: the owner may expect it, as net/http's server does.
 package aside
 
 import (
 	"bytes"
 	"io"
 	"net/http"
+	"sync"
 )
 
 // Most is how many bytes are read of a body before its owner does.
@@ -25,33 +28,71 @@ func Put(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
 		return body
 	}
-	a := &answer{body: body, ready: make(chan struct{})}
+	a := &answer{body: body}
+	a.news.L = &a.mu
 	go a.fill()
 	return a
 }
 
 // An answer is the body of one.
 type answer struct {
-	body  io.ReadCloser
-	ready chan struct{} // closed when the rest is set
-	head  bytes.Buffer  // what was read and not handed out yet
-	err   error         // how the reading ended; nil: at the bound
+	body io.ReadCloser
+
+	mu       sync.Mutex   // guards the rest; not held while body is read
+	news     sync.Cond    // of what changes below
+	head     bytes.Buffer // what was read and not handed out yet
+	over     bool         // nothing more is read ahead
+	err      error        // how the reading ended; nil: at the bound
+	panicked any          // or so
 }
 
+// piece is how much one Read may bring.
+const piece = 4 << 10
+
 func (a *answer) fill() {
-	defer close(a.ready)
-	_, a.err = io.CopyN(&a.head, a.body, Most)
+	a.mu.Lock()
+	defer func() {
+		a.over = true
+		a.mu.Unlock()
+		a.news.Broadcast()
+	}()
+	p := make([]byte, piece)
+	for n := 0; n < Most && a.err == nil && a.panicked == nil; {
+		m, panicked, err := a.readUnlocked(p[:min(piece, Most-n)])
+		n += m
+		a.head.Write(p[:m])
+		a.err, a.panicked = err, panicked
+		a.news.Broadcast()
+	}
+}
+
+// readUnlocked is one Read, for which the lock is let go of. It is taken again even if the Read
+// ends its goroutine: the owner finds out for himself.
+func (a *answer) readUnlocked(p []byte) (n int, panicked any, err error) {
+	a.mu.Unlock()
+	defer a.mu.Lock()
+	defer func() { panicked = recover() }()
+	n, err = a.body.Read(p)
+	return n, nil, err
 }
 
 // Read implements io.Reader.
 func (a *answer) Read(p []byte) (int, error) {
-	<-a.ready
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for a.head.Len() == 0 && !a.over {
+		a.news.Wait()
+	}
 	switch {
 	case a.head.Len() > 0:
 		return a.head.Read(p)
+	case a.panicked != nil:
+		panic(a.panicked)
 	case a.err != nil:
 		return 0, a.err
 	}
+	a.mu.Unlock()
+	defer a.mu.Lock()
 	return a.body.Read(p)
 }
 

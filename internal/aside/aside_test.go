@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -63,6 +65,57 @@ func TestPut(t *testing.T) {
 		t.Error("nothing was put aside")
 	}
 }
+
+// TestPutStream: what has come is handed out, and not kept until there is more.
+func TestPutStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		put := aside.Put(r)
+		for _, word := range []string{"first", "second"} {
+			go func() { _, _ = io.WriteString(w, word) }()
+			got := make([]byte, 2*aside.Most)
+			n, err := put.Read(got)
+			if string(got[:n]) != word || err != nil {
+				t.Errorf("%q, %v; want %q", got[:n], err, word)
+			}
+		}
+		if err := put.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPutBreaks: a Read that panics, or ends its goroutine, does so to who reads, and not to the
+// process. What came before it comes first.
+func TestPutBreaks(t *testing.T) {
+	for name, breaks := range map[string]func(){"panic": func() { panic("planted") }, "Goexit": runtime.Goexit} {
+		synctest.Test(t, func(t *testing.T) {
+			put := aside.Put(io.NopCloser(io.MultiReader(strings.NewReader("begun"), reader(func([]byte) (int, error) {
+				breaks()
+				return 0, nil
+			}))))
+			synctest.Wait()
+			var got strings.Builder
+			var value any
+			done := make(chan bool)
+			go func() {
+				defer close(done)
+				defer func() { value = recover() }()
+				_, _ = io.Copy(&got, put)
+				t.Errorf("%s: io.Copy returned", name)
+			}()
+			<-done
+			if got.String() != "begun" || (value == any("planted")) != (name == "panic") {
+				t.Errorf("%s: %q, then %v", name, &got, value)
+			}
+		})
+	}
+}
+
+// reader is a function as an io.Reader.
+type reader func([]byte) (int, error)
+
+func (f reader) Read(p []byte) (int, error) { return f(p) }
 
 // TestPutClose: Close ends a reading that hangs, and with it the goroutine. (The bubble
 // checks that.)

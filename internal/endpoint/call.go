@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,6 +142,7 @@ func (c *Call) do(ctx context.Context, because *http.Response) (*Answer, *Failur
 	// The client is a copy. Its Jar and Timeout stay: some servers keep a client on one
 	// machine by a cookie.
 	use.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	use.Client.Transport = unfollowed{cmp.Or(use.Client.Transport, http.DefaultTransport)}
 	req.Close = use.Close
 	a := &Answer{call: c, Sent: time.Now()}
 	resp, err := use.Client.Do(req)
@@ -242,4 +244,26 @@ func (c *Call) request(ctx context.Context, body *onceBody, header http.Header, 
 	req.Header.Del("Idempotency-Key")
 	req.Header.Del("X-Idempotency-Key")
 	return req, nil
+}
+
+// unfollowed is the Transport of a client that follows no redirect. net/http reads the Location
+// all the same, and if that is no URL, as when a proxy has not filled in its template, there is
+// an error in the place of the answer: as if nobody knew what became of the refresh token.
+type unfollowed struct{ http.RoundTripper }
+
+func (u unfollowed) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := u.RoundTripper.RoundTrip(req)
+	switch {
+	case err != nil:
+		return resp, err
+	case resp == nil:
+		return nil, fmt.Errorf("http: RoundTripper implementation (%T) returned a nil *Response with a nil error", u.RoundTripper)
+	case resp.StatusCode < 300 || resp.StatusCode > 399:
+		return resp, nil
+	}
+	if _, err := req.URL.Parse(resp.Header.Get("Location")); err != nil {
+		resp.Header = resp.Header.Clone()
+		resp.Header.Del("Location")
+	}
+	return resp, nil
 }

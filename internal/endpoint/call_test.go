@@ -169,13 +169,16 @@ func TestRedirect(t *testing.T) {
 			t.Errorf("%d: %+v", status, f)
 		}
 	}
-	for _, location := range []string{"", "/here", "https://" + plantedRefresh + ".example.com/", ":"} {
-		srv, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Location", location)
-			w.WriteHeader(307)
-		})
-		if f := wantFailure(t, t.Context(), refresh(srv)); f.Cause.Error() != "redirected; refusing to follow: the body holds a credential" {
-			t.Errorf("to %q: %v", location, f.Cause)
+	for _, location := range []string{"", "/here", "https://" + plantedRefresh + ".example.com/", ":", "https://{host}/login?state=x", "http://[::1"} {
+		for _, status := range []int{301, 302, 303, 307} {
+			srv, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Location", location)
+				w.WriteHeader(status)
+			})
+			f := wantFailure(t, t.Context(), refresh(srv))
+			if f.Status != status || f.Cause.Error() != "redirected; refusing to follow: the body holds a credential" {
+				t.Errorf("%d to %q: %d, %v", status, location, f.Status, f.Cause)
+			}
 		}
 	}
 	if calls.Load() != 0 {

@@ -14,7 +14,7 @@ type entry string
 // parseEntry reads one of Config.Origins.
 func parseEntry(s string, insecureHTTP bool) (entry, error) {
 	bad := func(why string) (entry, error) {
-		return "", fmt.Errorf("Config.Origins: %q %s; write it like \"https://api.example.com\"", s, why)
+		return "", fmt.Errorf("Config.Origins: %q %s; write it like \"https://api.example.com\"", Shown(s), why)
 	}
 	if strings.Contains(s, "@") { // a password, perhaps: not to be repeated
 		return "", errors.New("Config.Origins: an entry has user information in it")
@@ -57,7 +57,7 @@ func (e entry) origin() Origin {
 // checkHost reports what is wrong with one of Config.Hosts.
 func checkHost(s string) error {
 	bad := func(why string) error {
-		return fmt.Errorf("Config.Hosts: %q %s; write it like \"api.example.com\" or \"api.example.com:8443\"", s, why)
+		return fmt.Errorf("Config.Hosts: %q %s; write it like \"api.example.com\" or \"api.example.com:8443\"", Shown(s), why)
 	}
 	switch {
 	case strings.Contains(s, "@"):
@@ -74,6 +74,16 @@ func checkHost(s string) error {
 		return bad("is not a host")
 	}
 	return nil
+}
+
+// Shown is as much of an entry, which may be any text, as errors may say: no user information, no
+// query and no fragment, in which passwords and keys travel.
+func Shown(s string) string {
+	s = s[strings.LastIndexByte(s, '@')+1:]
+	if end := strings.IndexAny(s, "?#"); end >= 0 && end+1 < len(s) {
+		return s[:end+1] + "…"
+	}
+	return s
 }
 
 // An endpoint is what a request to a token endpoint is known by: the scheme, "://",

@@ -7,7 +7,7 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/origin"
 )
 
-// TestEntries: what is refused as one of Config.Origins, without repeating a password.
+// TestEntries: what is refused as one of Config.Origins, without repeating a password or a key.
 func TestEntries(t *testing.T) {
 	for entry, why := range map[string]string{
 		"":                                  "does not begin with https",
@@ -40,6 +40,10 @@ func TestEntries(t *testing.T) {
 		"https://api.example.com:0":         "port that is not one of 1 to 65535",
 		"https://api.example.com:99999":     "port that is not one of 1 to 65535",
 		"https://u:geheim%zz@a.example.com": "",
+		"https://a.example.com/?key=geheim": "more than scheme, host and port",
+		"https://a.example.com#key=geheim":  "more than scheme, host and port",
+		"https://a b.example.com/?k=geheim": `"https://a b.example.com/?…" is not a URL`,
+		"api.example.com?key=geheim":        "does not begin with https",
 		"u:geheim@a.example.com":            "",
 	} {
 		_, err := origin.New(origin.Settings{Origins: []string{"https://ok.example.com", entry}})
@@ -50,30 +54,33 @@ func TestEntries(t *testing.T) {
 // TestHosts: what is refused as one of Config.Hosts.
 func TestHosts(t *testing.T) {
 	for host, why := range map[string]string{
-		"":                        "not a host",
-		":443":                    "not a host",
-		"api.example.com:":        "not a host",
-		"api.example.com:https":   "not a host",
-		"api.example.com:65536":   "not a host",
-		"api.example.com/":        "not a host",
-		"api.example.com?":        "not a host",
-		"api.example.com#":        "not a host",
-		"api example.com":         "not a host",
-		"api.example.com\r\nX: y": "not a host",
-		"[::1%25eth0]":            "not a host",
-		"fe80::1":                 "not a host",
-		"[api.example.com]":       "not a host",
-		"//api.example.com":       "not a host",
-		"https://api.example.com": "scheme",
-		"*.example.com":           "wildcard",
-		"*":                       "wildcard",
-		"bücher.example":          "xn--",
-		"user@api.example.com":    "user information",
-		"u:geheim@example.com":    "user information",
-		"api.example.com":         "",
-		"API.example.com:8443":    "",
-		"[::1]:8080":              "",
-		"10.0.0.1":                "",
+		"":                           "not a host",
+		":443":                       "not a host",
+		"api.example.com:":           "not a host",
+		"api.example.com:https":      "not a host",
+		"api.example.com:65536":      "not a host",
+		"api.example.com/":           "not a host",
+		"api.example.com?":           "not a host",
+		"api.example.com#":           "not a host",
+		"api example.com":            "not a host",
+		"api.example.com\r\nX: y":    "not a host",
+		"[::1%25eth0]":               "not a host",
+		"fe80::1":                    "not a host",
+		"[api.example.com]":          "not a host",
+		"//api.example.com":          "not a host",
+		"https://api.example.com":    "scheme",
+		"*.example.com":              "wildcard",
+		"*":                          "wildcard",
+		"bücher.example":             "xn--",
+		"user@api.example.com":       "user information",
+		"u:geheim@example.com":       "user information",
+		"api.example.com?key=geheim": "not a host",
+		"https://a.b/?key=geheim":    "scheme",
+		"*.example.com/#geheim":      "wildcard",
+		"api.example.com":            "",
+		"API.example.com:8443":       "",
+		"[::1]:8080":                 "",
+		"10.0.0.1":                   "",
 	} {
 		_, err := origin.New(origin.Settings{Origins: []string{"https://ok.example.com"}, Hosts: []string{"ok.example.com", host}})
 		if why == "" {
@@ -91,6 +98,6 @@ func checkEntryError(t *testing.T, entry string, err error, field, why string) {
 	if err == nil || !strings.Contains(err.Error(), why) || !strings.HasPrefix(err.Error(), field) {
 		t.Errorf("%q: error %v, want one that says %q", entry, err, why)
 	} else if strings.Contains(err.Error(), "geheim") {
-		t.Errorf("%q: the error repeats the password: %v", entry, err)
+		t.Errorf("%q: the error repeats the secret: %v", entry, err)
 	}
 }

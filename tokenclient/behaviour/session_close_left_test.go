@@ -3,6 +3,7 @@ package behaviour_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,4 +65,84 @@ func (s *slowStore) Refresh(ctx context.Context, key string, seen tokenclient.Re
 		time.Sleep(s.delay)
 		return t, err
 	})
+}
+
+// heedlessStore is a Store that gets stuck where it writes a new token, whatever its context says,
+// as a file on a network that is gone does.
+type heedlessStore struct {
+	store.Memory
+	free chan struct{} // closed when it is not stuck any more
+}
+
+func (s *heedlessStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration, fn sessiontest.Exchange) (tokenclient.Record, error) {
+	t, err := fn(ctx, seen)
+	if err != nil {
+		return seen, err
+	}
+	return seen, tokenclient.NewNotSavedError(key, t, errNoSpace, func(ctx context.Context) error {
+		_, err := s.Save(ctx, key, seen, t)
+		return err
+	})
+}
+
+func (s *heedlessStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
+	<-s.free
+	return s.Memory.Save(ctx, key, seen, t)
+}
+
+// TestCloseLeavesAHeedlessStore: the last attempt to store a token ends, too, if the Store does not
+// heed its context. The token is in the error, and a later Close stores it.
+func TestCloseLeavesAHeedlessStore(t *testing.T) {
+	const timeout = 20 * time.Second
+	for name, tc := range map[string]struct {
+		get  func(t *testing.T, r *sessiontest.Rig) // has the session get a token that is not stored
+		most time.Duration
+	}{
+		"refreshed": {func(t *testing.T, r *sessiontest.Rig) {
+			if _, err := r.Session.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, 2*timeout + time.Second},
+		"renewed": {func(t *testing.T, r *sessiontest.Rig) { r.WantGet(t, 200) }, 3*timeout + time.Minute + time.Second},
+	} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			st := &heedlessStore{free: make(chan struct{})}
+			refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+				return sessiontest.Pair("next", "refresh-1", time.Hour), nil
+			}
+			r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) {
+				resp := sessiontest.Reply(req, 200)
+				resp.Header.Set(slidingHeader, "next")
+				return resp, nil
+			}, func(c *tokenclient.Config) {
+				c.Store, c.Key, c.RefreshTimeout = st, "alice", timeout
+				c.Renewed = tokenclient.RenewedHeader(slidingHeader)
+			})
+			r.Give(t, sessiontest.Pair("login", "refresh-0", time.Hour))
+			tc.get(t, r)
+			began := time.Now()
+			closed := make(chan error, 1)
+			go func() { closed <- r.Session.Close(context.Background()) }()
+			select {
+			case err := <-closed:
+				var unsaved *tokenclient.NotSavedError
+				if !errors.As(err, &unsaved) || unsaved.Token.AccessToken != "next" {
+					t.Errorf("Close: %v", err)
+				}
+				if took := time.Since(began); took > tc.most {
+					t.Errorf("Close took %v", took)
+				}
+			case <-time.After(time.Hour):
+				t.Error("Close waits for the Store for ever")
+			}
+			close(st.free)
+			time.Sleep(time.Minute)
+			if err := r.Session.Close(context.Background()); err != nil {
+				t.Errorf("the second Close: %v", err)
+			}
+			if rec, err := st.Load(t.Context(), "alice"); err != nil || rec.Token.AccessToken != "next" {
+				t.Errorf("the store has %v, %v", rec.Token, err)
+			}
+		})
+	}
 }

@@ -198,6 +198,28 @@ func TestRenewedFields(t *testing.T) {
 	})
 }
 
+// TestRenewedOfSomeType: a type that is no scheme costs no token of an answer, as it costs none of
+// a refresh.
+func TestRenewedOfSomeType(t *testing.T) {
+	for _, tokenType := range []string{"urn:ietf:params:oauth:token-type:access_token", "jwt-bearer", "Bearer"} {
+		s := sessiontest.LoggedIn(t, func(c *tokenclient.Config) {
+			c.Renewed = func(*http.Response) (*tokenclient.Token, bool) {
+				renewed, err := tokenclient.ParseToken([]byte(`{"access_token":"renewed","token_type":"`+tokenType+`"}`), time.Now(), nil)
+				return renewed, err == nil
+			}
+		})
+		base := sessiontest.NewBase(200)
+		for range 2 {
+			if _, err := s.Wrap(&http.Client{Transport: base}).Get(sessiontest.URL); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := base.Sent[1].Auth; len(got) != 1 || got[0] != "Bearer renewed" {
+			t.Errorf("type %q: then sent with %q", tokenType, got)
+		}
+	}
+}
+
 // TestRenewedInReplay: the answer to the second sending may bring a token too.
 func TestRenewedInReplay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -66,6 +66,47 @@ func TestBaseAnswersNothing(t *testing.T) {
 	})
 }
 
+// TestBaseAnswersWithoutBody: an answer whose Body is nil, as fakes of tests make them, is one
+// with nothing in it, also for a request that ends while it waits for something.
+func TestBaseAnswersWithoutBody(t *testing.T) {
+	refresh := func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+		return sessiontest.Pair("refreshed", "refresh", time.Hour), nil
+	}
+	for name, tc := range map[string]struct {
+		header string
+		stepUp func(context.Context, *tokenclient.Session, tokenclient.Demand) error
+	}{
+		"young": {},
+		"step-up": {demandsScope, func(ctx context.Context, _ *tokenclient.Session, _ tokenclient.Demand) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}},
+	} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			r := sessiontest.NewFake(t, refresh, func(req *http.Request) (*http.Response, error) {
+				resp := sessiontest.Reply(req, 401)
+				resp.Body = nil
+				if tc.header != "" {
+					resp.Header.Set("Www-Authenticate", tc.header)
+				}
+				return resp, nil
+			}, func(c *tokenclient.Config) { c.StepUp = tc.stepUp })
+			r.Give(t, sessiontest.Pair("login", "refresh", time.Hour))
+			if _, err := r.Session.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(50*time.Millisecond, cancel)
+			_, err := r.Get(ctx)
+			sessiontest.WantErr(t, "GET", err, context.Canceled)
+			time.Sleep(10 * time.Second)
+			if tc.stepUp == nil {
+				r.WantGet(t, 401)
+			}
+		})
+	}
+}
+
 // foreign is a wrapper of another package, that looks up http.DefaultTransport when it is
 // used, as that of x/oauth2 does.
 var foreign = sessiontest.RoundTrip(func(req *http.Request) (*http.Response, error) {

@@ -157,3 +157,66 @@ func TestDrainConnectionLimit(t *testing.T) {
 		r.WantRefreshes(t, 2)
 	})
 }
+
+// breakingBody is the body of an answer whose Read panics.
+type breakingBody struct{ closed atomic.Int32 }
+
+func (b *breakingBody) Read([]byte) (int, error) { panic("planted") }
+
+func (b *breakingBody) Close() error { b.closed.Add(1); return nil }
+
+// TestDrainBreaks: a refused answer whose body panics does so where somebody can recover from it,
+// on the goroutine of the request, or nowhere: it ends no process.
+func TestDrainBreaks(t *testing.T) {
+	for name, young := range map[string]bool{"put aside": true, "while a body is read": false} {
+		sessiontest.Bubble(t, name, func(t *testing.T) {
+			refused := new(breakingBody)
+			var n atomic.Int32
+			r := sessiontest.NewFake(t, sessiontest.Refresher().Refresh, func(req *http.Request) (*http.Response, error) {
+				resp := sessiontest.Reply(req, 200)
+				if n.Add(1) == 1 {
+					resp.StatusCode, resp.Body = 401, refused
+					go func() { _, _ = io.Copy(io.Discard, req.Body); _ = req.Body.Close() }()
+					synctest.Wait() // it is read, and waits for more
+				} else {
+					_, _ = io.Copy(io.Discard, req.Body)
+					_ = req.Body.Close()
+				}
+				return resp, nil
+			}, nil)
+			r.Give(t, sessiontest.Pair("login", "refresh", time.Hour))
+			if young {
+				if _, err := r.Session.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			body, w := io.Pipe()
+			go func() {
+				time.Sleep(time.Second)
+				_ = w.Close()
+			}()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, sessiontest.FakeAPI, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			func() {
+				defer func() {
+					if v := recover(); v != nil && v != "planted" {
+						t.Errorf("panic %v", v)
+					}
+				}()
+				resp, err := r.Client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}()
+			_ = w.Close()
+			synctest.Wait()
+			if !young && refused.closed.Load() == 0 {
+				t.Error("the refused answer was not closed")
+			}
+		})
+	}
+}
