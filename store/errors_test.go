@@ -158,3 +158,22 @@ func TestErrorsNameNoPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsOfASessionNameNoPlace: nor if there is no cause to ask for; that time was up is known
+// all the same.
+func TestErrorsOfASessionNameNoPlace(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	for _, err := range []error{
+		fmt.Errorf("%w: %w", tokenclient.ErrLoginRequired, dial),
+		&tokenclient.TokenError{Err: dial},
+	} {
+		_, err := sharedOver(t, failingKV{err}, store.Plaintext()).Load(t.Context(), "k")
+		if err == nil || strings.Contains(err.Error(), "10.1.2.3") || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("got %v", err)
+		}
+	}
+	late := fmt.Errorf("%w: %w", tokenclient.ErrLoginRequired, context.DeadlineExceeded)
+	if _, err := sharedOver(t, failingKV{late}, store.Plaintext()).Load(t.Context(), "k"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tokenclient.ErrLoginRequired) {
+		t.Errorf("got %v, want ErrStoreUnavailable and DeadlineExceeded alone", err)
+	}
+}

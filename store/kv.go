@@ -84,7 +84,7 @@ func (m kvMedium) Get(ctx context.Context, key string) (value []byte, err error)
 	defer cancel()
 	defer recovered("KV.Get", &err)
 	value, err = m.kv.Get(ctx, kvKey(key))
-	return value, withoutPlace(withoutVerdict(err))
+	return value, withoutVerdict(withoutPlace(err))
 }
 
 func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
@@ -95,7 +95,7 @@ func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byt
 		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	swapped, err = m.kv.CompareAndSwap(ctx, kvKey(key), old, new)
-	return swapped, withoutPlace(withoutVerdict(err))
+	return swapped, withoutVerdict(withoutPlace(err))
 }
 
 // Call has changed called after changes of key, if the engine can tell. One that panics
