@@ -145,6 +145,14 @@ func TestErrorsNameNoPlace(t *testing.T) {
 		"joined":  {errors.Join(errors.New("engineer"), dial(refused), &net.DNSError{Err: "no such host", Name: "engine"}), "engineer\ndial tcp …: connect: connection refused\nlookup …: no such host"},
 		"URL":     {&url.Error{Op: "Get", URL: "https://app_user:hunter2@db.internal/v1?x=1", Err: refused}, `Get "…": connect: connection refused`},
 		"TLS":     {fmt.Errorf("tls: %w", x509.HostnameError{Certificate: new(x509.Certificate), Host: "db.internal"}), "tls: x509: certificate is not valid for any names, but wanted to match …"},
+		"names in a certificate": {
+			fmt.Errorf("tls: %w", x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"one.internal", "two.internal"}}, Host: "db.internal"}),
+			"tls: x509: certificate is valid for …, …, not …",
+		},
+		"addresses in a certificate": {
+			fmt.Errorf("tls: %w", x509.HostnameError{Certificate: &x509.Certificate{IPAddresses: []net.IP{net.IPv4(10, 1, 2, 3)}}, Host: "10.1.2.4"}),
+			"tls: x509: certificate is valid for …, not …",
+		},
 		"no host": {errors.New("engine: busy"), "engine: busy"},
 	} {
 		s := sharedOver(t, failingKV{c.err}, store.Plaintext())

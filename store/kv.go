@@ -28,7 +28,7 @@ import (
 // Get returned belongs to the caller.
 //
 // Their errors become part of those of requests, and should name neither a host nor a user of
-// the engine. What errors of package net say of addresses is left out of the text.
+// the engine. What errors of packages net and crypto/x509 say of them is left out of the text.
 type KV interface {
 	// Get returns the value of key, nil if there is none. An engine that cannot
 	// be asked is an error, never nil: nil means that nobody ever logged in.
