@@ -153,10 +153,9 @@ func makeDir(dir string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := makeFolders(dir); err != nil {
+		if err := makeLastingFolders(dir); err != nil {
 			return "", err
 		}
-		_ = syncDir(filepath.Dir(dir)) // which may belong to somebody else
 	}
 	if err := checkDir(dir); err != nil {
 		return "", err
