@@ -148,6 +148,14 @@ func TestErrorsNameNoPlace(t *testing.T) {
 		"joined":  {errors.Join(errors.New("engineer"), dial(refused), &net.DNSError{Err: "no such host", Name: "engine"}), "engineer\ndial tcp …: connect: connection refused\nlookup …: no such host"},
 		"URL":     {&url.Error{Op: "Get", URL: "https://app_user:hunter2@db.internal/v1?x=1", Err: refused}, `Get "…": connect: connection refused`},
 		"TLS":     {fmt.Errorf("tls: %w", x509.HostnameError{Certificate: new(x509.Certificate), Host: "db.internal"}), "tls: x509: certificate is not valid for any names, but wanted to match …"},
+		"names in a certificate": {
+			fmt.Errorf("tls: %w", x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"one.internal", "two.internal"}}, Host: "db.internal"}),
+			"tls: x509: certificate is valid for …, …, not …",
+		},
+		"addresses in a certificate": {
+			fmt.Errorf("tls: %w", x509.HostnameError{Certificate: &x509.Certificate{IPAddresses: []net.IP{net.IPv4(10, 1, 2, 3)}}, Host: "10.1.2.4"}),
+			"tls: x509: certificate is valid for …, not …",
+		},
 		"no host": {errors.New("engine: busy"), "engine: busy"},
 	} {
 		s := sharedOver(t, failingKV{c.err}, store.Plaintext())
@@ -159,5 +167,24 @@ func TestErrorsNameNoPlace(t *testing.T) {
 		if errors.As(c.err, &op) && (!errors.As(err, &op) || op.Addr == nil) {
 			t.Errorf("%s: the cause is not there", name)
 		}
+	}
+}
+
+// TestErrorsOfASessionNameNoPlace: nor if there is no cause to ask for; that time was up is known
+// all the same.
+func TestErrorsOfASessionNameNoPlace(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	for _, err := range []error{
+		fmt.Errorf("%w: %w", tokenclient.ErrLoginRequired, dial),
+		&tokenclient.TokenError{Err: dial},
+	} {
+		_, err := sharedOver(t, failingKV{err}, store.Plaintext()).Load(t.Context(), "k")
+		if err == nil || strings.Contains(err.Error(), "10.1.2.3") || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("got %v", err)
+		}
+	}
+	late := fmt.Errorf("%w: %w", tokenclient.ErrLoginRequired, context.DeadlineExceeded)
+	if _, err := sharedOver(t, failingKV{late}, store.Plaintext()).Load(t.Context(), "k"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, tokenclient.ErrLoginRequired) {
+		t.Errorf("got %v, want ErrStoreUnavailable and DeadlineExceeded alone", err)
 	}
 }

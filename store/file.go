@@ -33,11 +33,11 @@ const (
 // What lets others in, and what is no file in the place of a record or a lock, such as a
 // symbolic link or a named pipe, are refused with an error that is
 // [tokenclient.ErrStoreUnavailable]: the record may be good, but it is for a person
-// to find out who touched it. The folder is looked at with each login and before each
-// exchange of a token. If the mode of the record changes during the exchange, the new
-// token is saved all the same, in a new file of mode 0600, and the next Refresh fails once
-// to tell of it. A record is replaced as a whole, and synced to disk: after a crash it is
-// the old one or the new one.
+// to find out who touched it. The folder is looked at with each login, before each
+// exchange of a token, and where there is no record. If the mode of the record changes
+// during the exchange, the new token is saved all the same, in a new file of mode 0600, and
+// the next Refresh fails once to tell of it. A record is replaced as a whole, and synced to
+// disk: after a crash it is the old one or the new one.
 //
 // While one process exchanges a token, it holds a lock that the kernel frees when
 // the process ends. If it was killed, the next one waits until the request of the
@@ -155,10 +155,9 @@ func makeDir(dir string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := makeFolders(dir); err != nil {
+		if err := makeLastingFolders(dir); err != nil {
 			return "", err
 		}
-		_ = syncDir(filepath.Dir(dir)) // which may belong to somebody else
 	}
 	if err := checkDir(dir); err != nil {
 		return "", err

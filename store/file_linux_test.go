@@ -3,6 +3,7 @@ package store_test
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -310,5 +311,43 @@ func TestSyncFolder(t *testing.T) {
 		if err := store.SyncOpenDir(d); err == nil {
 			t.Errorf("%s: a folder that is closed is synced", path)
 		}
+	}
+}
+
+// TestNewFoldersLast: each folder that has got a new one in it is opened, which is to sync it: what
+// is in the new one would be gone with it.
+func TestNewFoldersLast(t *testing.T) {
+	for name, create := range map[string]func(dir string) error{
+		"NewFile": func(dir string) error {
+			_, err := store.NewFile(dir, store.Plaintext())
+			return err
+		},
+		"LoadOrCreateKeyFile": func(dir string) error {
+			_, err := store.LoadOrCreateKeyFile(filepath.Join(dir, "secret.key"))
+			return err
+		},
+	} {
+		top := t.TempDir()
+		fd, err := syscall.InotifyInit1(syscall.IN_NONBLOCK | syscall.IN_CLOEXEC)
+		if err == nil {
+			_, err = syscall.InotifyAddWatch(fd, top, syscall.IN_OPEN|syscall.IN_ONLYDIR)
+		}
+		if err == nil {
+			err = create(filepath.Join(top, "one", "two", "three"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, events := false, make([]byte, 4096)
+		n, _ := syscall.Read(fd, events) // EAGAIN: none
+		for events = events[:max(n, 0)]; len(events) >= syscall.SizeofInotifyEvent; {
+			length := binary.NativeEndian.Uint32(events[12:]) // of the name, which is that of what is in the folder
+			opened = opened || length == 0
+			events = events[syscall.SizeofInotifyEvent+length:]
+		}
+		if !opened {
+			t.Errorf("%s: the folder above all new ones was not opened", name)
+		}
+		_ = syscall.Close(fd)
 	}
 }

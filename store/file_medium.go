@@ -198,9 +198,9 @@ func readWhole(path string, use *spare) (b []byte, exposed, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		// A folder that is gone, say because its disk is not mounted, has no
-		// records, but it does not say that nobody logged in.
-		_, err := os.Stat(filepath.Dir(path))
-		return nil, nil, err
+		// records, but it does not say that nobody logged in. Nor does what is in
+		// its place and is refused when it is opened, and by a login.
+		return nil, nil, checkDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, nil, err

@@ -1,10 +1,34 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
+
+// makeLastingFolders makes the folders that are missing, down to dir, and makes them last: a
+// key or a token that is gone after a power cut costs the session.
+func makeLastingFolders(dir string) error {
+	var parents []string
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
+			break
+		}
+		parents = append(parents, filepath.Dir(d))
+	}
+	if err := makeFolders(dir); err != nil {
+		return err
+	}
+	for _, p := range parents {
+		// A parent that may be written and not read cannot be synced.
+		if err := syncDir(p); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
 
 // checkDir refuses a folder that others can get at: they could put an older record, or a
 // lock of their own, in the place of ours.

@@ -19,10 +19,11 @@ import (
 // These are the systems where a lock belongs to an open file. Where it belongs to the
 // process, to close any other file of that name would free it.
 type spare struct {
-	lock *os.File // the short lock, which is not taken
+	lock *os.File // the short lock, which is taken for want of descriptors alone
 	dir  *os.File
 
 	mu     sync.Mutex // guards what follows
+	locked bool       // lock is taken, and closed when it is freed
 	temp   *os.File   // empty; nil once it was used
 	record *os.File   // the record as it was written last; nil if it was not since
 	closed bool       // what others still bring is closed, too
@@ -103,23 +104,44 @@ func (s *spare) close() {
 	if s.temp != nil {
 		_ = os.Remove(s.temp.Name())
 	}
-	for _, file := range []*os.File{s.lock, s.dir, s.temp, s.record} {
+	for _, file := range []*os.File{s.dir, s.temp, s.record} {
 		_ = file.Close() // of a nil one, too
+	}
+	if !s.locked {
+		_ = s.lock.Close()
 	}
 	s.temp, s.record, s.closed = nil, nil, true
 }
 
-// tryLock takes the short lock. It is nil if another has it.
+// tryLock takes the short lock. It is nil if another has it, or if s was closed: then there are
+// descriptors again. A login or logout may have the lock when the exchange ends that s is for.
+// To close it would free it, and another process could write between its look and its write.
 func (s *spare) tryLock() (*fileLock, error) {
-	fd := int(s.lock.Fd())
-	err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil
+	}
+	err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		return nil, nil
 	case err != nil:
 		return nil, &fs.PathError{Op: "lock", Path: s.lock.Name(), Err: err}
 	}
-	return &fileLock{func() { _ = syscall.Flock(fd, syscall.LOCK_UN) }}, nil
+	s.locked = true
+	return &fileLock{s.unlock}, nil
+}
+
+func (s *spare) unlock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locked = false
+	if s.closed {
+		_ = s.lock.Close()
+		return
+	}
+	_ = syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN)
 }
 
 // read returns what is in the record, which info describes. ok is false if it is not the

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
@@ -89,5 +91,38 @@ func TestFileOutOfDescriptors(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".tmp-*")); len(left) > 0 {
 		t.Errorf("left over: %s", strings.Join(left, " "))
+	}
+}
+
+// TestFileSpareLockIsKept: who has the short lock by what another one's exchange had open, for want
+// of descriptors, keeps it when that exchange ends.
+func TestFileSpareLockIsKept(t *testing.T) {
+	f := openFile(t, newFolder(t))
+	login(t, f, "k", "a")
+	s, err := f.Reserve("k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := s.TryLock()
+	if err != nil || unlock == nil {
+		t.Fatalf("not locked: %v", err)
+	}
+	f.Unreserve("k")
+	other := flock.New(f.RecordPath("k") + ".lock")
+	if free, err := other.TryLock(); free || err != nil {
+		t.Errorf("another has the lock, too: %v", err)
+	}
+	unlock()
+	if free, err := other.TryLock(); !free || err != nil {
+		t.Errorf("the lock is not free: %v", err)
+	}
+	if s.IsOpen() {
+		t.Error("the lock file is left open")
+	}
+	if unlock, err := s.TryLock(); unlock != nil || err != nil {
+		t.Errorf("what was closed locks: %v", err)
+	}
+	if err := other.Unlock(); err != nil {
+		t.Error(err)
 	}
 }

@@ -96,6 +96,35 @@ func TestNewFileRefusesSymlink(t *testing.T) {
 	wantStored(t, f, "k", "refresh-a", 1)
 }
 
+// TestFileAnotherFolder: one in the place of the folder that is not fit for it, such as the place
+// where its disk was mounted, does not say that nobody is logged in: a login there is refused, too.
+func TestFileAnotherFolder(t *testing.T) {
+	for name, replace := range map[string]func(dir string) error{
+		"let others in":   func(dir string) error { return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o755)) },
+		"a link":          func(dir string) error { return os.Symlink(filepath.Dir(dir), dir) },
+		"a link's folder": func(dir string) error { return errors.Join(os.Mkdir(dir+"2", 0o700), os.Symlink(dir+"2", dir)) },
+	} {
+		dir := newFolder(t)
+		f := openFile(t, dir)
+		seen := login(t, f, "k", "a")
+		if err := errors.Join(os.Rename(dir, dir+" of before"), replace(dir)); err != nil {
+			t.Fatal(err)
+		}
+		_, load := f.Load(t.Context(), "k")
+		_, refresh := f.Refresh(t.Context(), "k", seen, time.Second, never(t))
+		_, _, login := f.Replace(t.Context(), "k", tok("b"))
+		for what, err := range map[string]error{"Load": load, "Refresh": refresh, "login": login} {
+			if !errors.Is(err, tokenclient.ErrStoreUnavailable) || errors.Is(err, tokenclient.ErrNoToken) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("%s: %s: %v", name, what, err)
+			}
+		}
+		if err := errors.Join(os.Remove(dir), os.Rename(dir+" of before", dir)); err != nil {
+			t.Fatal(err)
+		}
+		wantStored(t, f, "k", "refresh-a", 1)
+	}
+}
+
 // TestFileRefusesStrangeRecords: what is in the place of a record and is none is
 // neither read nor written, nor followed, nor waited for.
 func TestFileRefusesStrangeRecords(t *testing.T) {

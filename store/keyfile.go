@@ -120,7 +120,7 @@ func checkKeyFile(path string, stat func(string) (fs.FileInfo, error)) error {
 // ever finds half of it. place is placeKeyFile, or a test's.
 func createKeyFile(path string, place func(temp, path string) error) (err error) {
 	dir := filepath.Dir(path)
-	if err := makeKeyDir(dir); err != nil {
+	if err := makeLastingFolders(dir); err != nil {
 		return err
 	}
 	temp, err := createPrivate(dir, ".tmp-key-*") // a key that nobody used, if a crash leaves it
@@ -184,26 +184,4 @@ func placeKeyFile(temp, path string) error {
 		_ = os.Remove(path + ".lock")
 	}
 	return err
-}
-
-// makeKeyDir makes the folders that are missing, down to dir, and makes them last:
-// a key that is gone after a power cut costs the session.
-func makeKeyDir(dir string) error {
-	var parents []string
-	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
-		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
-			break
-		}
-		parents = append(parents, filepath.Dir(d))
-	}
-	if err := makeFolders(dir); err != nil {
-		return err
-	}
-	for _, p := range parents {
-		// A parent that may be written and not read cannot be synced.
-		if err := syncDir(p); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return err
-		}
-	}
-	return nil
 }

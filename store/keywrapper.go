@@ -160,15 +160,30 @@ func lockedErr(op, id string, err error) error {
 
 // withoutVerdict returns err, unless that has a meaning that a failure of a key or an
 // engine must not have: one that uses a session of its own, say, may find itself
-// logged out there.
+// logged out there, or have got a token that it could not store, which is not this session's.
 func withoutVerdict(err error) error {
+	var refused *tokenclient.TokenError
+	var unsaved *tokenclient.NotSavedError
+	if errors.As(err, &refused) || errors.As(err, &unsaved) {
+		return &mutedError{err}
+	}
 	for _, verdict := range []error{
 		tokenclient.ErrNoToken, tokenclient.ErrLoginRequired, tokenclient.ErrStoreCorrupt,
 		tokenclient.ErrReplaced, tokenclient.ErrOvertaken, tokenclient.ErrNotPresented,
+		tokenclient.ErrStillRefused, tokenclient.ErrClosed,
 	} {
 		if errors.Is(err, verdict) {
-			return errors.New(err.Error())
+			return &mutedError{err}
 		}
 	}
 	return err
+}
+
+// A mutedError is an error of which nothing is left but its text, and that time was up.
+type mutedError struct{ err error }
+
+func (e *mutedError) Error() string { return e.err.Error() }
+
+func (e *mutedError) Is(target error) bool {
+	return (target == context.DeadlineExceeded || target == context.Canceled) && errors.Is(e.err, target)
 }

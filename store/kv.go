@@ -28,7 +28,7 @@ import (
 // Get returned belongs to the caller.
 //
 // Their errors become part of those of requests, and should name neither a host nor a user of
-// the engine. What errors of package net say of addresses is left out of the text.
+// the engine. What errors of packages net and crypto/x509 say of them is left out of the text.
 type KV interface {
 	// Get returns the value of key, nil if there is none. An engine that cannot
 	// be asked is an error, never nil: nil means that nobody ever logged in.
@@ -84,7 +84,7 @@ func (m kvMedium) Get(ctx context.Context, key string) (value []byte, err error)
 	defer cancel()
 	defer recovered("KV.Get", &err)
 	value, err = m.kv.Get(ctx, kvKey(key))
-	return value, withoutPlace(withoutVerdict(err))
+	return value, withoutVerdict(withoutPlace(err))
 }
 
 func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
@@ -95,7 +95,7 @@ func (m kvMedium) CompareAndSwap(ctx context.Context, key string, old, new []byt
 		return false, fmt.Errorf("%w: %w", protocol.ErrNotWritten, err)
 	}
 	swapped, err = m.kv.CompareAndSwap(ctx, kvKey(key), old, new)
-	return swapped, withoutPlace(withoutVerdict(err))
+	return swapped, withoutVerdict(withoutPlace(err))
 }
 
 // Call has changed called after changes of key, if the engine can tell. One that panics

@@ -92,6 +92,14 @@ func placesIn(err error) (places []string) {
 		}
 	case x509.HostnameError:
 		add(e.Host)
+		if e.Certificate != nil { // its text says for whom that is
+			for _, name := range e.Certificate.DNSNames {
+				add(name)
+			}
+			for _, ip := range e.Certificate.IPAddresses {
+				add(ip.String())
+			}
+		}
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:

@@ -764,45 +764,72 @@ func (b *brokenKV) Get(ctx context.Context, key string) ([]byte, error) {
 	return b.KV.Get(ctx, key)
 }
 
-// TestSharedOverAnEngineWithASession: an engine that is called through a session of its
-// own may find that logged out. It is out of reach then, and nothing else.
+// TestSharedOverAnEngineWithASession: an engine, or a key, that is called through a session of
+// its own may find that logged out, refused or not stored. It is out of reach then, and nothing
+// else: no verdict of that session is one of this, and no token of its is.
 func TestSharedOverAnEngineWithASession(t *testing.T) {
 	for _, verdict := range []error{
 		tokenclient.ErrRefused, tokenclient.ErrLoginRequired, tokenclient.ErrLoggedOut,
 		tokenclient.ErrNoToken, tokenclient.ErrReplaced, tokenclient.ErrOvertaken,
+		tokenclient.ErrNotPresented, tokenclient.ErrAnnounced, tokenclient.ErrStillRefused, tokenclient.ErrClosed,
+		&tokenclient.TokenError{StatusCode: 403},
+		&tokenclient.TokenError{StatusCode: 503, RetryAfter: time.Hour},
+		tokenclient.NewNotSavedError("engine", tok("engine"), errors.New("disk full"), nil),
 	} {
-		t.Run(verdict.Error(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				kv := &brokenKV{KV: &hookedKV{}}
-				s, err := tokenclient.New(tokenclient.Config{
-					Store: newShared(t, kv, 0), Key: "k", AnyOrigin: true,
-					Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
-						return tok("new"), nil
-					}),
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() {
-					if err := s.Close(context.Background()); err != nil {
-						t.Error(err)
-					}
-				}()
-				if err := s.SetToken(t.Context(), tok("a")); err != nil {
-					t.Fatal(err)
-				}
-				kv.err = fmt.Errorf("the engine's own session: %w", verdict)
-				if _, err := s.Refresh(t.Context()); errors.Is(err, tokenclient.ErrLoginRequired) || !errors.Is(err, tokenclient.ErrStoreUnavailable) {
-					t.Errorf("%v, want ErrStoreUnavailable alone", err)
-				}
-				kv.err = nil
-				time.Sleep(time.Minute)
-				if _, err := s.Refresh(t.Context()); err != nil {
-					t.Errorf("the engine is back: %v", err)
-				}
-			})
+		kv, key := &brokenKV{KV: &hookedKV{}}, &hooked{KeyWrapper: keyOf(t, "a")}
+		err := fmt.Errorf("its own session: %w", verdict)
+		t.Run("engine: "+verdict.Error(), func(t *testing.T) {
+			ownSession(t, sharedWith(t, kv, store.Plaintext()), func() { kv.err = err }, func() { kv.err = nil })
+		})
+		t.Run("key: "+verdict.Error(), func(t *testing.T) {
+			ownSession(t, sharedWith(t, &hookedKV{}, store.Seal(key)), func() { key.wrap = func() error { return err } }, func() { key.wrap = nil })
 		})
 	}
+}
+
+// ownSession has a session refresh over s while that is broken, and afterwards.
+func ownSession(t *testing.T, s *store.Shared, breaks, mends func()) {
+	synctest.Test(t, func(t *testing.T) {
+		session, err := tokenclient.New(tokenclient.Config{
+			Store: s, Key: "k", AnyOrigin: true,
+			Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+				return tok("new"), nil
+			}),
+			Hooks: &tokenclient.Hooks{
+				StillRefused: func(_ tokenclient.RefreshInfo, err error) { t.Errorf("StillRefused: %v", err) },
+				SessionEnded: func(err error) { t.Errorf("SessionEnded: %v", err) },
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := session.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := session.SetToken(t.Context(), tok("a")); err != nil {
+			t.Fatal(err)
+		}
+		breaks()
+		for range 4 {
+			_, err := session.Refresh(t.Context())
+			var te *tokenclient.TokenError
+			if !errors.Is(err, tokenclient.ErrStoreUnavailable) || errors.As(err, &te) || errors.Is(err, tokenclient.ErrLoginRequired) ||
+				errors.Is(err, tokenclient.ErrStillRefused) || errors.Is(err, tokenclient.ErrClosed) {
+				t.Errorf("%v, want ErrStoreUnavailable alone", err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if now, err := session.Peek(t.Context()); err != nil || now.AccessToken != tok("a").AccessToken {
+			t.Errorf("the session has %v, %v", now, err)
+		}
+		mends()
+		time.Sleep(time.Minute)
+		if now, err := session.Refresh(t.Context()); err != nil || now.AccessToken != tok("new").AccessToken {
+			t.Errorf("it is back: %v, %v", now, err)
+		}
+	})
 }
 
 // revoker notes which refresh tokens are revoked.

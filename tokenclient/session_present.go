@@ -94,12 +94,14 @@ func (s *Session) present(ctx context.Context, f flight, current Record) (*Token
 }
 
 // notAStores returns err, of a Refresher, as one that is no verdict of a Store. It may come
-// from another session, through whose client the Refresher makes its request.
+// from another session, through whose client the Refresher makes its request, and then the token
+// of a NotSavedError is that one's.
 func notAStores(err error) error {
 	is := func(target error) bool { return errors.Is(err, target) }
 	var te *TokenError
+	var unsaved *NotSavedError
 	switch {
-	case !slices.ContainsFunc([]error{ErrReplaced, ErrOvertaken, ErrNoToken, ErrAnnounced}, is):
+	case !slices.ContainsFunc([]error{ErrReplaced, ErrOvertaken, ErrNoToken, ErrAnnounced}, is) && !errors.As(err, &unsaved):
 		return err
 	case errors.As(err, &te):
 		c := *te

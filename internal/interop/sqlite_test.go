@@ -288,6 +288,31 @@ func TestSQLiteJournalModes(t *testing.T) {
 	}
 }
 
+// A value that somebody emptied is nil to one driver and empty to another. A login replaces it.
+func TestSQLiteEmptyValue(t *testing.T) {
+	for _, e := range sqlites() {
+		t.Run(e.name, func(t *testing.T) {
+			db := open(t, e.driver, e.place(t))
+			create(t, db, e.dialect, tableName)
+			tokens := newShared(t, newKV(t, db, e.dialect, tableName), sealer(t))
+			for _, name := range []string{"1", "2"} {
+				if _, _, err := tokens.Replace(t.Context(), "alice", token(name)); err != nil {
+					t.Fatalf("login %s: %v", name, err)
+				}
+				if got, err := tokens.Load(t.Context(), "alice"); err != nil || got.Token.AccessToken != "access-"+name {
+					t.Errorf("login %s: %v, %v", name, got, err)
+				}
+				if _, err := db.ExecContext(t.Context(), `UPDATE "`+tableName+`" SET value = x''`); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := tokens.Load(t.Context(), "alice"); !errors.Is(err, tokenclient.ErrNoToken) && !errors.Is(err, tokenclient.ErrStoreCorrupt) {
+					t.Errorf("Load: %v", err)
+				}
+			}
+		})
+	}
+}
+
 // A full disk is an error, takes nothing away, and is over when there is room again.
 func TestSQLiteDiskFull(t *testing.T) {
 	for _, e := range sqlites() {

@@ -28,11 +28,12 @@ func (d Dialect) statements(schema, table string) statements {
 	switch d {
 	case SQLite:
 		// STRICT, so that a value that a driver sends as text is an error and not
-		// one that equals no other.
+		// one that equals no other. An empty value, which no record is, is none: one
+		// driver reads it as NULL, and nobody could log in over it.
 		s = statements{
 			create: `CREATE TABLE IF NOT EXISTS %t (k TEXT PRIMARY KEY, value BLOB NOT NULL, updated_at INTEGER NOT NULL) STRICT`,
 			get:    `SELECT (SELECT value FROM %t WHERE k = ?), 0`,
-			insert: `INSERT INTO %t (k, value, updated_at) VALUES (?, ?, unixepoch()) ON CONFLICT (k) DO NOTHING`,
+			insert: `INSERT INTO %t (k, value, updated_at) VALUES (?, ?, unixepoch()) ON CONFLICT (k) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at WHERE length(value) = 0`,
 			update: `UPDATE %t SET value = ?, updated_at = unixepoch() WHERE k = ? AND value = ?`,
 		}
 	case PostgreSQL:

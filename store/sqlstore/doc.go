@@ -111,7 +111,9 @@
 //
 // With github.com/go-sql-driver/mysql no setting is needed; clientFoundRows and
 // interpolateParams may have either value. Leave innodb_flush_log_at_trx_commit=1. Set
-// read_only on every replica, and on a primary before another takes over.
+// read_only on every replica, and on a primary before another takes over. The account of the
+// program must not be exempt from it (READ_ONLY ADMIN, or SUPER in older versions): a token that is
+// being saved at that moment would be written where nobody reads it.
 //
 // In a Galera cluster any node will do, and each connection may lead to another one. A node answers
 // others with what it has at the moment, which may be a record from before the last refresh. So

@@ -99,6 +99,12 @@ func TestRefresherMisuse(t *testing.T) {
 	}
 }
 
+// anothers is another session's, whose token must not become this one's.
+func anothers(cause error) error {
+	token := &tokenclient.Token{AccessToken: "another's", RefreshToken: "another's"}
+	return tokenclient.NewNotSavedError("another", token, cause, func(context.Context) error { return nil })
+}
+
 // What only a Store may say is an error like any other: a Refresher may have it from the
 // client of another session.
 func TestRefresherMisuseSpeaksForAStore(t *testing.T) {
@@ -109,6 +115,8 @@ func TestRefresherMisuseSpeaksForAStore(t *testing.T) {
 		"no token":             tokenclient.ErrNoToken,
 		"no token, not sent":   fmt.Errorf("%w: %w", tokenclient.ErrNotPresented, tokenclient.ErrNoToken),
 		"replaced, and refuse": fmt.Errorf("%w: %w", tokenclient.ErrReplaced, tokenclient.ErrLoginRequired),
+		"not saved":            fmt.Errorf("by another session: %w", anothers(errors.New("disk full"))),
+		"not saved, refused":   &tokenclient.TokenError{StatusCode: 400, Err: anothers(&tokenclient.TokenError{StatusCode: 503})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachStore(t, func(t *testing.T, keep sessiontest.Change) {

@@ -173,15 +173,17 @@ type broken struct{ crypto.Signer }
 func (broken) Public() crypto.PublicKey { return "planted" }
 
 // away is the key of an HSM that does not answer.
-type away struct{ crypto.Signer }
+type away struct {
+	crypto.Signer
+	err error
+}
 
-var errAway = errors.New("the HSM is away")
-
-func (away) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, errAway }
+func (a away) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, a.err }
 
 // TestSignerFails: what a Signer says is in the error, in one line, and no token is spent.
 func TestSignerFails(t *testing.T) {
-	r := newRig(t, strict, &dpop.Prover{Signer: away{signerFor(t, "")}}, nil)
+	errAway := errors.New("the HSM is away")
+	r := newRig(t, strict, &dpop.Prover{Signer: away{signerFor(t, ""), errAway}}, nil)
 	r.login(t)
 	_, refresh := r.session.Refresh(t.Context())
 	_, request := r.client.Get(r.server.URL + "/api/")
@@ -192,6 +194,32 @@ func TestSignerFails(t *testing.T) {
 	}
 	if !errors.Is(refresh, tokenclient.ErrNotPresented) {
 		t.Errorf("%q", refresh)
+	}
+}
+
+// TestSignerWithASession: a Signer whose KMS is called through a session of its own may find that
+// logged out, or refused. The user of this one need not log in for that.
+func TestSignerWithASession(t *testing.T) {
+	for _, verdict := range []error{
+		tokenclient.ErrLoginRequired, tokenclient.ErrRefused, tokenclient.ErrLoggedOut,
+		&tokenclient.TokenError{StatusCode: 400, Code: "invalid_grant", Err: tokenclient.ErrRefused},
+	} {
+		var ended error
+		signer := away{signerFor(t, ""), fmt.Errorf("the KMS: %w", verdict)}
+		r := newRig(t, strict, &dpop.Prover{Signer: signer}, func(c *tokenclient.Config) {
+			c.Hooks = &tokenclient.Hooks{SessionEnded: func(err error) { ended = err }}
+		})
+		r.login(t)
+		_, refresh := r.session.Refresh(t.Context())
+		_, request := r.client.Get(r.server.URL + "/api/")
+		for _, err := range []error{refresh, request} {
+			if err == nil || errors.Is(err, tokenclient.ErrLoginRequired) || !strings.Contains(err.Error(), "the KMS: ") {
+				t.Errorf("%v: got %v", verdict, err)
+			}
+		}
+		if err := r.session.Close(t.Context()); err != nil || ended != nil {
+			t.Errorf("%v: Close: %v; SessionEnded: %v", verdict, err, ended)
+		}
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
 
 // claims are what a proof says (RFC 9449, section 4.2).
@@ -43,6 +45,9 @@ func (k *key) proof(c claims) (string, error) {
 	text := make([]byte, 0, len(k.head)+b64.EncodedLen(len(body))+128)
 	text = b64.AppendEncode(append(text, k.head...), body)
 	text, err := k.signer.AppendSignature(text)
+	if errors.Is(err, tokenclient.ErrLoginRequired) { // of a session of the signer's own
+		err = errors.New(err.Error())
+	}
 	if err != nil {
 		return "", fmt.Errorf("dpop: no proof can be made: %w", err)
 	}

@@ -28,6 +28,8 @@
 //     session.
 //   - tokenclient.storms: a counter of the times that the storm guard began to hold
 //     refreshes back.
+//   - tokenclient.still_refused: a counter of the times that the token endpoint refused the
+//     third refresh of a session in a row, not for good.
 //   - tokenclient.save_failures: a counter of failed attempts to store a new token.
 //     While a token is not stored there is about one a minute.
 //   - tokenclient.sessions_ended: a counter, with tokenclient.reason ("logged_out",

@@ -280,6 +280,10 @@ func TestDocumentedMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	page, e := string(b), live(t)
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	type metric struct{ kind, labels string }
 	documented, values := make(map[string]metric), make(map[string][]string)
@@ -292,6 +296,9 @@ func TestDocumentedMetrics(t *testing.T) {
 		var labels []string
 		for _, attribute := range names(row[3]) {
 			labels = append(labels, inPrometheus[attribute])
+		}
+		if name := regexp.MustCompile(`\Q` + names(row[0])[0] + `\E\b`); !name.Match(doc) {
+			t.Errorf("the package documentation does not have %s", names(row[0])[0])
 		}
 		documented[names(row[1])[0]] = metric{row[2], fmt.Sprint(slices.Sorted(slices.Values(labels)))}
 	}
