@@ -19,15 +19,18 @@ func (j *judge) presents(q *presentation) {
 	if w.plan.set.pool {
 		late += j.heldBack(q.p)
 	}
-	q.forced = q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && w.now() < q.p.forcedAt[user]+late
+	q.forced = q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && q.p.ran(q.p.forcedAt[user]) < late
 	if q.reason = j.reason(q); q.reason == "" {
 		w.violated("one refresh", "%s is presented, and nothing is wrong with %s", p, p.access)
 	}
-	recent := 0
+	q.claim = q.p.claimOf(user)
+	recent, outlasted := 0, j.outlasted(q)
 	for _, before := range p.shown {
 		switch {
 		case before.killed:
 			j.afterKill(q, before)
+		case before.p != q.p && (outlasted || j.outlasted(before) && (before.result == nil || !before.access.saved)):
+			w.met["a token is taken over from a process that stands still"]++
 		case w.plan.set.keepsToken && before.over:
 		case !before.over:
 			w.violated("one refresh", "%s is presented while it is on its way", p)

@@ -86,6 +86,7 @@ const (
 	logout       stepKind = "logs out"
 	restart      stepKind = "restarts"
 	kill         stepKind = "is killed"
+	stand        stepKind = "stands still"
 	rekey        stepKind = "restarts with other keys"
 	revokeAccess stepKind = "the server revokes access tokens"
 	endSession   stepKind = "the server ends the session"
@@ -122,8 +123,8 @@ type step struct {
 	cancels  bool          // its context is cancelled then, rather than at its deadline
 	body     int
 	to       int
-	lasts    time.Duration // of an outage, or until a process that was killed is started again
-	moment   moment        // when a process is killed
+	lasts    time.Duration // of an outage or a standstill, or until a process that was killed is started again
+	moment   moment        // when a process is killed, or stands still
 	stage    int           // of the keys that a process gets
 }
 
@@ -202,7 +203,7 @@ func drawPlan(seed uint64) *plan {
 			add(drawStep(rng, s, at+within(60*time.Millisecond)))
 		}
 	}
-	for _, st := range append(drawKills(seed, s), drawKeys(seed, s)...) {
+	for _, st := range slices.Concat(drawKills(seed, s), drawKeys(seed, s), drawStands(seed, s)) {
 		add(st)
 	}
 	slices.SortStableFunc(p.steps, func(a, b *step) int { return int(a.at - b.at) })
@@ -255,6 +256,7 @@ func (st *step) String() string {
 	case st.kind == kill:
 		text += fmt.Sprintf("%v, and is started again after %v", st.moment, st.lasts.Round(time.Millisecond))
 	case st.lasts > 0:
+		text += st.moment.String()
 		text += fmt.Sprintf(" for %v", st.lasts.Round(time.Millisecond))
 	case st.kind == request:
 		text += []string{"", ", a body with GetBody", ", a stream that fits a copy", ", a stream that is too long"}[st.body]

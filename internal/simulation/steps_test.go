@@ -39,9 +39,10 @@ type sending struct {
 	method     string
 	number     int
 	token      string
-	proof      *proof // nil: it has none
-	wanted     string // the nonce that the API wants in its place; "": it takes that
-	at         time.Duration
+	proof      *proof        // nil: it has none
+	wanted     string        // the nonce that the API wants in its place; "": it takes that
+	decided    time.Duration // when its process gave it to the network
+	at         time.Duration // when it left
 	access     *access
 	refused    bool
 	demand     string // what the API wanted beyond its token; "": nothing

@@ -42,7 +42,7 @@ func (n wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	w, c := n.p.w, callOf(req.Context())
 	c.sendings++
 	key := fmt.Sprintf("step %03d sending %d", c.step.n, c.sendings)
-	x := &sending{call: c, host: req.URL.Host, path: req.URL.Path, method: req.Method, number: c.sendings, token: bearer(req), proof: readProof(req.Header)}
+	x := &sending{call: c, host: req.URL.Host, path: req.URL.Path, method: req.Method, number: c.sendings, token: bearer(req), proof: readProof(req.Header), decided: w.now()}
 	sent, err := n.readBody(req, key)
 	if err != nil {
 		return nil, err
@@ -65,26 +65,28 @@ func (n wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			case "the connection breaks before the request is there":
 				c.cut = true
 				w.note(c.who(), "%s: %s", x, what)
-				w.end(o, errCut)
+				w.hears(o, func() { w.end(o, errCut) })
 				return
 			case "the request is swallowed":
 				w.note(c.who(), "%s: %s", x, what)
-				w.after(30*time.Second, func() { c.cut = true; w.end(o, errCut) })
+				w.after(30*time.Second, func() { c.cut = true; w.hears(o, func() { w.end(o, errCut) }) })
 				return
 			case "the request arrives twice":
 				_ = w.server.api(x, sent, "")
 			}
 			a = w.server.proofs.gives(x.host, w.server.api(x, sent, what))
 			w.after(back, func() {
-				if what == "the connection breaks before the answer is there" {
-					c.cut = true
-					w.end(o, errCut)
-					return
-				}
-				body.cut = what == "the answer is cut short"
-				c.cutAnswer = c.cutAnswer || body.cut
-				w.judge.answered(x, a)
-				w.end(o, nil)
+				w.hears(o, func() {
+					if what == "the connection breaks before the answer is there" {
+						c.cut = true
+						w.end(o, errCut)
+						return
+					}
+					body.cut = what == "the answer is cut short"
+					c.cutAnswer = c.cutAnswer || body.cut
+					w.judge.answered(x, a)
+					w.end(o, nil)
+				})
 			})
 		})
 	})
@@ -267,7 +269,7 @@ func (n wire) token(req *http.Request) (*http.Response, error) {
 					w.server.revoke(p, form.Get("token"))
 					a = w.server.proofs.gives(authHost, answer{200, nil, ""})
 				}
-				w.end(o, nil)
+				w.hears(o, func() { w.end(o, nil) })
 			})
 			return
 		}
