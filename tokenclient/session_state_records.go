@@ -292,7 +292,10 @@ func (st *state) endWithWhole(was Record, now time.Time) (fx effects) {
 	st.fence++
 	st.end(&fx, ErrLoggedOut, now)
 	left := &st.makeTrouble().left
-	left.unstored, left.record.Era = false, was.Era
+	left.unstored = false // that the whole one knows
+	if was.Token != nil {
+		left.record.Era = was.Era
+	}
 	return fx
 }
 
