@@ -1,7 +1,9 @@
 package behaviour_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +12,67 @@ import (
 	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 )
+
+// revoke ends the access tokens of an audience.
+func (s *audienceServer) revoke(audience string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for access := range s.access {
+		if strings.HasPrefix(access, s.user+" "+audience+" ") {
+			delete(s.access, access)
+		}
+	}
+}
+
+// TestAudienceRefreshedElsewhere: another process has refreshed for another audience. So the store
+// has another refresh token, and the same access token for this one. If the server has refused
+// that it is refreshed, and does not go out again.
+func TestAudienceRefreshedElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		use  func(context.Context, *audienceServer, *tokenclient.Session) error
+	}{
+		{"request", func(_ context.Context, srv *audienceServer, s *tokenclient.Session) error {
+			_, err := srv.get(s, "")
+			return err
+		}},
+		{"Refresh", func(ctx context.Context, srv *audienceServer, s *tokenclient.Session) error {
+			_, err := s.Refresh(ctx)
+			return err
+		}},
+		{"Do", func(ctx context.Context, srv *audienceServer, s *tokenclient.Session) error {
+			return s.Do(ctx, func(_ context.Context, token *tokenclient.Token) error {
+				srv.mu.Lock()
+				defer srv.mu.Unlock()
+				if !srv.access[token.AccessToken] {
+					return tokenclient.ErrRejected
+				}
+				return nil
+			})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, kept := newAudienceServer(t), new(store.Memory)
+				here, there := srv.session(kept), srv.session(kept)
+				defer func() { _ = here.Close(t.Context()) }()
+				defer func() { _ = there.Close(t.Context()) }()
+				if err := here.SetToken(t.Context(), srv.login("alice")); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := srv.get(there, "mail"); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				srv.revoke("")
+				if err := c.use(t.Context(), srv, here); err != nil {
+					t.Error(err)
+				}
+				srv.want("at the end", map[string]int{"": 1, "mail": 1})
+			})
+		})
+	}
+}
 
 // TestAudienceLoggedOut: who logs out is logged out for all audiences, also if the session's own
 // token was not asked for since the process was started, and if the store does not know.
