@@ -122,3 +122,30 @@ func TestAudienceLoggedOut(t *testing.T) {
 		})
 	}
 }
+
+// TestAudienceRefusedInMemory: a session without a Store does not present a refresh token for one
+// audience that the server has refused for another.
+func TestAudienceRefusedInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newAudienceServer(t)
+		session := srv.session(nil)
+		defer func() { _ = session.Close(t.Context()) }()
+		if err := session.SetToken(t.Context(), srv.login("alice")); err != nil {
+			t.Fatal(err)
+		}
+		srv.mu.Lock()
+		srv.refresh = "another one"
+		srv.mu.Unlock()
+		time.Sleep(2 * audienceLife)
+		for _, audience := range []string{"mail", "", "files"} {
+			if _, err := srv.get(session, audience); !errors.Is(err, tokenclient.ErrLoginRequired) {
+				t.Errorf("%q: %v", audience, err)
+			}
+		}
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		if srv.reuses != 1 {
+			t.Errorf("the refused token was presented %d times", srv.reuses)
+		}
+	})
+}
