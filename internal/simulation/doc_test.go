@@ -13,6 +13,7 @@
 //   - plan_test.go draws what a history is made of, and fates_test.go what becomes of messages.
 //   - play_test.go runs one, and simulation_test.go as many as are wanted.
 //   - proofs_test.go has what tokens that are bound to a key need, and nonces_test.go what servers want of them.
+//   - audiences_test.go has logins with a token for each of two APIs.
 //   - stepup_test.go has APIs that want more than a good token, and who logs in for that.
 //   - server_test.go is the authorization server and the API, present_test.go and wire_test.go
 //     the network before them, store_test.go and file_test.go the stores and what goes wrong with them,

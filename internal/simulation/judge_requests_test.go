@@ -92,7 +92,7 @@ func (j *judge) arrived(x *sending, body sentBody) {
 	case !bytes.HasPrefix(want, body.data):
 		w.violated("same body", "%s begins with other bytes", x)
 	}
-	if x.host == otherHost || x.path == "/back" {
+	if x.host == otherHost || x.path == "/back" || x.ledAcross() {
 		if x.token != "" {
 			w.violated("own origin", "%s", x)
 		}
@@ -101,6 +101,7 @@ func (j *judge) arrived(x *sending, body sentBody) {
 		}
 		return
 	}
+	j.ownAudience(x)
 	switch a := x.access; {
 	case x.token == "":
 		w.violated("own tokens", "%s carries no token", x)
@@ -137,7 +138,9 @@ func (j *judge) mayBe401(c *call) bool {
 		if x.wanted != "" {
 			asked++
 		}
-		tokens[x.token] = true
+		if x.host == last.host {
+			tokens[x.token] = true
+		}
 	}
 	switch {
 	case c.stepUp, c.wasClosed(), c.step.body == tooLong, c.step.body == keptCopy && c.sendings > 1, len(tokens) > 1 && last.refused, last.wanted != "" && asked > maxAsked:

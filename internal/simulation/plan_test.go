@@ -43,6 +43,7 @@ type settings struct {
 	oldDies     bool          // an access token is dead once its successor was issued
 	bound       bool          // tokens are bound to a key
 	stepUp      bool          // the API wants more at times, and the program has a StepUp
+	audiences   bool          // there are two APIs, and a token for each
 	keepsToken  bool          // the server does not rotate refresh tokens
 	grace       time.Duration // for which a spent refresh token is taken once more
 	lag         time.Duration // for which the API does not know a new access token
@@ -64,7 +65,7 @@ func (s *settings) String() string {
 	}{
 		{s.store == storeShared || s.store == storeFile, s.keys.name}, {s.skew > 0, fmt.Sprintf("clocks that differ by up to %v", s.skew)}, {s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
 		{!s.tellsExpiry, "no expires_in"}, {s.oldDies, "a new access token ends the old one"},
-		{s.bound, "tokens that are bound to a key"}, {s.stepUp, "a StepUp"}, {s.keepsToken, "no rotation"}, {s.grace > 0, fmt.Sprintf("a grace of %v", s.grace)},
+		{s.bound, "tokens that are bound to a key"}, {s.stepUp, "a StepUp"}, {s.audiences, "two audiences"}, {s.keepsToken, "no rotation"}, {s.grace > 0, fmt.Sprintf("a grace of %v", s.grace)},
 		{s.lag > 0, fmt.Sprintf("an API that learns of tokens after %v", s.lag)}, {s.slides > 0, "an API that renews tokens"},
 	} {
 		if also.is {
@@ -173,6 +174,7 @@ func drawPlan(seed uint64) *plan {
 	}
 	s.stepUp = p.unit("there is a StepUp") < 0.12
 	s.bound = !s.json && p.unit("tokens are bound") < 0.08
+	p.drawAudiences()
 	s.horizon = time.Duration(float64(s.lifetime) * (1.5 + 2*rng.Float64()))
 
 	add := func(st step) { p.steps = append(p.steps, &st) }

@@ -7,10 +7,11 @@ import (
 
 // A presentation is one request with a refresh token.
 type presentation struct {
-	p    *process
-	pair *pair
-	key  string
-	sent time.Duration
+	p        *process
+	pair     *pair
+	audience string
+	key      string
+	sent     time.Duration
 
 	over    bool // its process knows what there is to know
 	overAt  time.Duration

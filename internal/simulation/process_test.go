@@ -100,7 +100,7 @@ func (p *process) newHooks() *tokenclient.Hooks {
 func (p *process) config(user string) tokenclient.Config {
 	set := &p.w.plan.set
 	c := tokenclient.Config{
-		Refresher: p.refresher, Origins: []string{"https://" + apiHost, "https://" + secondHost}, RefreshTimeout: refreshTimeout,
+		Refresher: p.refresher, Origins: p.origins(), Audiences: p.audiences(), RefreshTimeout: refreshTimeout,
 		Heartbeat: set.heartbeat, Hooks: p.hooks, StepUp: p.stepUp(user),
 	}
 	if p.prover != nil {

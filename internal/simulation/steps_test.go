@@ -152,7 +152,7 @@ func (w *world) doing(ctx context.Context, c *call) (status int, err error) {
 	c.reached = true
 	switch c.step.kind {
 	case askToken:
-		_, err = s.Token(ctx)
+		err = c.token(ctx, s)
 	case forceRefresh:
 		_, err = s.Refresh(ctx)
 	case callDo:
@@ -222,7 +222,8 @@ func (c *call) host() string {
 	switch {
 	case c.step.kind == request && c.step.to == toElsewhere:
 		return otherHost
-	case c.p.w.plan.set.bound && c.p.w.plan.unit(fmt.Sprint("host of ", c.step.n)) < 0.4:
+	case c.p.w.plan.set.audiences && c.step.kind == callDo: // that is for the session's own token
+	case (c.p.w.plan.set.bound || c.p.w.plan.set.audiences) && c.p.w.plan.unit(fmt.Sprint("host of ", c.step.n)) < 0.4:
 		return secondHost
 	}
 	return apiHost
