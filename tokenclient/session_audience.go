@@ -166,9 +166,10 @@ func (s *Session) eachPart(f func(part *Session) error) error {
 }
 
 // movedTo has the parts of s, and the session that s is a part of, follow when s holds h:
-// another login's token than old, or none.
+// another login's token than old, or none. A logout is for the parts also if s held nothing: no
+// request of its own had come yet.
 func (s *Session) movedTo(h, old *held) {
-	if h.usable() == old.usable() && h.record.Era == old.record.Era || !s.isOpen() {
+	if h.usable() == old.usable() && h.record.Era == old.record.Era && h.logouts == old.logouts || !s.isOpen() {
 		return // Close closes the parts
 	}
 	if p, ok := s.store.(*partStore); ok && p.whole.holds().record.Era != h.record.Era {
@@ -245,6 +246,9 @@ func (p *partStore) newest(ctx context.Context) (Record, error) {
 // Load implements [Store].
 func (p *partStore) Load(ctx context.Context, _ string) (Record, error) {
 	r, err := p.newest(ctx)
+	if p.whole.logoutUnstored() {
+		return Record{State: LoggedOut}, ErrNoToken
+	}
 	return p.view(r), err
 }
 

@@ -220,10 +220,11 @@ func (s *Session) refreshInBackground() {
 }
 
 // refreshed waits for the one refresh that replaces h, and for another one if that only brought
-// to light what another process had stored, and it has expired since.
+// to light what another process had stored, and it has expired since; or, once, if what it
+// brought has expired while it was being stored: the machine may have slept.
 func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *held, err error) {
 	next, err = s.refreshedOnce(ctx, h, cause)
-	for err == nil && s.isStale(next) {
+	for fresh := true; err == nil && s.isStale(next, fresh); fresh = false {
 		if next, err = s.refreshedOnce(ctx, next, cause); err == nil {
 			err = next.follows(h, cause == CauseRejected)
 		}
@@ -231,14 +232,15 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 	return next, err
 }
 
-// isStale reports whether h came from the store and is no good any more. What the server has just
-// sent is taken as it is, however short it lives.
-func (s *Session) isStale(h *held) (stale bool) {
-	if !h.overdue(time.Now()) || s.serverRenews(h) {
+// isStale reports whether h is no good any more. What the server has just sent is taken as it
+// is, however short it lives, unless it is fresh and has expired: it had not when it came.
+func (s *Session) isStale(h *held, fresh bool) (stale bool) {
+	now := time.Now()
+	if !h.overdue(now) || s.serverRenews(h) {
 		return false
 	}
 	s.ask(func(st *state, _ time.Time) { stale = st.isFromElsewhere(h) })
-	return stale
+	return stale || fresh && h.expired(now)
 }
 
 // refreshedOnce waits for the one refresh that replaces h. It leaves with ctx, and the refresh

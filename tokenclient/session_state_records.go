@@ -82,8 +82,10 @@ func (st *state) take(fx *effects, m meaning, r Record, now time.Time) {
 	case recordGone:
 		st.end(fx, ErrLoginRequired, now)
 	case recordNext:
-		st.adopt(r)
-		fx.tell(tokenAdopted, st.info(flight{}, now), nil)
+		if !st.keepsAccess(r) {
+			st.adopt(r)
+			fx.tell(tokenAdopted, st.info(flight{}, now), nil)
+		}
 	}
 }
 
@@ -292,22 +294,35 @@ func (st *state) endWithWhole(was Record, now time.Time) (fx effects) {
 	st.fence++
 	st.end(&fx, ErrLoggedOut, now)
 	left := &st.makeTrouble().left
-	left.unstored, left.record.Era = false, was.Era
+	left.unstored = false // that the whole one knows
+	if was.Token != nil {
+		left.record.Era = was.Era
+	}
 	return fx
 }
 
 // partStored makes r, which a part of the session has left in the store, what the session
-// holds. If only the refresh token is another one, the generation stays: the access token that
-// requests were sent with is no other.
+// holds.
 func (st *state) partStored(r Record) (fx effects) {
 	now := st.held
 	if st.closed || !now.usable() || r.Token == nil || r.Era != now.record.Era || r.Number <= now.record.Number {
 		return fx
 	}
-	if r.Token.AccessToken != now.record.Token.AccessToken || !r.Token.Issued.Equal(now.record.Token.Issued) {
+	if !st.keepsAccess(r) {
 		st.adopt(r)
-		return fx
+	}
+	return fx
+}
+
+// keepsAccess makes r what the session holds if of its own token only the refresh token is
+// another one: it was refreshed for an audience. The access token that may have been refused is
+// no other, so the generation stays, and who waits for the next one waits on.
+func (st *state) keepsAccess(r Record) bool {
+	now := st.held
+	if !now.usable() || r.Era != now.record.Era ||
+		r.Token.AccessToken != now.record.Token.AccessToken || !r.Token.Issued.Equal(now.record.Token.Issued) {
+		return false
 	}
 	st.held = now.with(r)
-	return fx
+	return true
 }

@@ -178,6 +178,9 @@ func (st *state) refreshed(fx *effects, f flight, r Record, own bool, now time.T
 		_ = st.overtaken(fx, f, ErrOvertaken, now)
 		return st.held, nil
 	}
+	if !own && st.keepsAccess(r) { // in another process, where another audience needed it
+		return st.held, nil
+	}
 	waited := now.Sub(f.began) > lookInterval // r was stored since, as far as is known
 	other := r.Era != f.seen.Era && (waited || f.spent)
 	st.adopt(r)

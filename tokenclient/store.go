@@ -3,6 +3,7 @@ package tokenclient
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"sync"
 	"time"
 )
@@ -237,12 +238,15 @@ func (s *ownStore) Refresh(ctx context.Context, _ string, seen Record, timeout t
 	defer cancel()
 	current.Announced = 1
 	t, err := fn(call, current)
-	if err != nil {
-		return current, err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.followLocked(seen, t)
+	switch {
+	case err == nil:
+		return s.followLocked(seen, t)
+	case errors.Is(err, ErrRefused) && s.state == Active && s.era == current.Era && s.number == current.Number:
+		s.token, s.state = nil, Refused // also for the other audiences
+	}
+	return current, err
 }
 
 func (s *ownStore) Save(_ context.Context, _ string, seen Record, t *Token) (Record, error) {

@@ -16,8 +16,9 @@ const (
 	maxAskedCalls = 2 // a call of the token endpoint: see tokenclient.Binder
 )
 
-// proves judges the proof of a message to target with an access token ("": none), by the key of f.
-func (x *proofWorld) proves(what fmt.Stringer, p *proof, method, target, token string, f *family) {
+// proves judges the proof of a message to target with an access token ("": none), by the key of f,
+// that by has sent.
+func (x *proofWorld) proves(by *process, what fmt.Stringer, p *proof, method, target, token string, f *family) {
 	w, hash := x.w, ""
 	if token != "" {
 		sum := sha256.Sum256([]byte(token))
@@ -46,7 +47,7 @@ func (x *proofWorld) proves(what fmt.Stringer, p *proof, method, target, token s
 		w.violated("own proofs", "%s has a proof for another token", what)
 	case f != nil && p.key != f.key:
 		w.violated("own proofs", "%s has a proof by another key", what)
-	case time.Since(time.Unix(p.At, 0)).Abs() > 2*time.Second:
+	case by.ran(w.now()-time.Since(time.Unix(p.At, 0))).Abs() > 2*time.Second:
 		w.violated("own proofs", "%s has a proof of another time", what)
 	case p.Nonce != "" && (h == nil || !strings.HasPrefix(p.Nonce, "nonce-"+h.name+"-")):
 		w.violated("own proofs", "%s has a proof with the nonce of another server, %q", what, p.Nonce)
@@ -74,7 +75,7 @@ func (x *proofWorld) sent(s *sending) {
 	if s.access == nil {
 		return
 	}
-	x.proves(s, s.proof, s.method, "https://"+s.host+s.path, s.token, s.access.family)
+	x.proves(s.call.p, s, s.proof, s.method, "https://"+s.host+s.path, s.token, s.access.family)
 	if s.proof != nil && last != "" && s.proof.Nonce != last {
 		x.w.violated("own proofs", "%s has another nonce than it was sent again for", s)
 	}
@@ -93,7 +94,7 @@ func (x *proofWorld) asks(c *tokenCall, f *family) (asked int) {
 	if asked > maxAskedCalls {
 		x.w.violated("nothing too often", "%s is made again for the %dth time because of a nonce", c, asked)
 	}
-	x.proves(c, c.proof, http.MethodPost, "https://"+authHost+c.path, "", f)
+	x.proves(c.p, c, c.proof, http.MethodPost, "https://"+authHost+c.path, "", f)
 	if asked > 0 && c.proof != nil && c.proof.Nonce != last.wanted {
 		x.w.violated("own proofs", "%s has another nonce than it is made again for", c)
 	}

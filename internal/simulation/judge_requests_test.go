@@ -59,14 +59,15 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if c.p.storeFault { // the age counts from when the token came, and the store may have kept it
 		age += patience
 	}
-	if len(tokens) > most || same > 0 && (a == nil || now > a.made+age && !asked || same > youngTries) {
+	if len(tokens) > most || same > 0 && (a == nil || c.p.ran(a.made) > age && !asked || same > youngTries) {
 		w.violated("nothing too often", "%s is sent for the %dth time with one token, and with %d tokens", x, same+1, len(tokens))
 	}
 	if a == nil {
 		return
 	}
 	f := a.family
-	if w.plan.set.tellsExpiry && !a.renewed && first && now > a.told+c.p.later(a)+150*time.Millisecond {
+	if w.plan.set.tellsExpiry && !a.renewed && first && x.decided > a.told+c.p.later(a)+150*time.Millisecond && c.p.stoodTimes(c.began) < 2 &&
+		(w.plan.set.skew == 0 || !c.wasClosed()) { // it has another clock by now
 		w.violated("own tokens", "%s carries a token that has expired %v ago", x, now-a.told)
 	}
 	if !a.saved && !a.unsaved && !a.renewed && w.plan.set.store != storeNone {
@@ -91,7 +92,7 @@ func (j *judge) arrived(x *sending, body sentBody) {
 	case !bytes.HasPrefix(want, body.data):
 		w.violated("same body", "%s begins with other bytes", x)
 	}
-	if x.host == otherHost || x.path == "/back" {
+	if x.host == otherHost || x.path == "/back" || x.ledAcross() {
 		if x.token != "" {
 			w.violated("own origin", "%s", x)
 		}
@@ -100,6 +101,7 @@ func (j *judge) arrived(x *sending, body sentBody) {
 		}
 		return
 	}
+	j.ownAudience(x)
 	switch a := x.access; {
 	case x.token == "":
 		w.violated("own tokens", "%s carries no token", x)
@@ -136,7 +138,9 @@ func (j *judge) mayBe401(c *call) bool {
 		if x.wanted != "" {
 			asked++
 		}
-		tokens[x.token] = true
+		if x.host == last.host {
+			tokens[x.token] = true
+		}
 	}
 	switch {
 	case c.stepUp, c.wasClosed(), c.step.body == tooLong, c.step.body == keptCopy && c.sendings > 1, len(tokens) > 1 && last.refused, last.wanted != "" && asked > maxAsked:
@@ -170,6 +174,8 @@ func (j *judge) excused(c *call, err error) string {
 		return "another login came"
 	case is(tokenclient.ErrStoreUnavailable) && c.began < p.storeTrouble+backoff:
 		return "the store has just failed"
+	case errors.As(err, &te) && p.keptBack > 0 && c.began < p.keptBack+backoff:
+		return "what it wanted to send was kept back while its process stood still"
 	case errors.As(err, &te):
 		for _, q := range j.shown {
 			if q.p == p && q.pair.family.user == c.user && q.over && q.why != "" && (!q.wanted || q.asked == maxAskedCalls) && q.overAt+max(backoff, q.again) >= c.began {

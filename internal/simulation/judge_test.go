@@ -18,11 +18,11 @@ type invariant struct {
 
 // invariants are those that are checked, in the order of docs/proof.md.
 var invariants = []invariant{
-	{"one refresh", "Of one refresh token at most one presentation is on its way, and one is made only for a reason: its access token was refused, expires soon or is unknown, somebody asked for it, or the last answer was lost.", "judge.presents, judge.reason"},
-	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept. A process that is killed explains the loss of an answer that it had not heard, and of a pair that it had no time to store; the token is not presented again while the server may be at work on what it sent.", "judge.presents, judge.dies, judge.afterKill"},
+	{"one refresh", "Of one refresh token at most one presentation is on its way, and one is made only for a reason: its access token was refused, expires soon or is unknown, somebody asked for it, or the last answer was lost; where there are audiences, its access token is that of the one it is presented for.", "judge.presents, judge.reason, judge.reasonFor"},
+	{"no spent token", "A refresh token is presented again only if no earlier presentation brought an answer that could be read and kept. A process that is killed explains the loss of an answer that it had not heard, and of a pair that it had no time to store; the token is not presented again while the server may be at work on what it sent. A process that stands still for longer than its hold lasts, after it has looked at its clock, may be taken for dead by others.", "judge.presents, judge.dies, judge.afterKill, judge.outlasted"},
 	{"nothing too often", "A request is sent once, and once more after a refusal; with a token that is younger than 5 seconds up to four times more. A refresh token is presented no more than 12 times in 10 seconds, and not before the Retry-After of its last answer, unless another token came meanwhile or the process is new. For the nonce of a proof a request is sent three times more, and a refresh token presented twice more. Refreshes whose new token is refused as well are no more than four in 25 seconds.", "judge.sent, judge.presents, judge.storms, proofWorld.sent, proofWorld.asks"},
 	{"same body", "A body arrives whole and as it was given, or not to its end; also when it is sent again.", "judge.arrived"},
-	{"own origin", "No token arrives at an origin that is not allowed, nor after a redirect through one.", "judge.arrived"},
+	{"own origin", "No token arrives at an origin that is not allowed, nor after a redirect through one; that of one audience arrives at no API of another.", "judge.arrived, judge.ownAudience"},
 	{"own tokens", "A request carries a token of its own user that a server issued, and none that is known to have expired. It is not sent again for whoever logged in meanwhile, unless a step-up vouches for that.", "judge.sent, judge.arrived, judge.follows"},
 	{"own proofs", "Where tokens are bound to a key, each message with one has a proof that was never sent before, by that key, for that token and that message, and with no nonce of another server; what is sent again because of a nonce has that one.", "proofWorld.proves, proofWorld.sent, proofWorld.asks, judge.arrived"},
 	{"one step-up", "What an API demands beyond a good token is asked for once for everybody who waits, and not again within 30 seconds; then a request is sent again, once, and only if whoever was asked says that it is done.", "judge.stepsUp, judge.follows, judge.unsatisfied"},
@@ -161,7 +161,7 @@ func (j *judge) ends(c *call, status int, err error) {
 	w, p, now := j.w, c.p, j.w.now()
 	j.readsOutput()
 	delete(p.calls, c)
-	if c.until > 0 && now > c.until+300*time.Millisecond && c.step.kind != restart && c.step.kind != rekey {
+	if c.until > 0 && now > c.until && p.ran(c.until) > 300*time.Millisecond && c.step.kind != restart && c.step.kind != rekey {
 		w.violated("waiters end", "%s ends %v after its context", c.who(), now-c.until)
 	}
 	switch c.step.kind {

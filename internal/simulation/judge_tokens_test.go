@@ -19,15 +19,18 @@ func (j *judge) presents(q *presentation) {
 	if w.plan.set.pool {
 		late += j.heldBack(q.p)
 	}
-	q.forced = q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && w.now() < q.p.forcedAt[user]+late
+	q.forced = q.audience == "" && (q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && q.p.ran(q.p.forcedAt[user]) < late)
 	if q.reason = j.reason(q); q.reason == "" {
 		w.violated("one refresh", "%s is presented, and nothing is wrong with %s", p, p.access)
 	}
-	recent := 0
+	q.claim = q.p.claimOf(user)
+	recent, outlasted := 0, j.outlasted(q)
 	for _, before := range p.shown {
 		switch {
 		case before.killed:
 			j.afterKill(q, before)
+		case before.p != q.p && (outlasted || j.outlasted(before) && (before.result == nil || !before.access.saved)):
+			w.met["a token is taken over from a process that stands still"]++
 		case w.plan.set.keepsToken && before.over:
 		case !before.over:
 			w.violated("one refresh", "%s is presented while it is on its way", p)
@@ -41,7 +44,7 @@ func (j *judge) presents(q *presentation) {
 		if before.p == q.p && before.sent > w.now()-10*time.Second && !q.forced && !before.wanted {
 			recent++
 		}
-		if before.p == q.p && before.over && w.now() < before.overAt+before.again && !q.forced && before.overAt > q.p.closed && w.plan.set.slides == 0 {
+		if before.p == q.p && before.audience == q.audience && before.over && w.now() < before.overAt+before.again && !q.forced && before.overAt > q.p.closed && w.plan.set.slides == 0 {
 			w.violated("nothing too often", "%s is presented %v after an answer that asked for %v", p, w.now()-before.overAt, before.again)
 		}
 	}
@@ -81,7 +84,7 @@ func (j *judge) storms(q *presentation) {
 		}
 	}
 	for _, before := range j.shown {
-		if before.p == q.p && before.pair.family == q.pair.family && before.sent > since && before.reason == becauseRefused &&
+		if before.p == q.p && before.pair.family == q.pair.family && before.audience == q.audience && before.sent > since && before.reason == becauseRefused &&
 			before.result != nil && before.why == "" && !before.access.taken {
 			vain++
 		}
@@ -90,6 +93,9 @@ func (j *judge) storms(q *presentation) {
 		j.w.violated("nothing too often", "%s is refreshed because it was refused, for the %dth time in 25 seconds, and in vain so far", q.pair.access, vain+1)
 	}
 }
+
+// soonBefore is how much earlier than its last quarter a token may be refreshed.
+const soonBefore = 2 * time.Second
 
 // reason returns why q is made; "": there is no reason.
 func (j *judge) reason(q *presentation) string {
@@ -103,8 +109,10 @@ func (j *judge) reason(q *presentation) string {
 		return "somebody asked for it"
 	case set.heartbeat > 0:
 		return "the heart beats"
+	case set.audiences:
+		return j.reasonFor(q)
 	}
-	if soon := p.access; set.tellsExpiry && now >= soon.expires+min(0, q.p.later(soon))-set.lifetime/4-2*time.Second {
+	if soon := p.access; set.tellsExpiry && now >= soon.expires+min(0, q.p.later(soon))-set.lifetime/4-soonBefore {
 		return "it expires soon" // also if one before it was refused
 	}
 	for _, before := range j.shown {
@@ -119,7 +127,7 @@ func (j *judge) reason(q *presentation) string {
 		switch {
 		case a.refused > 0:
 			return becauseRefused
-		case set.tellsExpiry && now >= a.expires+min(0, q.p.later(a))-set.lifetime/4-2*time.Second:
+		case set.tellsExpiry && now >= a.expires+min(0, q.p.later(a))-set.lifetime/4-soonBefore:
 			return "it expires soon"
 		}
 	}
@@ -197,11 +205,12 @@ func (j *judge) stored(r tokenclient.Record) *access {
 	if r.Token == nil {
 		return nil
 	}
-	a := j.w.server.access[r.Token.AccessToken]
-	if a != nil {
-		a.saved = true
+	for _, text := range accessOf(r.Token) {
+		if a := j.w.server.access[text]; a != nil {
+			a.saved = true
+		}
 	}
-	return a
+	return j.w.server.access[r.Token.AccessToken]
 }
 
 // loaded judges what a look at the store brought, that began at some time.
@@ -225,8 +234,10 @@ func (j *judge) saved(p *process, r tokenclient.Record, made *tokenclient.Token,
 	var unsaved *tokenclient.NotSavedError
 	switch {
 	case errors.As(err, &unsaved):
-		if a := w.server.access[unsaved.Token.AccessToken]; a != nil {
-			a.unsaved = true
+		for _, text := range accessOf(unsaved.Token) {
+			if a := w.server.access[text]; a != nil && !a.saved {
+				a.unsaved = true
+			}
 		}
 	case err == nil:
 		j.stored(r)

@@ -20,15 +20,17 @@ const (
 	whenPresenting        // a refresh token has left
 	whenHeard             // a pair has come, and is in no store yet
 	whenWriting           // something is on its way to the store: a claim, a pair, a login, a logout
-	moments
+	killMoments
+	whenWritten = killMoments // the store has said that it is there
+	moments     = killMoments + 1
 )
 
 func (m moment) String() string {
-	return []string{"", " soon after it presents a refresh token", " soon after it hears of a pair", " soon after it writes to the store"}[m]
+	return []string{"", " soon after it presents a refresh token", " soon after it hears of a pair", " soon after it writes to the store", " soon after the store has it"}[m]
 }
 
 // reach is how long after its moment a process may live.
-var reach = [moments]time.Duration{0, 150 * time.Millisecond, 300 * time.Millisecond, 20 * time.Millisecond}
+var reach = [moments]time.Duration{0, 150 * time.Millisecond, 300 * time.Millisecond, 20 * time.Millisecond, 0}
 
 // drawKills draws which processes are killed. It has a chance of its own, so that the rest of
 // the plan does not depend on it. What a store.Memory keeps ends with the process, so nobody
@@ -41,7 +43,7 @@ func drawKills(seed uint64, s *settings) (steps []step) {
 	for range 1 + rng.IntN(3) {
 		steps = append(steps, step{
 			kind: kill, at: time.Second + time.Duration(rng.Int64N(int64(s.horizon))), proc: rng.IntN(s.processes),
-			user: users[0], moment: moment(rng.IntN(int(moments))), lasts: time.Duration(rng.Int64N(int64(8 * time.Second))),
+			user: users[0], moment: moment(rng.IntN(int(killMoments))), lasts: time.Duration(rng.Int64N(int64(8 * time.Second))),
 		})
 	}
 	return steps
@@ -78,24 +80,39 @@ func (l line) RoundTrip(req *http.Request) (*http.Response, error) {
 	return wire(l).RoundTrip(req.WithContext(l.p.bound(req.Context())))
 }
 
-// condemn has p killed now, or at the next moment of that kind.
+// condemn has p killed, or stand still, now or at the next moment of that kind.
 func (p *process) condemn(st *step) {
 	if st.moment == anyTime {
-		p.kill(st)
+		p.suffers(st)
 		return
 	}
-	p.doom = st
+	p.doom[st.kind] = st
 }
 
-// meets notes a moment of p.
-func (p *process) meets(m moment) {
-	st := p.doom
-	if st == nil || st.moment != m || p.w.quiet {
-		return
+func (p *process) suffers(st *step) {
+	if st.kind == kill {
+		p.kill(st)
+	} else {
+		p.standsStill(st)
 	}
-	p.doom = nil
-	u := p.w.plan.unit(fmt.Sprintf("kill %d", st.n)) // often at once
-	p.w.after(time.Duration(float64(reach[m])*math.Pow(u, 3)), func() { p.kill(st) })
+}
+
+// meets notes a moment of p. What stands still does so at once, unless it waits for an answer:
+// what it does with one takes no time.
+func (p *process) meets(m moment) {
+	for _, kind := range []stepKind{stand, kill} {
+		st := p.doom[kind]
+		if st == nil || st.moment != m || p.w.quiet {
+			continue
+		}
+		delete(p.doom, kind)
+		after := time.Duration(0)
+		if kind == kill || m == whenPresenting {
+			u := p.w.plan.unit(fmt.Sprintf("%s %d", map[bool]string{true: "kill", false: "stand"}[kind == kill], st.n)) // often at once
+			after = time.Duration(float64(reach[m]) * math.Pow(u, 3))
+		}
+		p.w.after(after, func() { p.suffers(st) })
+	}
 }
 
 // kill ends p in the middle of what it does. What has left it is on its way; nothing leaves it
@@ -137,7 +154,6 @@ const writeTime = 100 * time.Millisecond
 // dies notes that p is no more, and what is lost with it: answers that it has not heard, and
 // pairs that it had no time to store.
 func (j *judge) dies(p *process) {
-	now := j.w.now()
 	for c := range p.calls {
 		if c.step.kind == logout {
 			j.account(c).leaving--
@@ -150,7 +166,7 @@ func (j *judge) dies(p *process) {
 			q.ends(j.w)
 			q.why, q.killed = becauseKilled, true
 			j.w.met["killed before the answer was heard"]++
-		case q.why == "" && q.result != nil && !q.access.saved && (now <= q.overAt+writeTime || p.storeTrouble > q.overAt):
+		case q.why == "" && q.result != nil && !q.access.saved && (p.ran(q.overAt) <= writeTime || p.storeTrouble > q.overAt):
 			q.why, q.killed = becauseKilled, true
 			j.w.met["killed before a pair was stored"]++
 		}

@@ -131,7 +131,7 @@ func (w *world) wantsNonce(o *operation, q *presentation, c *tokenCall, nonce, w
 		lose(what)
 	case "an answer that is too late":
 	default:
-		w.after(back, func() {
+		w.hearsAfter(back, o, func() {
 			if o.over {
 				return
 			}

@@ -43,6 +43,7 @@ type settings struct {
 	oldDies     bool          // an access token is dead once its successor was issued
 	bound       bool          // tokens are bound to a key
 	stepUp      bool          // the API wants more at times, and the program has a StepUp
+	audiences   bool          // there are two APIs, and a token for each
 	keepsToken  bool          // the server does not rotate refresh tokens
 	grace       time.Duration // for which a spent refresh token is taken once more
 	lag         time.Duration // for which the API does not know a new access token
@@ -64,7 +65,7 @@ func (s *settings) String() string {
 	}{
 		{s.store == storeShared || s.store == storeFile, s.keys.name}, {s.skew > 0, fmt.Sprintf("clocks that differ by up to %v", s.skew)}, {s.pool, "a Pool"}, {s.keepFresh, "KeepFresh"}, {s.heartbeat > 0, fmt.Sprintf("Heartbeat %v", s.heartbeat)},
 		{!s.tellsExpiry, "no expires_in"}, {s.oldDies, "a new access token ends the old one"},
-		{s.bound, "tokens that are bound to a key"}, {s.stepUp, "a StepUp"}, {s.keepsToken, "no rotation"}, {s.grace > 0, fmt.Sprintf("a grace of %v", s.grace)},
+		{s.bound, "tokens that are bound to a key"}, {s.stepUp, "a StepUp"}, {s.audiences, "two audiences"}, {s.keepsToken, "no rotation"}, {s.grace > 0, fmt.Sprintf("a grace of %v", s.grace)},
 		{s.lag > 0, fmt.Sprintf("an API that learns of tokens after %v", s.lag)}, {s.slides > 0, "an API that renews tokens"},
 	} {
 		if also.is {
@@ -86,6 +87,7 @@ const (
 	logout       stepKind = "logs out"
 	restart      stepKind = "restarts"
 	kill         stepKind = "is killed"
+	stand        stepKind = "stands still"
 	rekey        stepKind = "restarts with other keys"
 	revokeAccess stepKind = "the server revokes access tokens"
 	endSession   stepKind = "the server ends the session"
@@ -122,8 +124,8 @@ type step struct {
 	cancels  bool          // its context is cancelled then, rather than at its deadline
 	body     int
 	to       int
-	lasts    time.Duration // of an outage, or until a process that was killed is started again
-	moment   moment        // when a process is killed
+	lasts    time.Duration // of an outage or a standstill, or until a process that was killed is started again
+	moment   moment        // when a process is killed, or stands still
 	stage    int           // of the keys that a process gets
 }
 
@@ -172,6 +174,7 @@ func drawPlan(seed uint64) *plan {
 	}
 	s.stepUp = p.unit("there is a StepUp") < 0.12
 	s.bound = !s.json && p.unit("tokens are bound") < 0.08
+	p.drawAudiences()
 	s.horizon = time.Duration(float64(s.lifetime) * (1.5 + 2*rng.Float64()))
 
 	add := func(st step) { p.steps = append(p.steps, &st) }
@@ -202,7 +205,7 @@ func drawPlan(seed uint64) *plan {
 			add(drawStep(rng, s, at+within(60*time.Millisecond)))
 		}
 	}
-	for _, st := range append(drawKills(seed, s), drawKeys(seed, s)...) {
+	for _, st := range slices.Concat(drawKills(seed, s), drawKeys(seed, s), drawStands(seed, s)) {
 		add(st)
 	}
 	slices.SortStableFunc(p.steps, func(a, b *step) int { return int(a.at - b.at) })
@@ -255,6 +258,7 @@ func (st *step) String() string {
 	case st.kind == kill:
 		text += fmt.Sprintf("%v, and is started again after %v", st.moment, st.lasts.Round(time.Millisecond))
 	case st.lasts > 0:
+		text += st.moment.String()
 		text += fmt.Sprintf(" for %v", st.lasts.Round(time.Millisecond))
 	case st.kind == request:
 		text += []string{"", ", a body with GetBody", ", a stream that fits a copy", ", a stream that is too long"}[st.body]

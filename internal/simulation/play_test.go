@@ -67,7 +67,7 @@ func (w *world) begins(st *step) {
 		}
 	case rekey:
 		w.rekeys(st, false)
-	case kill:
+	case kill, stand:
 		p.condemn(st)
 	default:
 		if !p.dead.Load() {

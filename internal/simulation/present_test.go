@@ -7,10 +7,11 @@ import (
 
 // A presentation is one request with a refresh token.
 type presentation struct {
-	p    *process
-	pair *pair
-	key  string
-	sent time.Duration
+	p        *process
+	pair     *pair
+	audience string
+	key      string
+	sent     time.Duration
 
 	over    bool // its process knows what there is to know
 	overAt  time.Duration
@@ -22,10 +23,11 @@ type presentation struct {
 	again   time.Duration
 	forced  bool // somebody asked for it
 	reason  string
-	unsaved bool // a store said so of what came of it
-	killed  bool // what came of it ended with its process
-	asked   int  // how often it was made again because of a nonce
-	wanted  bool // it was refused for its nonce alone
+	unsaved bool   // a store said so of what came of it
+	killed  bool   // what came of it ended with its process
+	asked   int    // how often it was made again because of a nonce
+	wanted  bool   // it was refused for its nonce alone
+	claim   *claim // by which its process had announced it; nil: that is not known
 }
 
 var tokenRisks = []risk{
@@ -55,7 +57,7 @@ func (w *world) present(o *operation, q *presentation, key string, call *tokenCa
 		there = w.plan.between(key+" slow", 500*time.Millisecond, refreshTimeout-100*time.Millisecond)
 	}
 	say := func(a answer) {
-		w.after(back, func() {
+		w.hearsAfter(back, o, func() {
 			if !o.over {
 				w.judge.said(q, a)
 				answered(w.server.proofs.gives(authHost, a), false)
@@ -63,7 +65,7 @@ func (w *world) present(o *operation, q *presentation, key string, call *tokenCa
 		})
 	}
 	lose := func(why string) {
-		w.after(back, func() {
+		w.hearsAfter(back, o, func() {
 			if !o.over {
 				w.judge.lost(q, why)
 				w.end(o, errCut)
@@ -99,14 +101,14 @@ func (w *world) present(o *operation, q *presentation, key string, call *tokenCa
 		case next == nil:
 			say(answer{400, [][2]string{{"Content-Type", "application/json"}}, `{"error":"invalid_grant"}`})
 		case what == "an answer that is cut short":
-			w.after(back, func() {
+			w.hearsAfter(back, o, func() {
 				if !o.over {
 					w.judge.lost(q, what)
 					answered(w.server.tokens(next), true)
 				}
 			})
 		case what == "an answer without a token":
-			w.after(back, func() {
+			w.hearsAfter(back, o, func() {
 				if !o.over {
 					w.judge.lost(q, what)
 					answered(answer{200, [][2]string{{"Content-Type", "application/json"}}, `{"ok":true}`}, false)
@@ -114,7 +116,7 @@ func (w *world) present(o *operation, q *presentation, key string, call *tokenCa
 			})
 		default:
 			a := w.server.proofs.gives(authHost, w.server.tokens(next))
-			w.after(back, func() {
+			w.hearsAfter(back, o, func() {
 				if !o.over {
 					w.judge.heard(q)
 					answered(a, false)

@@ -30,7 +30,11 @@ type process struct {
 	closing      int           // restarts under way
 	open         []*operation  // under way
 	calls        map[*call]bool
-	doom         *step // how it is going to be killed; nil: it is not
+	doom         map[stepKind]*step // how it is going to be killed, or to stand still
+	still        time.Duration      // until when it stands still
+	stands       [][2]time.Duration // when it stood still
+	keptBack     time.Duration      // when the end of a context last kept back what it wanted to send
+	claimed      map[string]*claim  // the last one, by its key in the engine
 	forced       map[string]int
 	forcedAt     map[string]time.Duration // when such a call ended
 	sent         map[*family]bool         // whose tokens it has sent
@@ -54,7 +58,7 @@ type process struct {
 func (p *process) name() string { return fmt.Sprintf("p%d", p.id) }
 
 func newProcess(w *world, id int) *process {
-	p := &process{w: w, id: id, forced: map[string]int{}, forcedAt: map[string]time.Duration{}, sent: map[*family]bool{}, left: map[*family]time.Duration{}, unstored: map[string]time.Duration{}, calls: map[*call]bool{}}
+	p := &process{w: w, id: id, forced: map[string]int{}, forcedAt: map[string]time.Duration{}, sent: map[*family]bool{}, left: map[*family]time.Duration{}, unstored: map[string]time.Duration{}, calls: map[*call]bool{}, doom: map[stepKind]*step{}, claimed: map[string]*claim{}}
 	client := &http.Client{Transport: line{p}}
 	if w.plan.set.json {
 		p.refresher = &tokenclient.JSONRefresher{TokenURL: "https://" + authHost + "/token", HTTPClient: client}
@@ -96,7 +100,7 @@ func (p *process) newHooks() *tokenclient.Hooks {
 func (p *process) config(user string) tokenclient.Config {
 	set := &p.w.plan.set
 	c := tokenclient.Config{
-		Refresher: p.refresher, Origins: []string{"https://" + apiHost, "https://" + secondHost}, RefreshTimeout: refreshTimeout,
+		Refresher: p.refresher, Origins: p.origins(), Audiences: p.audiences(), RefreshTimeout: refreshTimeout,
 		Heartbeat: set.heartbeat, Hooks: p.hooks, StepUp: p.stepUp(user),
 	}
 	if p.prover != nil {

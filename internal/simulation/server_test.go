@@ -32,6 +32,7 @@ type family struct {
 	byUser    bool                  // the user logged out, or another login made it pointless
 	heard     map[int]time.Duration // when a process was told for good that it is over
 	exchanged time.Duration         // the last time
+	first     *access               // that its login brought
 	loggedOut time.Duration         // when a logout of it had been stored; 0: never
 }
 
@@ -48,17 +49,18 @@ type pair struct {
 
 // An access is an access token.
 type access struct {
-	text    string
-	family  *family
-	pair    *pair // that it came with, or whose access token it renewed
-	renewed bool  // by the API
-	made    time.Duration
-	expires time.Duration
-	told    time.Duration // until when its holder may take it for good
-	dead    bool
-	refused time.Duration // when the API first said 401 to it; 0: never
-	taken   bool          // the API has accepted it
-	ahead   time.Duration // the clock of the process that got it
+	text     string
+	family   *family
+	audience string // whose API takes it
+	pair     *pair  // that it came with, or whose access token it renewed
+	renewed  bool   // by the API
+	made     time.Duration
+	expires  time.Duration
+	told     time.Duration // until when its holder may take it for good
+	dead     bool
+	refused  time.Duration // when the API first said 401 to it; 0: never
+	taken    bool          // the API has accepted it
+	ahead    time.Duration // the clock of the process that got it
 
 	saved   bool // it is in the store, or was
 	unsaved bool // a store said that it is not
@@ -70,22 +72,24 @@ const secret = "s3cr3t"
 func (s *server) login(user string) *pair {
 	f := &family{id: len(s.families) + 1, user: user, heard: map[int]time.Duration{}}
 	s.families = append(s.families, f)
-	return s.mint(f, s.w.now())
+	p := s.mint(f, "", s.w.now())
+	f.first = p.access
+	return p
 }
 
-// mint issues a pair that was asked for at some time.
-func (s *server) mint(f *family, asked time.Duration) *pair {
+// mint issues a pair, with an access token for an audience, that was asked for at some time.
+func (s *server) mint(f *family, audience string, asked time.Duration) *pair {
 	f.lastPair++
 	p := &pair{family: f, n: f.lastPair, refresh: fmt.Sprintf("rt-%s-%s-%d-%d", secret, f.user, f.id, f.lastPair)}
 	s.pairs[p.refresh] = p
-	p.access = s.issue(p, fmt.Sprintf("at-%s-%s-%d-%d", secret, f.user, f.id, f.lastPair), asked)
+	p.access = s.issue(p, fmt.Sprintf("at-%s-%s-%d-%d", secret, f.user, f.id, f.lastPair), audience, asked)
 	return p
 }
 
 // issue issues an access token of p. Its lifetime begins now, and for its holder when it was asked for.
-func (s *server) issue(p *pair, text string, asked time.Duration) *access {
+func (s *server) issue(p *pair, text, audience string, asked time.Duration) *access {
 	now := s.w.now()
-	a := &access{text: text, family: p.family, pair: p, made: now, expires: now + s.w.plan.set.lifetime, told: asked + s.w.plan.set.lifetime}
+	a := &access{text: text, family: p.family, audience: audience, pair: p, made: now, expires: now + s.w.plan.set.lifetime, told: asked + s.w.plan.set.lifetime}
 	s.access[text] = a
 	return a
 }
@@ -99,10 +103,8 @@ func (s *server) exchange(q *presentation) *pair {
 		w.note("server", "refuses %s: its family is over", p)
 		return nil
 	case set.keepsToken:
-		a := s.issue(p, fmt.Sprintf("at-%s-%s-%d-k%d", secret, p.family.user, p.family.id, len(s.access)), q.sent)
-		if set.oldDies {
-			p.access.dead = true
-		}
+		a := s.issue(p, fmt.Sprintf("at-%s-%s-%d-k%d", secret, p.family.user, p.family.id, len(s.access)), q.audience, q.sent)
+		s.supersedes(a)
 		p.access, p.family.exchanged = a, w.now()
 		w.note("server", "answers %s with another access token", p)
 		return p
@@ -114,17 +116,20 @@ func (s *server) exchange(q *presentation) *pair {
 	if p.rotated == nil {
 		p.rotated, p.rotatedAt = q, w.now()
 	}
-	next := s.mint(p.family, q.sent)
+	next := s.mint(p.family, q.audience, q.sent)
 	p.family.exchanged = w.now()
-	if set.oldDies {
-		for _, a := range s.access {
-			if a.family == p.family && a != next.access {
-				a.dead = true
-			}
-		}
-	}
+	s.supersedes(next.access)
 	w.note("server", "exchanges %s for %s", p, next)
 	return next
+}
+
+// supersedes ends the access tokens that a takes the place of, if they end by that.
+func (s *server) supersedes(a *access) {
+	for _, old := range s.access {
+		if s.w.plan.set.oldDies && old.family == a.family && old.audience == a.audience && old != a {
+			old.dead = true
+		}
+	}
 }
 
 func (p *pair) String() string { return fmt.Sprintf("R%d.%d", p.family.id, p.n) }

@@ -39,9 +39,10 @@ type sending struct {
 	method     string
 	number     int
 	token      string
-	proof      *proof // nil: it has none
-	wanted     string // the nonce that the API wants in its place; "": it takes that
-	at         time.Duration
+	proof      *proof        // nil: it has none
+	wanted     string        // the nonce that the API wants in its place; "": it takes that
+	decided    time.Duration // when its process gave it to the network
+	at         time.Duration // when it left
 	access     *access
 	refused    bool
 	demand     string // what the API wanted beyond its token; "": nothing
@@ -151,7 +152,7 @@ func (w *world) doing(ctx context.Context, c *call) (status int, err error) {
 	c.reached = true
 	switch c.step.kind {
 	case askToken:
-		_, err = s.Token(ctx)
+		err = c.token(ctx, s)
 	case forceRefresh:
 		_, err = s.Refresh(ctx)
 	case callDo:
@@ -221,7 +222,8 @@ func (c *call) host() string {
 	switch {
 	case c.step.kind == request && c.step.to == toElsewhere:
 		return otherHost
-	case c.p.w.plan.set.bound && c.p.w.plan.unit(fmt.Sprint("host of ", c.step.n)) < 0.4:
+	case c.p.w.plan.set.audiences && c.step.kind == callDo: // that is for the session's own token
+	case (c.p.w.plan.set.bound || c.p.w.plan.set.audiences) && c.p.w.plan.unit(fmt.Sprint("host of ", c.step.n)) < 0.4:
 		return secondHost
 	}
 	return apiHost

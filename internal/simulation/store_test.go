@@ -25,13 +25,14 @@ var errEngine = errors.New("connection to the engine reset")
 
 var storeRisks = []risk{{"the engine does not answer", 0.02}, {"the answer of the engine is lost", 0.03}, {"the engine is slow", 0.03}}
 
-// reach has do done in the engine.
-func (e engine) reach(ctx context.Context, name string, writes bool, do func()) error {
+// reach has do done in the engine, and calls heard, which may be nil, when the process hears that
+// it was.
+func (e engine) reach(ctx context.Context, name string, do, heard func()) error {
 	w, p := e.p.w, e.p
 	name = fmt.Sprintf("p%d %s", p.id, name)
-	return w.perform(p.bound(ctx), name, nil, func(o *operation) {
+	return w.await(&operation{key: name, ctx: p.bound(ctx), store: true, start: func(o *operation) {
 		key := w.count(name)
-		if writes {
+		if heard != nil {
 			p.meets(whenWriting)
 		}
 		what := w.fate(key, scaled(storeRisks, w.plan.set.storeTrouble))
@@ -49,27 +50,33 @@ func (e engine) reach(ctx context.Context, name string, writes bool, do func()) 
 		w.after(d, func() {
 			switch what {
 			case "the store is down":
-				w.end(o, errEngine)
+				w.hears(o, func() { w.end(o, errEngine) })
 			case "the engine does not answer":
 				// Until it is given up.
 			case "the answer of the engine is lost":
 				do()
-				w.end(o, errEngine)
+				w.hears(o, func() { w.end(o, errEngine) })
 			default:
-				if !o.over || errors.Is(o.err, errKilled) && w.plan.unit(key+" lands") < 0.5 {
+				if !o.over || o.late || errors.Is(o.err, errKilled) && w.plan.unit(key+" lands") < 0.5 {
 					do()
 				}
-				w.end(o, nil)
+				w.hears(o, func() {
+					if heard != nil {
+						heard()
+						p.meets(whenWritten)
+					}
+					w.end(o, nil)
+				})
 			}
 		})
-	})
+	}})
 }
 
 func (e engine) Get(ctx context.Context, key string) (value []byte, err error) {
-	err = e.reach(ctx, "reads "+key[:4], false, func() {
+	err = e.reach(ctx, "reads "+key[:4], func() {
 		value = bytes.Clone(e.p.w.judge.engine[key])
 		e.p.w.judge.reads(e.p, e.keys, value)
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +85,8 @@ func (e engine) Get(ctx context.Context, key string) (value []byte, err error) {
 
 func (e engine) CompareAndSwap(ctx context.Context, key string, old, new []byte) (swapped bool, err error) {
 	old, new = bytes.Clone(old), bytes.Clone(new)
-	err = e.reach(ctx, "writes "+key[:4], true, func() {
+	c, issued := (*claim)(nil), e.p.w.now()
+	err = e.reach(ctx, "writes "+key[:4], func() {
 		r := e.p.w.judge.engine
 		if have, ok := r[key]; ok == (old != nil) && bytes.Equal(have, old) {
 			if len(e.keys) > 0 {
@@ -86,8 +94,9 @@ func (e engine) CompareAndSwap(ctx context.Context, key string, old, new []byte)
 			}
 			r[key], swapped = new, true
 			e.p.w.judge.wrote(e.p, key, new)
+			c = e.p.w.judge.claimIn(e.p, key, new, issued)
 		}
-	})
+	}, func() { c.isHeard(e.p) })
 	if err != nil {
 		return false, err
 	}

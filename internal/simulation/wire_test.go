@@ -42,7 +42,7 @@ func (n wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	w, c := n.p.w, callOf(req.Context())
 	c.sendings++
 	key := fmt.Sprintf("step %03d sending %d", c.step.n, c.sendings)
-	x := &sending{call: c, host: req.URL.Host, path: req.URL.Path, method: req.Method, number: c.sendings, token: bearer(req), proof: readProof(req.Header)}
+	x := &sending{call: c, host: req.URL.Host, path: req.URL.Path, method: req.Method, number: c.sendings, token: bearer(req), proof: readProof(req.Header), decided: w.now()}
 	sent, err := n.readBody(req, key)
 	if err != nil {
 		return nil, err
@@ -65,26 +65,28 @@ func (n wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			case "the connection breaks before the request is there":
 				c.cut = true
 				w.note(c.who(), "%s: %s", x, what)
-				w.end(o, errCut)
+				w.hears(o, func() { w.end(o, errCut) })
 				return
 			case "the request is swallowed":
 				w.note(c.who(), "%s: %s", x, what)
-				w.after(30*time.Second, func() { c.cut = true; w.end(o, errCut) })
+				w.after(30*time.Second, func() { c.cut = true; w.hears(o, func() { w.end(o, errCut) }) })
 				return
 			case "the request arrives twice":
 				_ = w.server.api(x, sent, "")
 			}
 			a = w.server.proofs.gives(x.host, w.server.api(x, sent, what))
 			w.after(back, func() {
-				if what == "the connection breaks before the answer is there" {
-					c.cut = true
-					w.end(o, errCut)
-					return
-				}
-				body.cut = what == "the answer is cut short"
-				c.cutAnswer = c.cutAnswer || body.cut
-				w.judge.answered(x, a)
-				w.end(o, nil)
+				w.hears(o, func() {
+					if what == "the connection breaks before the answer is there" {
+						c.cut = true
+						w.end(o, errCut)
+						return
+					}
+					body.cut = what == "the answer is cut short"
+					c.cutAnswer = c.cutAnswer || body.cut
+					w.judge.answered(x, a)
+					w.end(o, nil)
+				})
 			})
 		})
 	})
@@ -181,7 +183,7 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 	switch {
 	case x.host == otherHost && c.step.to == ledBack:
 		return answer{307, [][2]string{{"Location", "https://" + apiHost + "/back"}}, ""}
-	case x.host == otherHost, x.path == "/back":
+	case x.host == otherHost, x.path == "/back", x.ledAcross():
 		return ok
 	}
 	if a, ok := s.proofs.takes(x); !ok {
@@ -191,6 +193,7 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 	takes, lags := false, false
 	if a != nil {
 		takes, lags = s.takes(a)
+		takes = takes && a.audience == w.plan.set.audienceOf(x.host)
 	}
 	switch {
 	case !takes:
@@ -224,11 +227,15 @@ func (s *server) api(x *sending, sent sentBody, what string) answer {
 		c.stepUp, x.demand = true, "insufficient_scope "
 		return answer{401, [][2]string{{"Www-Authenticate", x.scheme() + ` error="insufficient_scope"`}}, "no\n"}
 	}
+	if s.across(x) {
+		w.met["a request is led to the API of another audience"]++
+		return answer{307, [][2]string{{"Location", "https://" + secondHost + "/" + c.user}}, ""}
+	}
 	if c.step.to == ledAway || c.step.to == ledBack {
 		return answer{307, [][2]string{{"Location", "https://" + otherHost + "/there"}}, ""}
 	}
 	if set := &w.plan.set; set.slides > 0 && !w.quiet && w.plan.unit(fmt.Sprintf("step %d sending %d slides", c.step.n, x.number)) < set.slides {
-		next := s.issue(a.pair, fmt.Sprintf("%s-r%d", a.text, len(s.access)), w.now())
+		next := s.issue(a.pair, fmt.Sprintf("%s-r%d", a.text, len(s.access)), a.audience, w.now())
 		next.renewed, next.told = true, next.expires
 		if set.oldDies {
 			a.dead = true
@@ -251,8 +258,8 @@ func (n wire) token(req *http.Request) (*http.Response, error) {
 	}
 	var a answer
 	body := new(answerBody)
-	name := fmt.Sprintf("p%d %s %s", p.id, strings.TrimPrefix(req.URL.Path, "/"), userOf(form))
-	q := &presentation{p: p}
+	name := fmt.Sprintf("p%d %s %s", p.id, strings.TrimPrefix(req.URL.Path, "/"), userOf(form)+form.Get(resourceParam))
+	q := &presentation{p: p, audience: form.Get(resourceParam)}
 	call := &tokenCall{p: p, path: req.URL.Path, token: form.Get("refresh_token") + form.Get("token"), proof: readProof(req.Header)}
 	err = w.perform(req.Context(), name, func() { w.judge.lost(q, "it took too long") }, func(o *operation) {
 		key := w.count(name)
@@ -267,7 +274,7 @@ func (n wire) token(req *http.Request) (*http.Response, error) {
 					w.server.revoke(p, form.Get("token"))
 					a = w.server.proofs.gives(authHost, answer{200, nil, ""})
 				}
-				w.end(o, nil)
+				w.hears(o, func() { w.end(o, nil) })
 			})
 			return
 		}

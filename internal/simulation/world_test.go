@@ -63,6 +63,11 @@ type operation struct {
 	err   error
 	left  *operation // o is the news that the context of left has ended
 	gone  func()     // called when that news gets through; may be nil
+
+	store  bool   // it is of an engine
+	held   bool   // it cannot begin, since its process stands still
+	late   bool   // it begins when its process goes on, though nobody waits for it
+	answer func() // what its process hears when it goes on; nil: nothing yet
 }
 
 func (w *world) now() time.Duration { return time.Since(w.begin) }
@@ -89,17 +94,22 @@ func (w *world) print(text string) {
 // perform waits for the scheduler to do what start says and end the operation. It ends earlier,
 // with the error of ctx, if that ends, and with errKilled if it is of a process that is killed.
 func (w *world) perform(ctx context.Context, key string, gone func(), start func(*operation)) error {
-	p := processOf(ctx)
-	if p != nil && p.dead.Load() {
+	return w.await(&operation{key: key, ctx: ctx, start: start, gone: gone})
+}
+
+// await is perform.
+func (w *world) await(o *operation) error {
+	ctx := o.ctx
+	o.p, o.done = processOf(ctx), make(chan struct{})
+	if o.p != nil && o.p.dead.Load() {
 		return errKilled
 	}
-	o := &operation{p: p, key: key, ctx: ctx, start: start, done: make(chan struct{}), gone: gone}
 	w.arrive(o)
 	select {
 	case <-o.done:
 		return o.err
 	case <-ctx.Done():
-		w.arrive(&operation{key: key, left: o})
+		w.arrive(&operation{key: o.key, left: o})
 	}
 	<-o.done
 	return o.err
@@ -175,15 +185,10 @@ func (w *world) admit() {
 			o.p.open = append(o.p.open, o)
 		}
 		w.after(0, func() {
-			switch left := o.left; {
-			case o.over: // its process was killed
-			case left == nil:
-				o.start(o)
-			case !left.over:
-				if left.gone != nil {
-					left.gone()
-				}
-				w.end(left, left.ctx.Err())
+			if o.left != nil {
+				w.leaving(o.left)
+			} else {
+				w.leaves(o)
 			}
 		})
 	}
