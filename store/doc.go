@@ -149,7 +149,8 @@
 // of what is stored. They name the operation, the key as the program knows it, and the file or
 // the record's key in the engine. They hold no secret, and name neither account nor host of an
 // engine: those are in the causes alone, for [errors.As]. What a program did wrong, such as to
-// store no token, is of neither kind.
+// store no token, or one of more than 15 MiB with its Extra and Audiences, is of neither kind.
+// What a refresh brought is stored without these then.
 //
 // A login replaces what is stored even if that cannot be read, and nothing else does. That
 // goes for a corrupt record, for one whose key is missing, and for one that a later version

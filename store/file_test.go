@@ -337,6 +337,25 @@ func TestFileRecordTooLarge(t *testing.T) {
 	wantErr(t, err, tokenclient.ErrStoreCorrupt)
 }
 
+// TestFileTokenTooLarge: a token whose record nobody would read is not stored. After an exchange
+// it is, without what makes it so large: the tokens are good.
+func TestFileTokenTooLarge(t *testing.T) {
+	large := tok("b")
+	large.Extra = map[string]any{"large": strings.Repeat("x", 15<<20)}
+	f := openFile(t, newFolder(t))
+	seen := login(t, f, "k", "a")
+	if _, _, err := f.Replace(t.Context(), "k", large); err == nil || errors.Is(err, tokenclient.ErrStoreUnavailable) || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("login: %v", err)
+	}
+	wantStored(t, f, "k", "refresh-a", 1)
+	if _, err := f.Refresh(t.Context(), "k", seen, time.Minute, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+		return large, nil
+	}); err != nil {
+		t.Errorf("refresh: %v", err)
+	}
+	wantStored(t, f, "k", "refresh-b", 2)
+}
+
 func TestFileMovedUnderAnotherName(t *testing.T) {
 	f := openFile(t, newFolder(t))
 	seen := login(t, f, "alice", "a")

@@ -33,6 +33,10 @@ type storedAudience struct {
 	Token  storedToken `json:"token"`
 }
 
+// maxToken leaves room in a record for all else. What is longer than a record may be, nobody
+// reads, nor replaces.
+const maxToken = maxRecord - 1<<20
+
 // encodeToken returns t as JSON from which decodeToken makes the same token again:
 // what JSON would change on the way is an error. Times become UTC. Errors name the
 // member at fault and show no value, since any may be a secret.
@@ -45,7 +49,11 @@ func encodeToken(t *tokenclient.Token) ([]byte, error) {
 		return nil, err
 	}
 	b, err := json.Marshal(s)
-	if err == nil && !json.Valid(b) { // nested deeper than package json reads
+	switch {
+	case err != nil:
+	case len(b) > maxToken:
+		err = fmt.Errorf("store: cannot store a token of %d bytes, with its Extra and Audiences; at most %d are allowed", len(b), maxToken)
+	case !json.Valid(b): // nested deeper than package json reads
 		err = errors.New("store: cannot store a token whose Extra is nested too deeply")
 	}
 	return b, err
