@@ -44,9 +44,9 @@ func parseEntry(s string, insecureHTTP bool) (entry, error) {
 
 // is reports whether e is u's origin in so many words, which it mostly is.
 func (e entry) is(u *url.URL) bool {
-	rest, scheme := strings.CutPrefix(string(e), u.Scheme)
-	host, sep := strings.CutPrefix(rest, "://")
-	return scheme && sep && host == u.Host
+	// An entry begins with its scheme: where "://" is left, u's was that.
+	host, same := strings.CutPrefix(strings.TrimPrefix(string(e), u.Scheme), "://")
+	return same && host == u.Host
 }
 
 func (e entry) origin() Origin {
