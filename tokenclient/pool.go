@@ -252,8 +252,19 @@ func (p *Pool) Wrap(c *http.Client) *http.Client { return wrap(c, p.Transport) }
 
 // Logout is [Session.Logout] of the user with that key. It needs a Config, too: log a
 // user out before PoolConfig.Config stops knowing of him.
+//
+// For a session that is not loaded it waits for PoolConfig.Config, as long as ctx lasts. If
+// that ends first nobody is logged out, not even in memory, and the error is ctx's. It does not
+// wait for the Store to be read: who waits for that with the session is answered as after any
+// logout.
 func (p *Pool) Logout(ctx context.Context, key string) error {
-	s, err := p.Session(ctx, key)
+	if key == "" {
+		return fmt.Errorf("tokenclient: Logout: %w", ErrNoKey)
+	}
+	s, err := p.find(key), error(nil)
+	if s == nil {
+		s, err = p.loadToLogout(ctx, key)
+	}
 	if err != nil {
 		return fmt.Errorf("tokenclient: Logout: %w", err)
 	}

@@ -18,8 +18,10 @@ type load struct {
 	key     string
 	waiting int // guarded by Pool.mu
 	cancel  context.CancelFunc
+	made    chan struct{} // closed when there is a session, which has not looked at the store yet; or never
 	done    chan struct{}
 
+	making  *Session // written before made is closed
 	session *Session // written before done is closed
 	err     error
 }
@@ -29,52 +31,81 @@ type insidePool struct{ p *Pool }
 
 // load returns the session of a key that find did not.
 func (p *Pool) load(ctx context.Context, key string) (*Session, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, ErrClosed
-	}
-	if s, err := p.rememberedLocked(key); s != nil || err != nil {
-		p.mu.Unlock()
+	l, s, err := p.joinLoad(ctx, key)
+	if l == nil {
 		return s, err
 	}
-	if ctx.Value(insidePool{p}) != nil {
-		p.mu.Unlock()
-		return nil, fmt.Errorf("tokenclient: PoolConfig.Config uses its Pool for another key: %w", ErrReentrant)
-	}
-	l := p.loads[key]
-	if l == nil {
-		l = p.startLocked(strings.Clone(key)) // it may be a piece of something large
-	}
-	l.waiting++
-	p.mu.Unlock()
 	select {
 	case <-l.done:
 		return l.session, l.err
 	case <-ctx.Done():
+		p.leaveLoad(l)
+		return nil, ctx.Err()
 	}
+}
+
+// loadToLogout is load for who is going to log the session out, at once. It does not wait for
+// the look at the store, which a logout makes pointless, and so ends.
+func (p *Pool) loadToLogout(ctx context.Context, key string) (*Session, error) {
+	l, s, err := p.joinLoad(ctx, key)
+	if l == nil {
+		return s, err
+	}
+	select {
+	case <-l.done:
+		return l.session, l.err
+	case <-l.made:
+		// The load is not left: the session alone may know of the logout, and is to be kept.
+		return l.making, nil
+	case <-ctx.Done():
+		p.leaveLoad(l)
+		return nil, ctx.Err()
+	}
+}
+
+// joinLoad has the caller wait for the load of key, which leaveLoad ends. l is nil if there is
+// none to wait for.
+func (p *Pool) joinLoad(ctx context.Context, key string) (l *load, s *Session, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, nil, ErrClosed
+	}
+	if s, err := p.rememberedLocked(key); s != nil || err != nil {
+		return nil, s, err
+	}
+	if ctx.Value(insidePool{p}) != nil {
+		return nil, nil, fmt.Errorf("tokenclient: PoolConfig.Config uses its Pool for another key: %w", ErrReentrant)
+	}
+	if l = p.loads[key]; l == nil {
+		l = p.startLocked(strings.Clone(key)) // it may be a piece of something large
+	}
+	l.waiting++
+	return l, nil, nil
+}
+
+func (p *Pool) leaveLoad(l *load) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l.waiting--; l.waiting == 0 {
 		l.cancel()
-		if p.loads[key] == l && !p.closed { // else Close waits for it
-			delete(p.loads, key)
+		if p.loads[l.key] == l && !p.closed { // else Close waits for it
+			delete(p.loads, l.key)
 		}
 	}
-	return nil, ctx.Err()
 }
 
 func (p *Pool) startLocked(key string) *load {
 	ctx, cancel := context.WithCancel(p.lifetime)
-	l := &load{key: key, cancel: cancel, done: make(chan struct{})}
+	l := &load{key: key, cancel: cancel, made: make(chan struct{}), done: make(chan struct{})}
 	p.loads[key] = l
 	go func() {
 		defer close(l.done)
 		defer cancel()
-		s, err := p.open(ctx, key)
+		s, err := p.open(ctx, l)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		switch {
@@ -94,9 +125,10 @@ func (p *Pool) startLocked(key string) *load {
 	return l
 }
 
-// open makes the session of key and has it look at the store. Whether there is a
+// open makes the session of l's key and has it look at the store. Whether there is a
 // token decides how the session is kept, and who wants one asks next anyway.
-func (p *Pool) open(ctx context.Context, key string) (*Session, error) {
+func (p *Pool) open(ctx context.Context, l *load) (*Session, error) {
+	key := l.key
 	c, err := contain.Go("it", nil, func() (Config, error) { return p.config(ctx, key) }).Result()
 	if err != nil {
 		return nil, fmt.Errorf("tokenclient: PoolConfig.Config of key %q: %w", key, err)
@@ -111,6 +143,8 @@ func (p *Pool) open(ctx context.Context, key string) (*Session, error) {
 	}
 	s := newSession(set, c.Store, c.Key)
 	p.loaded.Add(1)
+	l.making = s
+	close(l.made)
 	_, _ = s.asItIs(ctx) // the session keeps the error, for those who need a token
 	return s, nil
 }

@@ -269,6 +269,20 @@ func (st *state) meet(fx *effects, r Record, now time.Time) {
 	}
 }
 
+// tookUnsaved makes r, which the store has in the place of unsaved, what is held, if that is
+// unsaved still, or has its refresh token. While it could not be stored another process presented
+// the same token, and what it got is stored first. The number does not tell the two apart; but
+// the server may know of one only, and what is stored is what others go on with.
+func (st *state) tookUnsaved(unsaved *Token, r Record, now time.Time) (fx effects) {
+	held := st.held.record
+	if st.closed || held.Token == nil || !r.holdsToken() || r.Era != held.Era || r.Number < held.Number ||
+		held.Token.RefreshToken != unsaved.RefreshToken || r.Token.RefreshToken == unsaved.RefreshToken {
+		return fx
+	}
+	st.take(&fx, recordNext, r, now)
+	return fx
+}
+
 // beginWithWhole makes r what a part of a session has, of which another login has come. late:
 // there may be requests that had begun before.
 func (st *state) beginWithWhole(r Record, late bool) (fx effects) {

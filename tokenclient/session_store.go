@@ -225,6 +225,28 @@ func (s *Session) save(ctx context.Context, seen Record, t *Token) (r Record, er
 	return r, err
 }
 
+// cameTooLate is for unsaved, which is not going to be stored because of err: it is revoked after
+// another login, and gives way to a token of the same number that is stored in its place. An
+// error says that this is to be tried again.
+func (s *Session) cameTooLate(ctx context.Context, unsaved *Token, err error) error {
+	if errors.Is(err, ErrReplaced) {
+		s.revokeOrphan(unsaved)
+		return nil
+	}
+	whole := s.whole()
+	if !whole.isOpen() {
+		return nil
+	}
+	r, err := whole.load(ctx)
+	switch {
+	case err == nil:
+		whole.change(func(st *state, now time.Time) effects { return st.tookUnsaved(unsaved, r, now) })
+	case !errors.Is(err, ErrNoToken): // else the next look finds out
+		return err
+	}
+	return nil
+}
+
 // callRefresher is Refresher.Refresh, whatever the Refresher does. ended is false if it did not
 // return when its context ended.
 func (s *Session) callRefresher(ctx context.Context, old *Token) (call *contain.Call[*Token], ended bool) {

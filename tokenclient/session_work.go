@@ -185,10 +185,12 @@ func (s *Session) keepTrying(e *NotSavedError) {
 // store.
 func (s *Session) saveAgain(ctx context.Context, e *NotSavedError) error {
 	err := s.contain("NotSavedError.Save", func() error { return e.Save(ctx) })
-	if errors.Is(err, ErrReplaced) {
-		s.revokeOrphan(e.Token)
-	}
-	if err == nil || errors.Is(err, ErrReplaced) || errors.Is(err, ErrOvertaken) {
+	if late := errors.Is(err, ErrReplaced) || errors.Is(err, ErrOvertaken); late || err == nil {
+		if late {
+			if err := s.cameTooLate(ctx, e.Token, err); err != nil {
+				return err
+			}
+		}
 		s.unsaved.remove(e)
 		return nil
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 )
@@ -17,6 +18,7 @@ var (
 
 func (r *request) client(c *connection, s *story) *http.Client {
 	client := c.Wrap(&http.Client{Transport: s.transport(newTransport(r.compressed))})
+	client.Transport = onceOnly{client.Transport, r.upload == "-"}
 	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
 		switch {
 		case !r.follow:
@@ -47,8 +49,6 @@ func (r *request) redirect(next *http.Request, via []*http.Request) error {
 	switch {
 	case next.Body != nil, first.ContentLength == 0:
 		return nil
-	case first.GetBody == nil:
-		return errRewind
 	}
 	body, err := first.GetBody()
 	if err != nil {
@@ -63,11 +63,25 @@ func (r *request) redirect(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// followed returns an error if resp is a redirect that net/http gave back for want of a body.
-func (r *request) followed(resp *http.Response) error {
-	keeps := resp.StatusCode == http.StatusTemporaryRedirect || resp.StatusCode == http.StatusPermanentRedirect
-	if r.follow && keeps && resp.Header.Get("Location") != "" {
-		return errRewind
+// noRewind is the GetBody of what came from standard input. With none net/http would give back each
+// 307 and 308, even after a 303, from which on there is no body any more that could be asked for.
+func noRewind() (io.ReadCloser, error) { return nil, errRewind }
+
+// onceOnly is above the session's Transport, which keeps what it can of a body that has no GetBody.
+type onceOnly struct {
+	http.RoundTripper
+	once bool
+}
+
+func (o onceOnly) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body == nil || !o.once {
+		return o.RoundTripper.RoundTrip(req)
 	}
-	return nil
+	bare := req.WithContext(req.Context())
+	bare.GetBody = nil
+	resp, err := o.RoundTripper.RoundTrip(bare)
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
 }

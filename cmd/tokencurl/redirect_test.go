@@ -48,7 +48,7 @@ func TestRedirectMethods(t *testing.T) {
 		want map[string]string // what comes at the end, by redirects
 	}{
 		{"", map[string]string{"1": "GET ", "2": "GET ", "3": "GET ", "7": "GET ", "8": "GET ", "27": "GET "}},
-		{"-d x", map[string]string{"1": "GET ", "2": "GET ", "3": "GET ", "7": "POST x", "8": "POST x", "27": "GET ", "72": "GET ", "78": "POST x"}},
+		{"-d x", map[string]string{"1": "GET ", "2": "GET ", "3": "GET ", "7": "POST x", "8": "POST x", "27": "GET ", "37": "GET ", "72": "GET ", "78": "POST x"}},
 		{"-X PUT", map[string]string{"1": "PUT ", "2": "PUT ", "3": "PUT ", "7": "PUT ", "8": "PUT ", "27": "PUT "}},
 		{"-X PUT -d x", map[string]string{"1": "PUT ", "2": "PUT ", "3": "PUT ", "7": "PUT x", "8": "PUT x", "27": "PUT ", "78": "PUT x"}},
 		{"-X DELETE", map[string]string{"1": "DELETE ", "2": "DELETE ", "3": "DELETE ", "7": "DELETE "}},
@@ -56,8 +56,8 @@ func TestRedirectMethods(t *testing.T) {
 		{"-T FILE", map[string]string{"1": "PUT file", "2": "PUT file", "3": "GET ", "7": "PUT file", "8": "PUT file", "22": "PUT file", "27": "PUT file", "37": "GET ", "32": "GET ", "72": "PUT file"}},
 		{"-T EMPTY", map[string]string{"2": "PUT ", "3": "GET ", "7": "PUT ", "37": "GET "}},
 		{"-X POST -T FILE", map[string]string{"1": "POST file", "2": "POST file", "3": "POST ", "7": "POST file", "27": "POST file"}},
-		{"-T -", map[string]string{"1": rewind, "2": rewind, "3": "GET ", "7": rewind, "8": rewind}},
-		{"-X PATCH -T -", map[string]string{"2": rewind, "3": "PATCH ", "7": rewind}},
+		{"-T -", map[string]string{"1": rewind, "2": rewind, "3": "GET ", "7": rewind, "8": rewind, "37": "GET ", "38": "GET ", "31": "GET ", "3377": "GET ", "23": rewind}},
+		{"-X PATCH -T -", map[string]string{"2": rewind, "3": "PATCH ", "7": rewind, "37": "PATCH ", "38": "PATCH "}},
 		{"-I", map[string]string{"1": "HEAD ", "2": "HEAD ", "3": "HEAD ", "7": "HEAD "}},
 		{"-G -d q=1", map[string]string{"2": "GET ", "7": "GET "}},
 	} {

@@ -67,9 +67,6 @@ func (r *request) run(ctx context.Context, args []string) (err error) {
 		return withoutURL(err)
 	}
 	defer resp.Body.Close()
-	if err := r.followed(resp); err != nil {
-		return err
-	}
 	return r.write(resp)
 }
 
@@ -169,6 +166,7 @@ func (r *request) send(req *http.Request, b *body) error {
 		req.Body = http.NoBody
 		_ = rc.Close()
 	}
+	req.GetBody = noRewind
 	if b.again {
 		req.GetBody = open
 	}

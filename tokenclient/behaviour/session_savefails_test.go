@@ -3,11 +3,13 @@ package behaviour_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-fbfaa0ec/silentrefresh/internal/sessiontest"
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient"
 	"github.com/seed-fbfaa0ec/silentrefresh/tokenclient/tokentest"
 )
@@ -141,6 +143,90 @@ func TestSaveFailsCloseReports(t *testing.T) {
 			t.Error("Close did not store the new token")
 		}
 	})
+}
+
+// TestSaveFailsAndIsOvertaken: while a pair could not be stored for a minute another process took
+// the hold over and presented the same refresh token, to a server that has a grace period. Both
+// pairs have one number. The session goes on with the one that is stored, and drops its own.
+func TestSaveFailsAndIsOvertaken(t *testing.T) {
+	for name, loads := range map[string]int{"": 0, ", and cannot be read at first": 3} {
+		sessiontest.Bubble(t, "overtaken"+name, func(t *testing.T) {
+			kv := &cutOffKV{KV: new(lostReplyKV)}
+			open := func(kv store.KV) *store.Shared {
+				shared, err := store.NewShared(kv, store.Plaintext(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return shared
+			}
+			mine, other := open(kv), open(kv.KV)
+			refreshed := 0
+			var adopted []uint64
+			s, err := tokenclient.New(tokenclient.Config{
+				Origins: []string{sessiontest.FakeAPI}, Store: mine, Key: "alice",
+				Hooks: &tokenclient.Hooks{Adopted: func(i tokenclient.RefreshInfo) { adopted = append(adopted, i.Generation) }},
+				Refresher: tokenclient.RefresherFunc(func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+					refreshed++
+					kv.writesFail.Store(true)
+					return sessiontest.Pair("mine", "refresh-mine", time.Hour), nil
+				}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.SetToken(t.Context(), sessiontest.Pair("first", "refresh-first", time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if now, err := s.Refresh(t.Context()); err != nil || now.AccessToken != "mine" {
+				t.Fatalf("%v, %v", now, err)
+			}
+			seen, err := other.Load(t.Context(), "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = other.Refresh(t.Context(), "alice", seen, time.Second, func(context.Context, tokenclient.Record) (*tokenclient.Token, error) {
+				return sessiontest.Pair("other", "refresh-other", time.Hour), nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kv.readsFail.Store(int32(loads))
+			kv.writesFail.Store(false)
+			time.Sleep(5 * time.Minute)
+			if now, err := s.Token(t.Context()); err != nil || now.AccessToken != "other" || now.RefreshToken != "refresh-other" {
+				t.Errorf("the session holds %v (%v), and the other pair is stored", now.AccessToken, err)
+			}
+			sessiontest.Close(t, s)
+			if r, err := other.Load(t.Context(), "alice"); err != nil || r.Number != 2 || r.Token.RefreshToken != "refresh-other" || refreshed != 1 {
+				t.Errorf("number %d is stored (%v), %d refreshes", r.Number, err, refreshed)
+			}
+			synctest.Wait() // for the hook
+			if len(adopted) != 1 {
+				t.Errorf("adopted %v", adopted)
+			}
+		})
+	}
+}
+
+// cutOffKV is an engine whose writes, and some reads, fail.
+type cutOffKV struct {
+	store.KV
+	writesFail atomic.Bool
+	readsFail  atomic.Int32
+}
+
+func (kv *cutOffKV) Get(ctx context.Context, key string) ([]byte, error) {
+	if !kv.writesFail.Load() && kv.readsFail.Add(-1) >= 0 {
+		return nil, errors.New("out of order")
+	}
+	return kv.KV.Get(ctx, key)
+}
+
+func (kv *cutOffKV) CompareAndSwap(ctx context.Context, key string, old, new []byte) (bool, error) {
+	if kv.writesFail.Load() {
+		return false, errors.New("out of order")
+	}
+	return kv.KV.CompareAndSwap(ctx, key, old, new)
 }
 
 // TestSaveFailsLogout: a logout ends the attempts, so that no save brings
