@@ -274,10 +274,13 @@ const keepFreshStep = 30 * time.Second
 //
 // A token whose expiry is unknown cannot be kept fresh without a Heartbeat: that
 // is an error at once. So is a session without a Config.Refresher, since there is
-// nothing to call.
+// nothing to call, and the context of one of the session's own refreshes: ErrReentrant.
 func (s *Session) KeepFresh(ctx context.Context) error {
 	if !s.config().hasRefresher() {
 		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
+	}
+	if s.inside(ctx) {
+		return fmt.Errorf("tokenclient: KeepFresh would wait for its own caller: %w", ErrReentrant)
 	}
 	defer s.watch()()
 	for {
