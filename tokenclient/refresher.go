@@ -138,13 +138,15 @@ type bindingKey struct{}
 // which is of [Binder].NewBinding. Without it a Binder makes a new one. It is for logins
 // that name their key before they have the code, and for polls of a device code.
 func WithBinding(ctx context.Context, binding string) context.Context {
-	return context.WithValue(ctx, bindingKey{}, binding)
+	return context.WithValue(ctx, bindingKey{}, func() string { return binding }) // a context prints its strings
 }
 
 // bindingOf returns what WithBinding was given.
 func bindingOf(ctx context.Context) string {
-	binding, _ := ctx.Value(bindingKey{}).(string)
-	return binding
+	if binding, ok := ctx.Value(bindingKey{}).(func() string); ok {
+		return binding()
+	}
+	return ""
 }
 
 // bind has c prove what the token that it asks for is bound to in the place of t.

@@ -282,10 +282,13 @@ const keepFreshPause = 850 * time.Millisecond
 //
 // A token whose expiry is unknown cannot be kept fresh without a Heartbeat: that
 // is an error at once. So is a session without a Config.Refresher, since there is
-// nothing to call.
+// nothing to call, and the context of one of the session's own refreshes: ErrReentrant.
 func (s *Session) KeepFresh(ctx context.Context) error {
 	if !s.config().hasRefresher() {
 		return fmt.Errorf("tokenclient: KeepFresh: %w", errNoRefresher)
+	}
+	if s.inside(ctx) {
+		return fmt.Errorf("tokenclient: KeepFresh would wait for its own caller: %w", ErrReentrant)
 	}
 	defer s.watch()()
 	for {
@@ -301,7 +304,9 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 		}
 		wait := lookInterval // if the store could not be read
 		if err == nil {
-			wait = s.keepFreshOnce(ctx, h)
+			if wait, err = s.keepFreshOnce(ctx, h); err != nil {
+				return err
+			}
 		}
 		if wait <= 0 {
 			continue // a new token
@@ -319,24 +324,29 @@ func (s *Session) KeepFresh(ctx context.Context) error {
 }
 
 // keepFreshOnce refreshes h if that is due, and returns how long to wait before the next
-// look.
-func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duration) {
+// look. The error is ErrClosed if the session is about to be closed with its host.
+func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duration, err error) {
 	now := time.Now()
 	if wait := s.untilDue(h, now); wait > 0 {
-		return wait
+		return wait, nil
 	}
 	if h.expired(now) && s.serverRenews(h) {
 		s.lookForNewer(ctx)
-		return keepFreshStep // the next request asks the server
+		return keepFreshStep, nil // the next request asks the server
 	}
 	// As long as it need not be, do not refresh what somebody else may be refreshing.
 	if h.overdue(now) || s.worthPresenting(h) {
-		if _, err := s.refreshed(ctx, h, CauseTimer); err == nil {
-			return keepFreshPause - time.Since(now)
+		_, err := s.refreshed(ctx, h, CauseTimer)
+		var failed *TokenError // what that says of being closed is about another session
+		switch {
+		case err == nil:
+			return keepFreshPause - time.Since(now), nil
+		case errors.Is(err, ErrClosed) && !errors.As(err, &failed):
+			return 0, ErrClosed
 		}
 	}
 	s.ask(func(st *state, _ time.Time) { wait = st.untilRefresh(h, now) })
-	return wait
+	return wait, nil
 }
 
 // untilDue returns how long it is until h is to be refreshed; not more than 0 if it is.

@@ -163,3 +163,52 @@ func (s *unsavingStore) Refresh(ctx context.Context, key string, seen tokenclien
 		return err
 	})
 }
+
+// TestPoolCloseKeepFresh: a session whose token is due while Close waits for others gets no turn
+// any more, and its KeepFresh does not ask for one again and again until Close comes to it.
+func TestPoolCloseKeepFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slow = 64 // more than Close closes at a time
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var begun atomic.Int32 // refreshes of the one who is kept fresh
+		hooks := &tokenclient.Hooks{RefreshStarted: func(i tokenclient.RefreshInfo) {
+			if i.Cause == tokenclient.CauseTimer && begun.Add(1) > 100 {
+				cancel()
+			}
+		}}
+		p := sessiontest.NewPool(t, tokenclient.PoolConfig{
+			Store:        &sessiontest.PoolStore{Known: sessiontest.Everybody},
+			MaxRefreshes: slow,
+			Config: func(context.Context, string) (tokenclient.Config, error) {
+				return tokenclient.Config{Hooks: hooks, Origins: []string{sessiontest.FakeAPI}, Refresher: tokenclient.RefresherFunc(
+					func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
+						time.Sleep(10 * time.Second)
+						return sessiontest.Pair("new", "r", time.Hour), nil
+					})}, nil
+			},
+		}, nil)
+		for i := range slow {
+			go func() { _, _ = sessionOf(t, p, sessiontest.PoolUser(i)).Refresh(context.Background()) }()
+		}
+		kept := make(chan error, slow)
+		for i := range slow {
+			s := sessionOf(t, p, "kept-"+sessiontest.PoolUser(i))
+			if err := s.SetToken(t.Context(), sessiontest.Pair("short", "r", 5*time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			go func() { kept <- s.KeepFresh(ctx) }()
+		}
+		synctest.Wait()
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		for range slow {
+			sessiontest.WantErr(t, "KeepFresh", <-kept, tokenclient.ErrClosed)
+		}
+		synctest.Wait()
+		if n := begun.Load(); n > slow {
+			t.Errorf("%d refreshes were begun of %d sessions that are kept fresh", n, slow)
+		}
+	})
+}

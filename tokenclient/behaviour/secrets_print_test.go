@@ -49,6 +49,7 @@ func testSecretsInValues(t *testing.T) {
 		"NotSavedError": tokenclient.NewNotSavedError("alice", token, errors.New("disk full"), nil),
 		"TokenError":    &tokenclient.TokenError{Endpoint: "h/p", Err: tokenclient.NewNotSavedError("alice", token, errors.New("x"), nil)},
 		"Memory":        memory,
+		"Context":       tokenclient.WithBinding(tokenclient.WithKey(t.Context(), "alice"), secretBinding),
 	} {
 		r.value(name, v)
 	}

@@ -17,10 +17,11 @@ import (
 // wherever, and at once.
 func TestStoreCallsBack(t *testing.T) {
 	calls := map[string]func(*tokenclient.Session, context.Context) error{
-		"Token":   func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Token(ctx); return err },
-		"Peek":    func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Peek(ctx); return err },
-		"Refresh": func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Refresh(ctx); return err },
-		"Logout":  func(s *tokenclient.Session, ctx context.Context) error { return s.Logout(ctx) },
+		"Token":     func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Token(ctx); return err },
+		"Peek":      func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Peek(ctx); return err },
+		"Refresh":   func(s *tokenclient.Session, ctx context.Context) error { _, err := s.Refresh(ctx); return err },
+		"KeepFresh": func(s *tokenclient.Session, ctx context.Context) error { return s.KeepFresh(ctx) },
+		"Logout":    func(s *tokenclient.Session, ctx context.Context) error { return s.Logout(ctx) },
 		"SetToken": func(s *tokenclient.Session, ctx context.Context) error {
 			return s.SetToken(ctx, sessiontest.Pair("other", "other", time.Hour))
 		},
