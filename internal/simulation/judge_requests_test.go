@@ -73,6 +73,9 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if !a.saved && !a.unsaved && !a.renewed && w.plan.set.store != storeNone {
 		w.violated("saved is used", "%s carries a token that is not in the store", x)
 	}
+	if f.forgotten {
+		w.violated("logged out", "%s carries a token that was in the memory of a process that was killed", x)
+	}
 	if at, ok := c.p.left[f]; ok && c.began > at {
 		w.violated("logged out", "%s began %v after the logout", x, c.began-at)
 	}

@@ -20,11 +20,12 @@ func (j *judge) presents(q *presentation) {
 		late += j.heldBack(q.p)
 	}
 	q.forced = q.audience == "" && (q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && q.p.ran(q.p.forcedAt[user]) < late)
+	q.claim = q.p.claimOf(user)
+	outlasted := j.outlasted(q)
 	if q.reason = j.reason(q); q.reason == "" {
 		w.violated("one refresh", "%s is presented, and nothing is wrong with %s", p, p.access)
 	}
-	q.claim = q.p.claimOf(user)
-	recent, outlasted := 0, j.outlasted(q)
+	recent := 0
 	for _, before := range p.shown {
 		switch {
 		case before.killed:
@@ -162,7 +163,7 @@ func (j *judge) said(q *presentation, a answer) {
 	}
 	if f := q.pair.family; a.status == 400 {
 		if _, ok := f.heard[q.p.id]; !ok {
-			f.heard[q.p.id] = j.w.now()
+			f.heard[q.p.id] = max(j.w.now(), q.p.still) // it may act on it only then
 		}
 		j.accounts[f.user].ends = append(j.accounts[f.user].ends, j.w.now())
 	}
