@@ -82,7 +82,9 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if at, ok := f.heard[c.p.id]; ok && c.began > at+20*time.Millisecond && at > c.p.closed && c.p.storeTrouble < at && f.exchanged < at && w.plan.set.processes == 1 {
 		w.violated("final answers", "%s began %v after the server had refused the refresh token for good", x, c.began-at)
 	}
-	c.p.sent[f] = true
+	if c.p.sent[f] == 0 {
+		c.p.sent[f] = now
+	}
 }
 
 // arrived judges a request that reaches a server.

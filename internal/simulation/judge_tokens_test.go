@@ -12,14 +12,7 @@ import (
 func (j *judge) presents(q *presentation) {
 	w, p := j.w, q.pair
 	user := p.family.user
-	late := refreshTimeout // who asked may have left
-	if q.p.storeFault {
-		late += patience
-	}
-	if w.plan.set.pool {
-		late += j.heldBack(q.p)
-	}
-	q.forced = q.audience == "" && (q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && q.p.ran(q.p.forcedAt[user]) < late)
+	q.forced = q.audience == "" && (q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && j.mayBeLate(q.p, q.p.forcedAt[user]))
 	q.claim = q.p.claimOf(user)
 	outlasted := j.outlasted(q)
 	if q.reason = j.reason(q); q.reason == "" {
@@ -58,15 +51,19 @@ func (j *judge) presents(q *presentation) {
 	q.p.meets(whenPresenting)
 }
 
-// heldBack is for how long a Pool may keep a refresh waiting: as long as the token endpoint has
-// asked it to wait, whoever's refresh that was.
-func (j *judge) heldBack(p *process) (d time.Duration) {
+// mayBeLate reports whether p may still make a refresh for who left at some time. A Pool keeps it
+// waiting for as long as the token endpoint asks for in the meantime, whoever's refresh that was.
+func (j *judge) mayBeLate(p *process, left time.Duration) bool {
+	late := refreshTimeout
+	if p.storeFault {
+		late += patience
+	}
 	for _, q := range j.shown {
-		if q.p == p {
-			d = max(d, q.again)
+		if j.w.plan.set.pool && q.p == p && q.again > 0 && q.overAt+q.again > left && q.overAt <= left+late {
+			left = q.overAt + q.again
 		}
 	}
-	return d
+	return p.ran(left) < late
 }
 
 const becauseRefused = "the API refused its access token"
