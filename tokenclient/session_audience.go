@@ -252,6 +252,12 @@ func (p *partStore) Load(ctx context.Context, _ string) (Record, error) {
 	return p.view(r), err
 }
 
+// logoutUnstored reports whether the session was logged out, and the store does not know.
+func (s *Session) logoutUnstored() (is bool) {
+	s.ask(func(st *state, _ time.Time) { is = !st.held.usable() && st.troubleNow().left.unstored })
+	return is
+}
+
 // Refresh implements [Store].
 func (p *partStore) Refresh(ctx context.Context, key string, seen Record, timeout time.Duration,
 	fn func(context.Context, Record) (*Token, error)) (Record, error) {

@@ -224,7 +224,7 @@ func (s *Session) refreshInBackground() {
 // brought has expired while it was being stored: the machine may have slept.
 func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *held, err error) {
 	next, err = s.refreshedOnce(ctx, h, cause)
-	for fresh := true; err == nil && s.isStale(next, fresh); fresh = false {
+	for kept := false; err == nil && s.isStale(next, &kept); {
 		if next, err = s.refreshedOnce(ctx, next, cause); err == nil {
 			err = next.follows(h, cause == CauseRejected)
 		}
@@ -233,14 +233,18 @@ func (s *Session) refreshed(ctx context.Context, h *held, cause Cause) (next *he
 }
 
 // isStale reports whether h is no good any more. What the server has just sent is taken as it
-// is, however short it lives, unless it is fresh and has expired: it had not when it came.
-func (s *Session) isStale(h *held, fresh bool) (stale bool) {
+// is, however short it lives, unless it has expired, which it had not when it came, and none was
+// kept for so long before.
+func (s *Session) isStale(h *held, kept *bool) (stale bool) {
 	now := time.Now()
 	if !h.overdue(now) || s.serverRenews(h) {
 		return false
 	}
 	s.ask(func(st *state, _ time.Time) { stale = st.isFromElsewhere(h) })
-	return stale || fresh && h.expired(now)
+	if !stale && !*kept && h.expired(now) {
+		stale, *kept = true, true
+	}
+	return stale
 }
 
 // refreshedOnce waits for the one refresh that replaces h. It leaves with ctx, and the refresh

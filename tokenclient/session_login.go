@@ -166,12 +166,6 @@ func (s *Session) storeLogout(ctx context.Context, fence uint64) (was Record, er
 	return was, err
 }
 
-// logoutUnstored reports whether the session was logged out, and the store does not know.
-func (s *Session) logoutUnstored() (is bool) {
-	s.ask(func(st *state, _ time.Time) { is = !st.held.usable() && st.troubleNow().left.unstored })
-	return is
-}
-
 // Close ends the session: it waits for a refresh that is under way and for its
 // result to be saved, but not for another process that holds the key. Requests
 // and calls fail with ErrClosed from then on. Close does not log out: the stored

@@ -79,6 +79,8 @@ func (c *call) token(ctx context.Context, s *tokenclient.Session) error {
 func (j *judge) reasonFor(q *presentation) string {
 	last := j.lastFor(q)
 	switch set := &j.w.plan.set; {
+	case j.outlasted(q):
+		return "it stands still, and does not know better"
 	case last == nil:
 		return "there is no token for its audience"
 	case set.tellsExpiry && j.w.now() >= last.expires+min(0, q.p.later(last))-set.lifetime/4-soonBefore:
@@ -100,7 +102,7 @@ func (j *judge) lastFor(q *presentation) (last *access) {
 		last = f.first
 	}
 	for _, before := range j.shown {
-		if a := before.access; a != nil && a.family == f && a.audience == q.audience && before.over && before.why == "" {
+		if a := before.access; a != nil && a.family == f && a.audience == q.audience && before.over && before.why == "" && (a.saved || before.p == q.p) {
 			last = a
 		}
 	}

@@ -6,7 +6,7 @@ import "github.com/seed-fbfaa0ec/silentrefresh/internal/planted"
 func init() {
 	wholeBugs = append(wholeBugs, []wholeBug{
 		{"a token that expired while it was saved is used", []planted.Patch{patch(currentFile,
-			"	return stale || fresh && h.expired(now)\n", "	return stale || fresh && h.expired(now) && !BUG\n")}},
+			"	if !stale && !*kept && h.expired(now) {\n", "	if !stale && !*kept && h.expired(now) && !BUG {\n")}},
 		{"no look at the clock between a hold and its use", []planted.Patch{patch("internal/protocol/refresh.go",
 			"!ok || age > f.margin-f.reserve {", "(!ok || age > f.margin-f.reserve) && !BUG {")}},
 	}...)

@@ -73,13 +73,18 @@ func (j *judge) sent(x *sending, body sentBody) {
 	if !a.saved && !a.unsaved && !a.renewed && w.plan.set.store != storeNone {
 		w.violated("saved is used", "%s carries a token that is not in the store", x)
 	}
+	if f.forgotten {
+		w.violated("logged out", "%s carries a token that was in the memory of a process that was killed", x)
+	}
 	if at, ok := c.p.left[f]; ok && c.began > at {
 		w.violated("logged out", "%s began %v after the logout", x, c.began-at)
 	}
 	if at, ok := f.heard[c.p.id]; ok && c.began > at+20*time.Millisecond && at > c.p.closed && c.p.storeTrouble < at && f.exchanged < at && w.plan.set.processes == 1 {
 		w.violated("final answers", "%s began %v after the server had refused the refresh token for good", x, c.began-at)
 	}
-	c.p.sent[f] = true
+	if c.p.sent[f] == 0 {
+		c.p.sent[f] = now
+	}
 }
 
 // arrived judges a request that reaches a server.

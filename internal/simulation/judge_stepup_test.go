@@ -22,20 +22,21 @@ func (j *judge) turned(p *process, user string, since time.Duration) bool {
 		}
 	}
 	for _, l := range a.logins {
+		known := p.sent[l.family]
 		switch by := l.family.vouched; {
 		case by != p && (l.began >= since || l.done >= since):
 			return true
-		case by != p && by != nil: // p takes it for somebody else's, whenever it finds it
+		case by != p && by != nil && (known == 0 || known >= since): // p takes it for somebody else's, whenever it finds it
 			return true
 		}
 	}
 	return a.leaving > 0
 }
 
-// stepsUp judges that a StepUp is called.
-func (j *judge) stepsUp(p *process, user string, d tokenclient.Demand, key string) *stepping {
+// stepsUp judges that the StepUp of a session is called.
+func (j *judge) stepsUp(p *process, session *tokenclient.Session, user string, d tokenclient.Demand, key string) *stepping {
 	w := j.w
-	s := &stepping{p: p, user: user, demand: d.Origin + " " + d.Error + " " + d.Scope, began: w.now()}
+	s := &stepping{p: p, session: session, user: user, demand: d.Origin + " " + d.Error + " " + d.Scope, began: w.now()}
 	switch u := w.plan.unit(key); {
 	case u < 0.6:
 		s.what = stepLogsIn
@@ -53,7 +54,7 @@ func (j *judge) stepsUp(p *process, user string, d tokenclient.Demand, key strin
 		switch {
 		case !before.over:
 			w.violated("one step-up", "%s is asked for while another is under way", s)
-		case w.now() < before.ended+askedAgain && !before.left && !w.plan.set.pool:
+		case w.now() < before.ended+askedAgain && !before.left && before.session == session: // a Pool may have forgotten another one
 			w.violated("one step-up", "%s is asked for %v after the last one", s, w.now()-before.ended)
 		}
 	}

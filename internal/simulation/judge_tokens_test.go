@@ -12,19 +12,13 @@ import (
 func (j *judge) presents(q *presentation) {
 	w, p := j.w, q.pair
 	user := p.family.user
-	late := refreshTimeout // who asked may have left
-	if q.p.storeFault {
-		late += patience
-	}
-	if w.plan.set.pool {
-		late += j.heldBack(q.p)
-	}
-	q.forced = q.audience == "" && (q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && q.p.ran(q.p.forcedAt[user]) < late)
+	q.forced = q.audience == "" && (q.p.forced[user] > 0 || q.p.forcedAt[user] > 0 && j.mayBeLate(q.p, q.p.forcedAt[user]))
+	q.claim = q.p.claimOf(user)
+	outlasted := j.outlasted(q)
 	if q.reason = j.reason(q); q.reason == "" {
 		w.violated("one refresh", "%s is presented, and nothing is wrong with %s", p, p.access)
 	}
-	q.claim = q.p.claimOf(user)
-	recent, outlasted := 0, j.outlasted(q)
+	recent := 0
 	for _, before := range p.shown {
 		switch {
 		case before.killed:
@@ -57,15 +51,19 @@ func (j *judge) presents(q *presentation) {
 	q.p.meets(whenPresenting)
 }
 
-// heldBack is for how long a Pool may keep a refresh waiting: as long as the token endpoint has
-// asked it to wait, whoever's refresh that was.
-func (j *judge) heldBack(p *process) (d time.Duration) {
+// mayBeLate reports whether p may still make a refresh for who left at some time. A Pool keeps it
+// waiting for as long as the token endpoint asks for in the meantime, whoever's refresh that was.
+func (j *judge) mayBeLate(p *process, left time.Duration) bool {
+	late := refreshTimeout
+	if p.storeFault {
+		late += patience
+	}
 	for _, q := range j.shown {
-		if q.p == p {
-			d = max(d, q.again)
+		if j.w.plan.set.pool && q.p == p && q.again > 0 && q.overAt+q.again > left && q.overAt <= left+late {
+			left = q.overAt + q.again
 		}
 	}
-	return d
+	return p.ran(left) < late
 }
 
 const becauseRefused = "the API refused its access token"
@@ -162,7 +160,7 @@ func (j *judge) said(q *presentation, a answer) {
 	}
 	if f := q.pair.family; a.status == 400 {
 		if _, ok := f.heard[q.p.id]; !ok {
-			f.heard[q.p.id] = j.w.now()
+			f.heard[q.p.id] = max(j.w.now(), q.p.still) // it may act on it only then
 		}
 		j.accounts[f.user].ends = append(j.accounts[f.user].ends, j.w.now())
 	}

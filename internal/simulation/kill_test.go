@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/seed-fbfaa0ec/silentrefresh/store"
 )
 
 // A moment is when a process is killed: what it does with its network and its store takes
@@ -33,11 +35,18 @@ func (m moment) String() string {
 var reach = [moments]time.Duration{0, 150 * time.Millisecond, 300 * time.Millisecond, 20 * time.Millisecond, 0}
 
 // drawKills draws which processes are killed. It has a chance of its own, so that the rest of
-// the plan does not depend on it. What a store.Memory keeps ends with the process, so nobody
-// can go on with that.
+// the plan does not depend on it. What a session keeps in memory, or a store.Memory, which is
+// in one process with all its sessions, ends with the process: then it is rare.
 func drawKills(seed uint64, s *settings) (steps []step) {
 	rng := rand.New(rand.NewPCG(seed, 11))
-	if s.store != storeShared || rng.Float64() < 0.5 {
+	share := 0.5
+	switch {
+	case s.inMemory():
+		share = 0.1
+	case s.store == storeFile: // of these there are few
+		share = 1
+	}
+	if rng.Float64() >= share {
 		return nil
 	}
 	for range 1 + rng.IntN(3) {
@@ -45,6 +54,9 @@ func drawKills(seed uint64, s *settings) (steps []step) {
 			kind: kill, at: time.Second + time.Duration(rng.Int64N(int64(s.horizon))), proc: rng.IntN(s.processes),
 			user: users[0], moment: moment(rng.IntN(int(killMoments))), lasts: time.Duration(rng.Int64N(int64(8 * time.Second))),
 		})
+		if last := &steps[len(steps)-1]; s.store == storeFile && last.moment == whenWriting { // which takes no time there
+			last.moment, last.lasts = whenPresenting, last.lasts/8
+		}
 	}
 	return steps
 }
@@ -122,17 +134,35 @@ func (p *process) kill(st *step) {
 	if p.dead.Load() || w.over() {
 		return
 	}
-	w.note(p.name(), "IS KILLED")
 	w.met["killed"+st.moment.String()]++
+	together := []*process{p}
+	if w.plan.set.inMemory() {
+		together = slices.Clone(w.procs)
+		w.judge.forgetsAll()
+		w.met["killed with all that it kept in memory"]++
+	}
+	for _, p := range together {
+		if !p.dead.Load() { // else it is started again soon
+			p.dies(st)
+		}
+	}
+}
+
+// dies is kill, of one process.
+func (p *process) dies(st *step) {
+	w := p.w
+	w.note(p.name(), "IS KILLED")
 	p.dead.Store(true)
 	w.judge.dies(p)
-	for _, o := range slices.Clone(p.open) {
-		w.end(o, errKilled)
-	}
-	w.spawn(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = p.close(ctx)
+	w.asTheyAre(func() {
+		for _, o := range slices.Clone(p.open) {
+			w.end(o, errKilled)
+		}
+		w.spawn(func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = p.close(ctx)
+		})
 	})
 	w.after(st.lasts, func() {
 		if w.over() {
@@ -144,6 +174,20 @@ func (p *process) kill(st *step) {
 		w.procs[p.id] = next
 		w.note(p.name(), "is started again")
 	})
+}
+
+// inMemory reports whether tokens end with the process.
+func (s *settings) inMemory() bool { return s.store == storeNone || s.store == storeMemory }
+
+// forgetsAll notes that the process ends that kept everything in memory: nobody is logged in.
+func (j *judge) forgetsAll() {
+	j.memory = new(store.Memory)
+	for _, a := range j.accounts {
+		a.ends = append(a.ends, j.w.now())
+	}
+	for _, f := range j.w.server.families {
+		f.forgotten = true
+	}
 }
 
 const becauseKilled = "its process was killed"

@@ -13,7 +13,7 @@ import (
 
 // newWorld makes one of a plan.
 func newWorld(p *plan, telling bool) *world {
-	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, met: map[string]int{}, stages: map[int]int{}, telling: telling}
+	w := &world{plan: p, begin: time.Now(), bell: make(chan struct{}, 1), struck: map[string]string{}, counts: map[string]int{}, met: map[string]int{}, stages: map[int]int{}, abandoned: map[[16]byte]bool{}, telling: telling}
 	w.server = &server{w: w, pairs: map[string]*pair{}, access: map[string]*access{}, proofs: newProofWorld(w)}
 	w.judge = newJudge(w)
 	if p.set.store == storeFile {

@@ -36,8 +36,8 @@ type process struct {
 	keptBack     time.Duration      // when the end of a context last kept back what it wanted to send
 	claimed      map[string]*claim  // the last one, by its key in the engine
 	forced       map[string]int
-	forcedAt     map[string]time.Duration // when such a call ended
-	sent         map[*family]bool         // whose tokens it has sent
+	forcedAt     map[string]time.Duration  // when such a call ended
+	sent         map[*family]time.Duration // when it first sent whose tokens
 	left         map[*family]time.Duration
 	unstored     map[string]time.Duration // when the last logout began that the store does not know; 0: it knows all
 
@@ -58,7 +58,7 @@ type process struct {
 func (p *process) name() string { return fmt.Sprintf("p%d", p.id) }
 
 func newProcess(w *world, id int) *process {
-	p := &process{w: w, id: id, forced: map[string]int{}, forcedAt: map[string]time.Duration{}, sent: map[*family]bool{}, left: map[*family]time.Duration{}, unstored: map[string]time.Duration{}, calls: map[*call]bool{}, doom: map[stepKind]*step{}, claimed: map[string]*claim{}}
+	p := &process{w: w, id: id, forced: map[string]int{}, forcedAt: map[string]time.Duration{}, sent: map[*family]time.Duration{}, left: map[*family]time.Duration{}, unstored: map[string]time.Duration{}, calls: map[*call]bool{}, doom: map[stepKind]*step{}, claimed: map[string]*claim{}}
 	client := &http.Client{Transport: line{p}}
 	if w.plan.set.json {
 		p.refresher = &tokenclient.JSONRefresher{TokenURL: "https://" + authHost + "/token", HTTPClient: client}

@@ -130,8 +130,8 @@ const limits = `
 
 - A process that stands still is cut off from everything until it goes on, and its clock has gone on then. But its timers run out when
   they are due, not late and all at once, and none stands still with a machine that sleeps. A clock is set only while its process does not run.
-  The engine's simulation and the tests with real processes are for that. Processes are killed only where the store is an engine: what a store.Memory keeps ends with them,
-  and the locks of a store.File would not be free.
+  The engine's simulation and the tests with real processes are for that. A File whose process is killed gives up
+  its lock, and the folder is as it was; no temporary file of the dead is in it.
 - The network is a RoundTripper: what net/http does by itself (connections, repeats, 100-continue) is not in it.
 - ` + "`store.File`" + `, which is over a real folder, and ` + "`store.Memory`" + ` never fail. A header set by the caller is not in it. For proofs of a key
   (DPoP) the clocks agree, and no key is lost. There are two audiences, in histories without proofs, step-ups and answers that renew tokens, and each

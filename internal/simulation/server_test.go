@@ -33,6 +33,7 @@ type family struct {
 	heard     map[int]time.Duration // when a process was told for good that it is over
 	exchanged time.Duration         // the last time
 	first     *access               // that its login brought
+	forgotten bool                  // it was in memory alone, of a process that was killed
 	loggedOut time.Duration         // when a logout of it had been stored; 0: never
 }
 

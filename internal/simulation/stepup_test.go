@@ -24,6 +24,7 @@ var errNoStepUp = errors.New("the user does not want to")
 // A stepping is one call of StepUp.
 type stepping struct {
 	p            *process
+	session      *tokenclient.Session
 	user, demand string
 	what         string
 	began, ended time.Duration
@@ -79,7 +80,7 @@ func (p *process) stepUp(user string) func(context.Context, *tokenclient.Session
 		key := ""
 		err := w.perform(ctx, name, nil, func(o *operation) {
 			key = w.count(name)
-			u = w.judge.stepsUp(p, user, d, key)
+			u = w.judge.stepsUp(p, s, user, d, key)
 			w.after(w.plan.between(key+" takes", 100*time.Millisecond, 4*time.Second), func() {
 				if !o.over && (u.what == stepLogsIn || u.what == stepOther) {
 					t = w.judge.stepLogin(u, d)

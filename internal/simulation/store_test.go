@@ -132,14 +132,19 @@ func (s *judgedStore) tell(what, key string, f func()) {
 	s.p.tell(fmt.Sprintf("p%d %s %s", s.p.id, what, key), f)
 }
 
-// begin waits until it is the turn of this operation. An engine sees to that by itself.
-func (s *judgedStore) begin(what, key string) {
+// begin waits until it is the turn of this operation. An engine sees to that by itself. It returns
+// false if the process was killed.
+func (s *judgedStore) begin(what, key string) bool {
 	if s.p.w.plan.set.store == storeFile {
 		s.tell(what, key, func() {})
 	}
+	return !s.p.dead.Load()
 }
 
 func (s *judgedStore) Load(ctx context.Context, key string) (tokenclient.Record, error) {
+	if s.p.dead.Load() {
+		return tokenclient.Record{}, errKilled
+	}
 	var began time.Duration
 	s.tell("loads", key, func() { began = s.p.w.now() })
 	r, err := s.inner.Load(ctx, key)
@@ -148,6 +153,9 @@ func (s *judgedStore) Load(ctx context.Context, key string) (tokenclient.Record,
 }
 
 func (s *judgedStore) Replace(ctx context.Context, key string, t *tokenclient.Token) (now, was tokenclient.Record, err error) {
+	if s.p.dead.Load() {
+		return now, was, errKilled
+	}
 	var began time.Duration
 	s.tell("replaces", key, func() { began = s.p.w.now() })
 	now, was, err = s.inner.Replace(ctx, key, t)
@@ -157,7 +165,9 @@ func (s *judgedStore) Replace(ctx context.Context, key string, t *tokenclient.To
 
 func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.Record, timeout time.Duration,
 	fn func(context.Context, tokenclient.Record) (*tokenclient.Token, error)) (tokenclient.Record, error) {
-	s.begin("refreshes", key)
+	if !s.begin("refreshes", key) {
+		return tokenclient.Record{}, errKilled
+	}
 	var made *tokenclient.Token
 	r, err := s.inner.Refresh(ctx, key, seen, timeout, func(ctx context.Context, now tokenclient.Record) (*tokenclient.Token, error) {
 		t, err := fn(ctx, now)
@@ -169,7 +179,9 @@ func (s *judgedStore) Refresh(ctx context.Context, key string, seen tokenclient.
 }
 
 func (s *judgedStore) Save(ctx context.Context, key string, seen tokenclient.Record, t *tokenclient.Token) (tokenclient.Record, error) {
-	s.begin("saves", key)
+	if !s.begin("saves", key) {
+		return tokenclient.Record{}, errKilled
+	}
 	r, err := s.inner.Save(ctx, key, seen, t)
 	s.tell("saved", key, func() { s.p.w.judge.saved(s.p, r, t, err) })
 	return r, err

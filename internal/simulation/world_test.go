@@ -31,10 +31,11 @@ type world struct {
 	total int  // operations so far
 	quiet bool // nothing goes wrong any more
 
-	procs  []*process
-	server *server
-	judge  *judge
-	folder string // of a store.File; "": there is none
+	procs     []*process
+	server    *server
+	judge     *judge
+	folder    string            // of a store.File; "": there is none
+	abandoned map[[16]byte]bool // the holds in it whose processes were killed
 
 	struck map[string]string // what went wrong, by the key of its fate
 	counts map[string]int    // of operations, by what they are

@@ -118,19 +118,29 @@ func TestStoredTokenHasExpired(t *testing.T) {
 // that was refused before does not come back with a 401, as if the user were logged out. If every
 // save takes so long one more refresh is made, and no others after it.
 func TestTokenExpiresWhileSaved(t *testing.T) {
-	for _, c := range append(waysToAToken, struct {
+	const refused, elsewhere = "refused request", "after one that another process stored"
+	for _, c := range append(waysToAToken, []struct {
 		name string
 		use  func(context.Context, *sessiontest.Rig) error
-	}{"refused request", getFake}) {
+	}{{refused, getFake}, {elsewhere, getFake}}...) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &shortLived{expiries: map[string]time.Time{}}
 				saves := &sessiontest.StepStore{Store: new(store.Memory), AfterFn: sessiontest.NewBarrier()}
 				r := sessiontest.NewFake(t, server.refresh, server.api, func(c *tokenclient.Config) { c.Store, c.Key = saves, "alice" })
 				r.Give(t, sessiontest.Pair(sessiontest.Access(0), "refresh-0", time.Minute))
-				if c.name == "refused request" {
+				want := 2
+				switch c.name {
+				case refused:
 					server.revoked = sessiontest.Access(0)
-				} else {
+				case elsewhere:
+					want++
+					other := sessiontest.NewFake(t, server.refresh, server.api, func(c *tokenclient.Config) { c.Store, c.Key = saves.Store, "alice" })
+					if _, err := other.Session.Refresh(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					fallthrough
+				default:
 					time.Sleep(2 * time.Minute)
 				}
 				ended := make(chan error, 1)
@@ -138,7 +148,7 @@ func TestTokenExpiresWhileSaved(t *testing.T) {
 				<-saves.AfterFn.Reached
 				time.Sleep(2 * time.Minute)
 				saves.AfterFn.Lift()
-				if err := <-ended; err != nil || server.refreshes != 2 {
+				if err := <-ended; err != nil || server.refreshes != want {
 					t.Errorf("%d refreshes, %v", server.refreshes, err)
 				}
 			})
