@@ -159,10 +159,11 @@ func (j *judge) said(q *presentation, a answer) {
 		}
 	}
 	if f := q.pair.family; a.status == 400 {
+		acts := max(j.w.now(), q.p.still)
 		if _, ok := f.heard[q.p.id]; !ok {
-			f.heard[q.p.id] = max(j.w.now(), q.p.still) // it may act on it only then
+			f.heard[q.p.id] = acts
 		}
-		j.accounts[f.user].ends = append(j.accounts[f.user].ends, j.w.now())
+		j.accounts[f.user].ends = append(j.accounts[f.user].ends, acts)
 	}
 }
 

@@ -201,6 +201,9 @@ func (j *judge) dies(p *process) {
 	for c := range p.calls {
 		if c.step.kind == logout {
 			j.account(c).leaving--
+			for _, f := range j.w.server.families { // what it has sent may arrive yet
+				f.byUser = f.byUser || f.user == c.user
+			}
 		}
 	}
 	for _, q := range j.shown {

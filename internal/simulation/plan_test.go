@@ -172,7 +172,7 @@ func drawPlan(seed uint64) *plan {
 	if s.store == storeFile {
 		s.storeTrouble = 0
 	}
-	s.stepUp = p.unit("there is a StepUp") < 0.12
+	s.stepUp = p.unit("there is a StepUp") < 0.18
 	s.bound = !s.json && p.unit("tokens are bound") < 0.08
 	p.drawAudiences()
 	s.horizon = time.Duration(float64(s.lifetime) * (1.5 + 2*rng.Float64()))

@@ -142,7 +142,7 @@ func (w *world) leftovers() {
 		p.mu.Unlock()
 	}
 	for key, raw := range w.judge.engine {
-		if r, err := protocol.DecodeRecord(raw); err != nil || r.Lease != [16]byte{} && !w.judge.writer[key].dead.Load() && w.plan.set.storeTrouble == 0 && w.plan.set.tokenTrouble == 0 {
+		if r, err := protocol.DecodeRecord(raw); err != nil || r.Lease != [16]byte{} && !w.judge.writer[key].dead.Load() && w.judge.writer[key].keptBack == 0 && w.plan.set.storeTrouble == 0 && w.plan.set.tokenTrouble == 0 {
 			w.violated("nothing left", "a hold on a record (%v)", err)
 		}
 	}
