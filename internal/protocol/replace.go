@@ -31,6 +31,7 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 	first, corrupt := over.era(), over.rec == nil && over.raw != nil
 	raw := next.Encode()
 	found := entry{raw, next}
+	unclear := false // it may have been done
 	for p := e.patience(); ; {
 		swapped, err := e.Medium.CompareAndSwap(ctx, key, over.raw, raw)
 		if swapped && err == nil {
@@ -39,15 +40,13 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 		if errors.Is(err, ErrNotWritten) {
 			return now, was, e.fail(ctx, "write", key, err)
 		}
-		lost := err == nil && over.raw == nil // what is there now came first
+		unclear = unclear || err != nil
+		lost := !unclear && over.raw == nil // what is there now came first
 		q, err := e.readAgain(ctx, key, p, over, corrupt, err)
 		if err != nil {
 			return now, was, err
 		}
-		if q.rec != nil && (q.rec.WriteID == next.WriteID || q.rec.Era == next.Era && q.rec.State == tokenclient.Active) {
-			// The reply was lost. If another process has refreshed this login since, the
-			// caller gets what it wrote all the same, and knows by it that it is logged in; of
-			// the newer token it learns as of any other.
+		if next.isIn(q) {
 			break
 		}
 		if lost && e.isStart(ctx, key, q) {
@@ -74,6 +73,13 @@ func (e *Engine) Replace(ctx context.Context, key string, t *tokenclient.Token) 
 		err = nil
 	}
 	return now, was, err
+}
+
+// isIn reports whether q has what was written with r, the reply to which was lost. If another
+// process has refreshed this login since, the caller gets what it wrote all the same, and
+// knows by it that it is logged in; of the newer token it learns as of any other.
+func (r *Record) isIn(q entry) bool {
+	return q.rec != nil && (q.rec.WriteID == r.WriteID || q.rec.Era == r.Era && q.rec.State == tokenclient.Active)
 }
 
 // isStart reports whether q is the start of a session that needs no login. Nobody has asked

@@ -349,20 +349,27 @@ func TestStartOvertakesNobody(t *testing.T) {
 		t           *tokenclient.Token
 		first, then fault // what becomes of the write that finds the start, and of the next one
 		overtaken   bool  // by the start, as far as anybody can tell
+		tried       bool  // before the start, and it is not known whether that was done
 	}{
-		"a login":                  {tok("a"), fine, fine, false},
-		"a logout":                 {nil, fine, fine, false},
-		"a login, reply lost":      {tok("a"), fine, lostReply, false},
-		"a logout, write lost":     {nil, fine, dropped, false},
-		"a login, it may have won": {tok("a"), dropped, fine, true},
+		"a login":                  {tok("a"), fine, fine, false, false},
+		"a logout":                 {nil, fine, fine, false, false},
+		"a login, reply lost":      {tok("a"), fine, lostReply, false, false},
+		"a logout, write lost":     {nil, fine, dropped, false, false},
+		"a login, it may have won": {tok("a"), dropped, fine, true, false},
+		"a login, tried before":    {tok("a"), fine, fine, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, a, b := bed(false)
 				m.onWrite = func(n int, _, _ []byte) fault {
+					if c.tried {
+						n--
+					}
 					switch n {
+					case 0:
+						return dropped
 					case 1:
-						begin(t, b) // which is the second write
+						begin(t, b) // which is the next write
 						return c.first
 					case 3:
 						return c.then
