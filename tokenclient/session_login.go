@@ -213,10 +213,10 @@ func (s *Session) abandon() {
 // saveLast tries a last time to store what is not stored. A Store that does not heed the end of
 // its context is left behind.
 func (s *Session) saveLast(ctx context.Context) error {
-	if !s.renewalDue() && !s.unsaved.any() {
+	if !s.renewalDue() && len(s.unsavedPairs()) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*s.timeout) // each of the two has half of it
+	ctx, cancel := s.lastTime(ctx)
 	defer cancel()
 	call := contain.Go("Store.Save", s.broken, func() (struct{}, error) { return struct{}{}, s.saveWhatIsLeft(ctx) })
 	if !call.Wait(ctx, calleeGrace) {
@@ -237,7 +237,7 @@ func (s *Session) saveWhatIsLeft(ctx context.Context) error {
 
 // leftUnsaved tells of the tokens that are still not stored when the Store is left behind.
 func (s *Session) leftUnsaved() error {
-	list := s.unsaved.all()
+	list := s.unsavedPairs()
 	if e := s.renewalUnsaved(errHangs("Store.Save")); e != nil {
 		list = append(list, e)
 	}

@@ -336,13 +336,11 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 	}
 	// As long as it need not be, do not refresh what somebody else may be refreshing.
 	if h.overdue(now) || s.worthPresenting(h) {
-		_, err := s.refreshed(ctx, h, CauseTimer)
-		var failed *TokenError // what that says of being closed is about another session
-		switch {
+		switch _, err := s.refreshed(ctx, h, CauseTimer); {
 		case err == nil:
 			return keepFreshPause - time.Since(now), nil
-		case errors.Is(err, ErrClosed) && !errors.As(err, &failed):
-			return 0, ErrClosed
+		case err == ErrClosed: //nolint:errorlint // one that is wrapped is about another session
+			return 0, err
 		}
 	}
 	s.ask(func(st *state, _ time.Time) { wait = st.untilRefresh(h, now) })

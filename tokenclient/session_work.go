@@ -206,6 +206,9 @@ func (s *Session) saveFailed(e *NotSavedError) {
 	})
 }
 
+// unsavedPairs are the refreshed tokens that are not stored.
+func (s *Session) unsavedPairs() []*NotSavedError { return s.unsaved.all() }
+
 // saveAll tries to store what is unsaved.
 func (s *Session) saveAll(ctx context.Context) (errs []error) {
 	ctx, cancel := s.storeTime(ctx)
@@ -221,6 +224,12 @@ func (s *Session) saveAll(ctx context.Context) (errs []error) {
 // storeTime is how long the Store is given for what no caller waits for.
 func (s *Session) storeTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.insideContext(ctx), s.timeout)
+}
+
+// lastTime bounds a Store that does not heed the end of storeTime, in the last attempt of Close
+// to store a renewed token and then the refreshed ones: each has half of it.
+func (s *Session) lastTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 2*s.timeout)
 }
 
 // busy reports whether s has something to do, or knows something that would be lost with
