@@ -31,8 +31,13 @@ default_pool_size = %[7]d
 max_client_conn = 1000
 `, s.Database, to, toPort, s.User, host, port, connections)
 	file := s.path("pgbouncer.ini")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil { // another account reads it
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		tb.Fatal(err)
+	}
+	if s.account != nil {
+		if err := os.Chown(file, s.account.uid, s.account.gid); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	s.command = []string{bouncer, file}
 	s.ready = func() error {
