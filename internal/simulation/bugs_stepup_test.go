@@ -15,6 +15,6 @@ func init() {
 			"	case steps.isSameUser(h, next):", "	case steps.isSameUser(h, next) || BUG:")}},
 		{"a stream is taken back when it is spent", []planted.Patch{
 			patch("internal/replay/source.go", "	if src.decided { // what was kept", "	if src.decided && !BUG { // what was kept"),
-			patch(transportFile, "|| s.config().steps() != nil // beside the replay", "|| s.config().steps() != nil && !BUG")}},
+			patch(transportFile, "|| s.config().steps() != nil ||", "|| s.config().steps() != nil && !BUG ||")}},
 	}...)
 }
