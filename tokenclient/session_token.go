@@ -265,10 +265,17 @@ func (s *Session) foundNewer(ctx context.Context, h *held) (*held, error) {
 // Timers stand still while a machine is suspended, and expiry does not.
 const keepFreshStep = 30 * time.Second
 
-// keepFreshPause is the shortest time between two refreshes by KeepFresh. It is due time for a
-// token of a second, the shortest life that expires_in can state, and keeps to no more than 12
-// presentations in 10 seconds. A Pool's step is longer.
-const keepFreshPause = 850 * time.Millisecond
+// keepFreshPause is the shortest time between two refreshes by KeepFresh, unless the program
+// wants a faster heartbeat. It is in time for a token of a second, the shortest life that
+// expires_in can state, and keeps to no more than 12 presentations in 10 seconds. A Pool's step
+// is longer.
+func (s *Session) keepFreshPause() time.Duration {
+	const pause = 850 * time.Millisecond
+	if beat := s.config().beat(); beat > 0 {
+		return min(beat, pause)
+	}
+	return pause
+}
 
 // KeepFresh refreshes the token in time, before requests have to ask for it, and
 // every Config.Heartbeat at least if that is set. It runs until ctx ends, and then
@@ -277,8 +284,9 @@ const keepFreshPause = 850 * time.Millisecond
 // Config.Renewed, an expired token that only a heartbeat could exchange is left to the next
 // request.
 //
-// There are 0.85 seconds at least between two refreshes. A token that lives for less is not
-// kept fresh all the time: a request that finds it expired refreshes it, as without KeepFresh.
+// There are 0.85 seconds at least between two refreshes, or Config.Heartbeat if that is less. A
+// token that lives for less is not kept fresh all the time: a request that finds it expired
+// refreshes it, as without KeepFresh.
 //
 // A token whose expiry is unknown cannot be kept fresh without a Heartbeat: that
 // is an error at once. So is a session without a Config.Refresher, since there is
@@ -338,7 +346,7 @@ func (s *Session) keepFreshOnce(ctx context.Context, h *held) (wait time.Duratio
 	if h.overdue(now) || s.worthPresenting(h) {
 		switch _, err := s.refreshed(ctx, h, CauseTimer); {
 		case err == nil:
-			return keepFreshPause - time.Since(now), nil
+			return s.keepFreshPause() - time.Since(now), nil
 		case err == ErrClosed: //nolint:errorlint // one that is wrapped is about another session
 			return 0, err
 		}
