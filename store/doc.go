@@ -99,10 +99,11 @@
 // claim, and presents the token only if there is time left for the whole call and one
 // second, or half the margin if that is less. So in ordinary operation the others
 // wait a tenth longer than the refresh takes, and less if the engine wakes them (a
-// [Notifier]: Redis, PostgreSQL with sqlstore.Options.Listen, and SQLite on
-// Linux); after a process was killed while it held the key, one of them goes on after 30 seconds, and after a call that got no answer
-// within its timeout, after the 10 seconds of the margin: its request may have left
-// late. Requests wait for that only if the access token has expired.
+// [Notifier]: Redis, PostgreSQL with sqlstore.Options.Listen, and SQLite on Linux);
+// after a process was killed while it held the key, one of them goes on after 30
+// seconds, and after a call that got no answer within its timeout, after the 10 seconds
+// of the margin: its request may have left late. Requests wait for that only if the
+// access token has expired.
 //
 // A holder that was stopped or cut off from the engine for longer than its hold is in
 // the place of a dead one: the others cannot tell. They take over, and may present the

@@ -17,8 +17,8 @@ import (
 type sqlite struct {
 	version string      // asks for the version, and looks at the file
 	journal string      // asks for the journal mode
-	fit     atomic.Bool // both are known to be good
 	where   string      // asks for the file
+	fit     atomic.Bool // the first two are known to be good
 
 	file atomic.Pointer[string] // nil: there is none, or it is not known yet
 }
