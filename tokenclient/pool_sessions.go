@@ -31,30 +31,28 @@ type insidePool struct{ p *Pool }
 
 // load returns the session of a key that find did not.
 func (p *Pool) load(ctx context.Context, key string) (*Session, error) {
-	l, s, err := p.joinLoad(ctx, key)
-	if l == nil {
-		return s, err
-	}
-	select {
-	case <-l.done:
-		return l.session, l.err
-	case <-ctx.Done():
-		p.leaveLoad(l)
-		return nil, ctx.Err()
-	}
+	return p.awaitLoad(ctx, key, false)
 }
 
 // loadToLogout is load for who is going to log the session out, at once. It does not wait for
 // the look at the store, which a logout makes pointless, and so ends.
 func (p *Pool) loadToLogout(ctx context.Context, key string) (*Session, error) {
+	return p.awaitLoad(ctx, key, true)
+}
+
+func (p *Pool) awaitLoad(ctx context.Context, key string, unlooked bool) (*Session, error) {
 	l, s, err := p.joinLoad(ctx, key)
 	if l == nil {
 		return s, err
 	}
+	var made <-chan struct{}
+	if unlooked {
+		made = l.made
+	}
 	select {
 	case <-l.done:
 		return l.session, l.err
-	case <-l.made:
+	case <-made:
 		// The load is not left: the session alone may know of the logout, and is to be kept.
 		return l.making, nil
 	case <-ctx.Done():
