@@ -257,7 +257,7 @@ func (u unfollowed) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		return resp, err
 	case resp == nil:
-		return nil, fmt.Errorf("http: RoundTripper implementation (%T) returned a nil *Response with a nil error", u.RoundTripper)
+		return nil, fmt.Errorf("the client's Transport, a %T, returned neither a response nor an error", u.RoundTripper)
 	case resp.StatusCode < 300 || resp.StatusCode > 399:
 		return resp, nil
 	}

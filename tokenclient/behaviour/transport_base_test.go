@@ -55,7 +55,7 @@ func TestBaseAnswersNothing(t *testing.T) {
 			})
 			r.Login(t)
 			_, err := r.Session.Refresh(t.Context())
-			if sessiontest.WantTransient(t, name, err); !strings.Contains(err.Error(), "nil *Response") {
+			if sessiontest.WantTransient(t, name, err); !strings.Contains(err.Error(), "sessiontest.RoundTrip, returned neither a response nor an error") {
 				t.Errorf("%s: %v", name, err)
 			}
 			client.Transport = r.Server.Client().Transport

@@ -321,16 +321,21 @@ func (o crossedStore) Replace(ctx context.Context, key string, t *tokenclient.To
 	return now, was, err
 }
 
+// loginSaying is loginWith "strong", and keeps what SetToken said.
+func loginSaying(said *error) stepUpHook {
+	return func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
+		*said = loginWith("strong")(ctx, s, d)
+		return *said
+	}
+}
+
 // TestStepUpOvertakenInTheStore: another process logs somebody else in while SetToken of a step-up
 // writes. That is ErrReplaced, and no request is sent for the other one.
 func TestStepUpOvertakenInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &demandingAPI{status: 403, header: demandsScope}
 		var said error
-		hook := func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
-			said = loginWith("strong")(ctx, s, d)
-			return said
-		}
+		hook := loginSaying(&said)
 		r := sessiontest.NewFake(t, func(context.Context, *tokenclient.Token) (*tokenclient.Token, error) {
 			return nil, tokenclient.ErrLoginRequired
 		}, api.serve, func(c *tokenclient.Config) {
@@ -384,10 +389,7 @@ func TestStepUpRefreshedInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &demandingAPI{status: 403, header: demandsScope}
 		var said error
-		hook := func(ctx context.Context, s *tokenclient.Session, d tokenclient.Demand) error {
-			said = loginWith("strong")(ctx, s, d)
-			return said
-		}
+		hook := loginSaying(&said)
 		kv := new(lostReplyKV)
 		open := func() *store.Shared {
 			shared, err := store.NewShared(kv, store.Plaintext(), nil)
